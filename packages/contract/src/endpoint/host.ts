@@ -1,0 +1,54 @@
+/** Endpoints of hosts. */
+import { Host, HostAdd, HostChange } from "../resource/host.ts";
+import { answersTask, endpoints, ListQuery, PageOf } from "./endpoint.ts";
+
+export const hostEndpoint = endpoints({
+  hostList: {
+    method: "GET",
+    path: "/hosts",
+    access: "host.read",
+    summary: "Lists hosts.",
+    query: ListQuery,
+    status: 200,
+    response: PageOf(Host),
+  },
+  hostGet: {
+    method: "GET",
+    path: "/hosts/{hostId}",
+    access: "host.read",
+    summary: "Shows a host.",
+    status: 200,
+    response: Host,
+  },
+  hostAdd: {
+    method: "POST",
+    path: "/hosts",
+    access: "host.add",
+    summary: "Adds a host: connects, checks and inventories it, and adopts its VMs untouched.",
+    body: HostAdd,
+    ...answersTask,
+  },
+  hostChange: {
+    method: "PATCH",
+    path: "/hosts/{hostId}",
+    access: "host.change",
+    summary: "Changes name, description, tags or maintenance mode.",
+    body: HostChange,
+    status: 200,
+    response: Host,
+  },
+  hostRemove: {
+    method: "DELETE",
+    path: "/hosts/{hostId}",
+    access: "host.remove",
+    summary: "Forgets a host; its VMs run on as they are.",
+    ...answersTask,
+  },
+  hostRefresh: {
+    method: "POST",
+    path: "/hosts/{hostId}/refresh",
+    access: "host.change",
+    summary: "Reads hardware, pools, networks and VMs anew, and tests whether KVM really runs a guest.",
+    ...answersTask,
+  },
+});

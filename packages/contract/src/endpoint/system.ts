@@ -1,0 +1,118 @@
+/** Endpoints of tasks, events, the change log, and the control plane itself. */
+import { Type } from "typebox";
+import { Event } from "../resource/event.ts";
+import { strict } from "../resource/base.ts";
+import { Task } from "../resource/task.ts";
+import { endpoints, ListQuery, PageOf, TaskQuery } from "./endpoint.ts";
+
+/** One entry of `/watch`: an SSE message whose `id` is the revision and whose `data` is this. */
+export const Change = Type.Object({
+  revision: Type.Integer({ minimum: 1 }),
+  kind: Type.String(),
+  id: Type.String(),
+  operation: Type.Unsafe<"put" | "delete">({ type: "string", enum: ["put", "delete"] }),
+  resource: Type.Optional(Type.Unknown({ description: "the resource as it is now; absent when deleted" })),
+});
+
+export const System = Type.Object({
+  version: Type.String(),
+  revision: Type.Integer({ minimum: 0 }),
+  startedAt: Type.String(),
+  store: Type.String({ description: "sqlite, postgres" }),
+  nodeVersion: Type.String(),
+  residentMiB: Type.Number(),
+});
+
+const WatchQuery = Type.Object(
+  {
+    since: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: "revision after which to begin; default: now. `Last-Event-ID` does the same",
+      }),
+    ),
+    kind: Type.Optional(
+      Type.String({ pattern: "^[a-z-]+(,[a-z-]+)*$", maxLength: 200, description: "only these kinds" }),
+    ),
+  },
+  strict,
+);
+
+export const taskEndpoint = endpoints({
+  taskList: {
+    method: "GET",
+    path: "/tasks",
+    access: "task.read",
+    summary: "Lists tasks.",
+    query: ListQuery,
+    status: 200,
+    response: PageOf(Task),
+  },
+  taskGet: {
+    method: "GET",
+    path: "/tasks/{taskId}",
+    access: "task.read",
+    summary: "Shows a task; with waitMs, when it has ended.",
+    query: TaskQuery,
+    status: 200,
+    response: Task,
+  },
+  taskCancel: {
+    method: "POST",
+    path: "/tasks/{taskId}/cancel",
+    access: "task.cancel",
+    summary: "Stops a task and undoes what it did.",
+    status: 202,
+    response: Task,
+    query: TaskQuery,
+  },
+});
+
+export const eventEndpoint = endpoints({
+  eventList: {
+    method: "GET",
+    path: "/events",
+    access: "event.read",
+    summary: "Lists events, newest first.",
+    query: ListQuery,
+    status: 200,
+    response: PageOf(Event),
+  },
+  watch: {
+    method: "GET",
+    path: "/watch",
+    access: "event.read",
+    summary:
+      "Server-sent events of every change, resumable by revision. Kinds that the user may not read are left out.",
+    query: WatchQuery,
+    status: 200,
+    responseType: "text/event-stream",
+  },
+});
+
+export const systemEndpoint = endpoints({
+  systemHealth: {
+    method: "GET",
+    path: "/health",
+    access: "open",
+    summary: "Whether the control plane is up and its store can be written.",
+    status: 200,
+    response: Type.Object({ status: Type.String() }),
+  },
+  systemGet: {
+    method: "GET",
+    path: "/system",
+    access: "system.read",
+    summary: "Version, revision and resources of the control plane.",
+    status: 200,
+    response: System,
+  },
+  systemOpenapi: {
+    method: "GET",
+    path: "/openapi.json",
+    access: "open",
+    summary: "This API as OpenAPI 3.1.",
+    status: 200,
+    response: Type.Record(Type.String(), Type.Unknown()),
+  },
+});

@@ -1,0 +1,61 @@
+/**
+ * Ids of Innkeeper's resources: a prefix that names the kind and 12 random characters of Crockford's base32 (60 bits).
+ * They say what they are in a log line, are safe in a URL, a file name and an XML attribute, and are never reused.
+ */
+import { Type, type TUnsafe } from "typebox";
+
+/** Every kind of resource that has an id, with the prefix of its ids. */
+export const idPrefix = {
+  host: "host",
+  vm: "vm",
+  snapshot: "snap",
+  volume: "vol",
+  "storage-pool": "pool",
+  network: "net",
+  image: "img",
+  task: "task",
+  event: "evt",
+  user: "user",
+  token: "tok",
+} as const;
+
+export type Kind = keyof typeof idPrefix;
+
+/** An id of one kind; ids of different kinds do not mix. */
+export type Id<K extends Kind> = `${(typeof idPrefix)[K]}-${string}` & { readonly __kind?: K };
+
+export type HostId = Id<"host">;
+export type VmId = Id<"vm">;
+export type SnapshotId = Id<"snapshot">;
+export type VolumeId = Id<"volume">;
+export type StoragePoolId = Id<"storage-pool">;
+export type NetworkId = Id<"network">;
+export type ImageId = Id<"image">;
+export type TaskId = Id<"task">;
+export type EventId = Id<"event">;
+export type UserId = Id<"user">;
+export type TokenId = Id<"token">;
+
+const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford's base32, lower case
+const randomLength = 12;
+
+/** A new random id, e.g. `vm-3k9w0c7m2x5q`. */
+export function newId<K extends Kind>(kind: K): Id<K> {
+  const bytes = crypto.getRandomValues(new Uint8Array(randomLength));
+  const random = Array.from(bytes, (byte) => alphabet[byte & 31]).join("");
+  return `${idPrefix[kind]}-${random}` as Id<K>;
+}
+
+/** Whether a text has the form of an id of this kind (not whether such a resource exists). */
+export function isId<K extends Kind>(kind: K, text: string): text is Id<K> {
+  return new RegExp(`^${idPrefix[kind]}-[${alphabet}]{${randomLength}}$`).test(text);
+}
+
+/** Schema of an id of this kind. */
+export function IdOf<K extends Kind>(kind: K): TUnsafe<Id<K>> {
+  return Type.Unsafe<Id<K>>({
+    type: "string",
+    pattern: `^${idPrefix[kind]}-[${alphabet}]{${randomLength}}$`,
+    description: `id of a ${kind}`,
+  });
+}

@@ -1,0 +1,72 @@
+/** Privileges that endpoints name, and the roles that come built in. Deny by default: what no role grants is refused. */
+export const privileges = [
+  "host.read",
+  "host.add",
+  "host.change",
+  "host.remove",
+  "vm.read",
+  "vm.create",
+  "vm.adopt",
+  "vm.power",
+  "vm.change",
+  "vm.delete",
+  "vm.console",
+  "vm.migrate",
+  "vm.clone",
+  "snapshot.read",
+  "snapshot.create",
+  "snapshot.revert",
+  "snapshot.delete",
+  "volume.read",
+  "volume.create",
+  "volume.change",
+  "volume.delete",
+  "pool.read",
+  "pool.create",
+  "pool.change",
+  "pool.delete",
+  "network.read",
+  "network.create",
+  "network.change",
+  "network.delete",
+  "image.read",
+  "image.create",
+  "image.delete",
+  "task.read",
+  "task.cancel",
+  "event.read",
+  "user.read",
+  "user.create",
+  "user.change",
+  "user.delete",
+  "system.read",
+] as const;
+export type Privilege = (typeof privileges)[number];
+
+const readPrivileges = privileges.filter((privilege) => privilege.endsWith(".read") && privilege !== "user.read");
+
+/** Built-in roles, named as their like in vSphere and Proxmox. */
+export const role = {
+  administrator: privileges,
+  operator: [
+    ...readPrivileges,
+    "vm.create",
+    "vm.power",
+    "vm.change",
+    "vm.delete",
+    "vm.console",
+    "vm.migrate",
+    "vm.clone",
+    "snapshot.create",
+    "snapshot.revert",
+    "snapshot.delete",
+    "volume.create",
+    "volume.change",
+    "volume.delete",
+    "image.create",
+    "task.cancel",
+  ],
+  "read-only": readPrivileges,
+} as const satisfies Record<string, readonly Privilege[]>;
+export type Role = keyof typeof role;
+export const roles = Object.keys(role) as Role[];
