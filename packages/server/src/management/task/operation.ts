@@ -1,0 +1,63 @@
+/**
+ * Operations: what a task runs. An operation is a list of named steps, each with `do` and `undo`, both idempotent: after
+ * a crash the step whose `do` had begun is done again, or undone, without knowing how far it got. The cursor and each
+ * step's result are stored before the next begins, so a step finds in `results` what the steps before it decided
+ * (ids, names, paths are chosen in a first step and thereby survive a crash).
+ */
+import type { Static, TSchema } from "typebox";
+import type { ResourceRef, TaskProgress } from "@innkeeper/contract/resource/task.ts";
+import type { Logger } from "#core/log.ts";
+
+/** JSON-safe data that is stored with the task. */
+export type StepResult = Readonly<Record<string, unknown>> | undefined;
+
+export interface StepContext<Input> {
+  readonly taskId: string;
+  readonly input: Input;
+  readonly userName: string;
+  /** Aborts when the task is cancelled or the server stops. */
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  /** Result that an earlier step stored; throws if that step has none. */
+  result<T = Record<string, unknown>>(step: string): T;
+  /** The same for undo, where the step may have crashed before it stored one. */
+  resultIfAny<T = Record<string, unknown>>(step: string): T | undefined;
+  /** Progress within the step and what it does in the user's words; throttled. */
+  progress(progress: TaskProgress, message?: string): void;
+}
+
+export interface Step<Input> {
+  readonly name: string;
+  do(context: StepContext<Input>): Promise<StepResult | void>;
+  /** Absent: there is nothing to undo. */
+  undo?(context: StepContext<Input>): Promise<void>;
+  /** After this step has begun the task can't be cancelled nor undone, only finished: it is repeated until it succeeds or fails for good. */
+  readonly pointOfNoReturn?: boolean;
+}
+
+/** Resources that tasks serialize on, e.g. `vm:vm-3k9…`; and limits, e.g. `{ key: "migration:host-…", max: 2 }`. */
+export interface Claims {
+  readonly exclusive: readonly string[];
+  readonly limited?: readonly { readonly key: string; readonly max: number }[];
+}
+
+export interface Operation<S extends TSchema = TSchema> {
+  /** `<noun>.<verb>`, also the audit action. */
+  readonly name: string;
+  /** Of the task's stored input. */
+  readonly input: S;
+  /** Refuses what can't work, before a task is recorded and before anything is touched. */
+  check?(input: Static<S>): Promise<void> | void;
+  claims(input: Static<S>): Claims;
+  target(input: Static<S>): ResourceRef | undefined;
+  readonly steps: readonly Step<Static<S>>[];
+  /** The task's result, from the steps' results. */
+  outcome?(
+    context: Pick<StepContext<Static<S>>, "input" | "result" | "resultIfAny">,
+  ): Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Keeps the input's type through the steps. */
+export function operation<S extends TSchema>(definition: Operation<S>): Operation<S> {
+  return definition;
+}

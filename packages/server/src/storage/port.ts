@@ -1,0 +1,75 @@
+/**
+ * Storage: pools and volumes of one host. Pools and volumes are named as libvirt names them.
+ * AppErrors: not_found, name_taken, disk_full, invalid_field, conflict, unsupported, host_unreachable, host_failed, timeout.
+ */
+import type { StoragePool, StoragePoolCreate } from "@innkeeper/contract/resource/storage-pool.ts";
+import type { Volume } from "@innkeeper/contract/resource/volume.ts";
+import type { Call, LongCall } from "#core/call.ts";
+
+/** A pool as its host has it; `shared` is management's knowledge, except where the type says it (netfs, rbd, iscsi …). */
+export type HostPool = Omit<StoragePool, "id" | "revision" | "hostId" | "shared"> & {
+  readonly networkStorage: boolean;
+};
+export type HostVolume = Omit<Volume, "id" | "revision" | "hostId" | "poolId"> & { readonly poolName: string };
+
+export interface VolumeDefinition {
+  readonly poolName: string;
+  readonly name: string;
+  readonly format: "raw" | "qcow2";
+  readonly capacityBytes: number;
+  readonly preallocate?: boolean;
+  /** Makes it an overlay on this layer. */
+  readonly backing?: { readonly path: string; readonly format: string };
+}
+
+export interface StorageEvent {
+  readonly poolName: string;
+  readonly type: string;
+}
+
+export interface PoolPort {
+  listPools(call: Call): Promise<readonly HostPool[]>;
+  createPool(pool: Omit<StoragePoolCreate, "host" | "shared">, call: Call): Promise<HostPool>;
+  setAutostart(poolName: string, autostart: boolean, call: Call): Promise<void>;
+  /** Reads its volumes anew; starts nothing. */
+  refreshPool(poolName: string, call: Call): Promise<HostPool>;
+  /** Stops and undefines; volumes stay. Idempotent. */
+  deletePool(poolName: string, call: Call): Promise<void>;
+  events(signal: AbortSignal): AsyncIterable<StorageEvent>;
+}
+
+export interface VolumePort {
+  listVolumes(poolName: string, call: Call): Promise<readonly HostVolume[]>;
+  /** undefined if there is none; looks on the storage itself, not in libvirt's cache. */
+  findVolume(poolName: string, name: string, call: Call): Promise<HostVolume | undefined>;
+  findVolumeByPath(path: string, call: Call): Promise<HostVolume | undefined>;
+  /** name_taken if it exists. */
+  createVolume(volume: VolumeDefinition, call: Call): Promise<HostVolume>;
+  /** A full copy within the host, of a volume that may be in another pool. */
+  cloneVolume(
+    source: { readonly poolName: string; readonly name: string },
+    target: VolumeDefinition,
+    call: LongCall,
+  ): Promise<HostVolume>;
+  /** Idempotent: gone is fine. */
+  deleteVolume(poolName: string, name: string, call: Call): Promise<void>;
+  resizeVolume(poolName: string, name: string, capacityBytes: number, call: Call): Promise<void>;
+  /** Writes from the start; content must have exactly `sizeBytes`. */
+  upload(
+    poolName: string,
+    name: string,
+    content: ReadableStream<Uint8Array>,
+    sizeBytes: number,
+    call: LongCall,
+  ): Promise<void>;
+  download(
+    poolName: string,
+    name: string,
+    call: Call,
+  ): Promise<{ readonly content: ReadableStream<Uint8Array>; readonly sizeBytes: number }>;
+}
+
+export interface HostStorage {
+  readonly pool: PoolPort;
+  readonly volume: VolumePort;
+}

@@ -1,0 +1,232 @@
+/**
+ * Virtualization: guests of one host. Ports are split by ability; `GuestHypervisor.capability` says which a driver has.
+ * Guests are named by libvirt's UUID. Every method throws AppError only: not_found (no such guest), name_taken,
+ * invalid_state, invalid_field, unsupported, host_unreachable, host_failed (with the host's words), disk_full, timeout.
+ */
+import type { GuestAddress, VmGuest, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
+import type { VmDisk, VmNic, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import type { VmState } from "@innkeeper/contract/state/vm.ts";
+import type { Call, LongCall } from "#core/call.ts";
+
+/** Innkeeper's own facts, kept in the domain's <metadata> under our namespace so that `recover` can rebuild the store. */
+export interface GuestMetadata {
+  readonly vmId: string;
+  readonly description: string;
+  readonly tags: readonly string[];
+  readonly template: boolean;
+  readonly createdAt: string;
+  /** Snapshot tree, as the management layer keeps it; JSON-safe. */
+  readonly snapshots: readonly unknown[];
+  readonly currentSnapshotId: string | null;
+}
+
+/** A guest as its host has it. */
+export interface Guest {
+  readonly uuid: string;
+  readonly name: string;
+  readonly state: VmState;
+  readonly stateDetail: string;
+  readonly persistent: boolean;
+  readonly autostart: boolean;
+  /** Of the running guest if it runs, else of the next start. */
+  readonly spec: VmSpec;
+  /** Dotted paths of spec in which the next start differs from now. */
+  readonly pendingChanges: readonly string[];
+  readonly guestAgentConnected: boolean;
+  readonly metadata: GuestMetadata | undefined;
+  /** <title>/<description> of a domain that is not ours. */
+  readonly description: string;
+  /** Snapshots in libvirt's own keeping. */
+  readonly foreignSnapshotCount: number;
+}
+
+/** What to define: storage and network are resolved (paths exist, networks are the host's). */
+export interface GuestDefinition {
+  readonly uuid: string;
+  readonly name: string;
+  readonly spec: VmSpec;
+  readonly metadata: GuestMetadata;
+}
+
+/** A change of an existing guest; absent stays. Disks and NICs are resolved as in a definition. */
+export interface GuestChange {
+  readonly cpu?: Partial<VmSpec["cpu"]>;
+  readonly memory?: Partial<VmSpec["memory"]>;
+  readonly disksAdd?: readonly VmDisk[];
+  readonly disksRemove?: readonly string[];
+  readonly disksChange?: readonly {
+    readonly target: string;
+    readonly capacityBytes?: number;
+    readonly ioLimit?: VmDisk["ioLimit"];
+    readonly bootOrder?: number;
+    readonly source?: string | null;
+  }[];
+  readonly nicsAdd?: readonly VmNic[];
+  readonly nicsRemove?: readonly string[];
+  readonly nicsChange?: readonly { readonly mac: string; readonly linkUp?: boolean; readonly network?: string }[];
+  readonly hardware?: Partial<
+    Pick<
+      VmSpec,
+      | "machine"
+      | "firmware"
+      | "tpm"
+      | "graphics"
+      | "video"
+      | "serial"
+      | "guestAgent"
+      | "balloon"
+      | "ioThreads"
+      | "autostart"
+    >
+  >;
+  readonly metadata?: GuestMetadata;
+}
+
+export interface GuestChangeResult {
+  /** Dotted paths that took effect at once. */
+  readonly applied: readonly string[];
+  /** Dotted paths that wait for the next start. */
+  readonly pending: readonly string[];
+}
+
+export interface GuestInventory {
+  list(call: Call): Promise<readonly Guest[]>;
+  read(uuid: string, call: Call): Promise<Guest>;
+  /** Domain XML without secrets. */
+  xml(uuid: string, options: { readonly inactive: boolean }, call: Call): Promise<string>;
+  /** DHCP leases, ARP, and the agent's, merged; the best source wins. Fast: bounded to ~1 s for a silent agent. */
+  addresses(uuid: string, call: Call): Promise<readonly GuestAddress[]>;
+  statistics(uuids: readonly string[] | undefined, call: Call): Promise<ReadonlyMap<string, VmStatistics>>;
+}
+
+export interface GuestLifecycle {
+  /** Checks a definition without touching anything (host capabilities, libvirt's own rules). */
+  check(definition: GuestDefinition, call: Call): Promise<void>;
+  /** Makes a new persistent guest, or, if this uuid is ours already, replaces its definition. name_taken if another has the name. */
+  define(definition: GuestDefinition, call: Call): Promise<Guest>;
+  /** Defines from complete XML (a snapshot's, a migration's) after edits by `disks`: target → new source. Backing stores are dropped. */
+  defineXml(
+    xml: string,
+    edits: {
+      readonly name?: string;
+      readonly uuid?: string;
+      readonly disks?: ReadonlyMap<string, { readonly path: string; readonly format: string }>;
+      readonly newMacs?: boolean;
+      readonly metadata?: GuestMetadata;
+    },
+    call: Call,
+  ): Promise<Guest>;
+  change(uuid: string, change: GuestChange, call: Call): Promise<GuestChangeResult>;
+  rename(uuid: string, name: string, call: Call): Promise<void>;
+  /** Forgets the guest with its NVRAM, TPM state, and managed save; disks stay. Idempotent: gone is fine. */
+  undefine(uuid: string, call: Call): Promise<void>;
+  start(uuid: string, options: { readonly paused?: boolean }, call: Call): Promise<void>;
+  /** Asks the guest (agent, else ACPI); returns when it was asked. */
+  shutdown(uuid: string, call: Call): Promise<void>;
+  /** Idempotent: a guest that is off is fine. */
+  forceOff(uuid: string, call: Call): Promise<void>;
+  reboot(uuid: string, call: Call): Promise<void>;
+  reset(uuid: string, call: Call): Promise<void>;
+  suspend(uuid: string, call: Call): Promise<void>;
+  resume(uuid: string, call: Call): Promise<void>;
+}
+
+/** External snapshots without libvirt's metadata; the tree is management's. */
+export interface GuestSnapshot {
+  /**
+   * Freezes the disks' present layers: from now on the guest writes to the overlays (qcow2, created by the hypervisor or
+   * existing and empty). With `memoryPath`, the memory of a running guest is saved at the same instant. Atomic over all disks.
+   */
+  freeze(
+    uuid: string,
+    options: {
+      readonly overlays: ReadonlyMap<string, string>;
+      readonly memoryPath?: string;
+      readonly quiesce: boolean;
+    },
+    call: LongCall,
+  ): Promise<void>;
+  /** Starts the guest from saved memory on other disk layers. `paused` leaves it paused. The persistent definition is not touched. */
+  restoreMemory(
+    memoryPath: string,
+    options: {
+      readonly disks: ReadonlyMap<string, { readonly path: string; readonly format: string }>;
+      readonly paused: boolean;
+    },
+    call: Call,
+  ): Promise<void>;
+  /**
+   * Merges the layer `topPath` of a disk into the one below and drops it from the chain. The active layer pivots. Works
+   * on a guest that runs or is paused; the file of a dropped layer is left for the storage layer to delete.
+   * Idempotent: a job that already runs is joined, a layer that is already gone is fine.
+   */
+  mergeDown(
+    uuid: string,
+    options: { readonly target: string; readonly topPath: string; readonly basePath: string },
+    call: LongCall,
+  ): Promise<void>;
+  /** Layers of each disk as the hypervisor sees them, top first. */
+  chains(uuid: string, call: Call): Promise<ReadonlyMap<string, readonly string[]>>;
+}
+
+export interface MigrationOptions {
+  /** libvirt URI by which the source's daemon reaches the target's. */
+  readonly targetUri: string;
+  readonly bandwidthMiBps?: number;
+  readonly maxDowntimeMs?: number;
+  /** Targets of disks to copy; empty when all disks are on shared storage. */
+  readonly copyDisks: readonly string[];
+  readonly postCopy: boolean;
+  readonly autoConverge: boolean;
+}
+
+export interface MigrationResult {
+  readonly totalMs: number;
+  readonly downtimeMs: number;
+  readonly transferredBytes: number;
+}
+
+export interface GuestMigration {
+  /** Live, peer to peer, persistent on the target, undefined on the source. After an error the guest runs on the source, untouched. */
+  migrateLive(uuid: string, options: MigrationOptions, call: LongCall): Promise<MigrationResult>;
+  /** Moves the definition of a stopped guest. */
+  migrateOffline(uuid: string, options: Pick<MigrationOptions, "targetUri">, call: Call): Promise<void>;
+  /** Cancels a migration that runs; fine if none does. */
+  abortMigration(uuid: string, call: Call): Promise<void>;
+}
+
+/** A two-way byte stream. */
+export interface ByteChannel {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+}
+
+export interface GuestConsole {
+  /** `force` disconnects whoever holds it; without it conflict. */
+  serial(uuid: string, options: { readonly force: boolean }, call: Call): Promise<ByteChannel>;
+  /** Raw RFB. */
+  vnc(uuid: string, call: Call): Promise<ByteChannel>;
+  /** PNG. */
+  screenshot(uuid: string, call: Call): Promise<{ readonly contentType: string; readonly bytes: Uint8Array }>;
+  /** guest_agent_unavailable if it does not answer within a few seconds. */
+  agent(uuid: string, call: Call): Promise<VmGuest>;
+}
+
+/** Something about a guest changed: read it again (or it is gone). `type` e.g. started, stopped, defined, agent-connected, disk-changed. */
+export interface GuestEvent {
+  readonly uuid: string;
+  readonly name: string;
+  readonly type: string;
+  readonly detail: string;
+}
+
+export interface GuestHypervisor {
+  readonly inventory: GuestInventory;
+  readonly lifecycle: GuestLifecycle;
+  readonly snapshot: GuestSnapshot;
+  readonly migration: GuestMigration;
+  readonly console: GuestConsole;
+  /** From the first `next()` on no event is lost; ends with an error when the connection is lost. */
+  events(signal: AbortSignal): AsyncIterable<GuestEvent>;
+  readonly capability: { readonly snapshot: boolean; readonly migration: boolean; readonly console: boolean };
+}
