@@ -1,0 +1,181 @@
+/**
+ * The lab's network: one flat Ethernet segment on a bridge inside the lab's switch node. Hosts, guests and the machine
+ * that runs the lab are on it; guests get addresses from a dnsmasq on the switch, so they keep them when they move to
+ * another host. Invariants: two labs never get the same subnet; in the root namespace a lab owns exactly one interface,
+ * whose name follows from the lab's folder. The bridge is not in the root namespace, where a packet filter of the
+ * machine's owner could stop it.
+ * Facts: ip-link(8), dnsmasq(8), unix(7) on abstract sockets.
+ */
+import { existsSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { networkInterfaces } from "node:os";
+import { run } from "#command.ts";
+import { runInNode } from "#namespace.ts";
+import { waitFor } from "#wait.ts";
+
+/** Which address is whose in the lab's subnet 10.77.<subnet>.0/24. */
+export interface LabNetwork {
+  readonly subnet: number;
+}
+
+export const maxHostCount = 60;
+const prefixLength = 24;
+const dhcpFirst = 100;
+const dhcpLast = 250;
+const lockTimeoutMs = 30_000;
+export const bridgeName = "br0";
+
+export function rootAddress(network: LabNetwork): string {
+  return address(network, 1);
+}
+
+export function switchAddress(network: LabNetwork): string {
+  return address(network, 2);
+}
+
+/** `index` counts from 0. */
+export function hostAddress(network: LabNetwork, index: number): string {
+  return address(network, 11 + index);
+}
+
+function address(network: LabNetwork, last: number): string {
+  return `10.77.${network.subnet}.${last}`;
+}
+
+/**
+ * Makes the lab's interface in the root namespace, its other end on the switch, with an address in a subnet that no
+ * interface of this machine has. A lock that dies with its holder covers the choice.
+ */
+export async function connectRoot(
+  interfaceName: string,
+  switchPid: number,
+  signal: AbortSignal | undefined,
+): Promise<LabNetwork> {
+  const lock = await subnetLock(signal);
+  try {
+    const network = { subnet: freeSubnet() };
+    await deleteInterface(interfaceName, signal);
+    const link = ["link", "add", interfaceName, "type", "veth", "peer", "name", "root", "netns", String(switchPid)];
+    await run(["ip", ...link], { signal });
+    await run(["ip", "address", "add", `${rootAddress(network)}/${prefixLength}`, "dev", interfaceName], { signal });
+    await run(["ip", "link", "set", interfaceName, "up"], { signal });
+    return network;
+  } finally {
+    lock.close();
+  }
+}
+
+/** The lock is the name of an abstract socket: free again when its holder closes it or dies. */
+function subnetLock(signal: AbortSignal | undefined): Promise<Server> {
+  return waitFor("other labs that choose their subnet", tryLock, { signal, timeoutMs: lockTimeoutMs, intervalMs: 10 });
+}
+
+function tryLock(): Promise<Server | undefined> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE") resolve(undefined);
+      else reject(error);
+    });
+    server.listen("\0innkeeper-lab-subnet", () => resolve(server));
+  });
+}
+
+function freeSubnet(): number {
+  const used = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((entry) => entry.address));
+  for (let subnet = 0; subnet <= 255; subnet += 1) {
+    if (!used.some((taken) => taken.startsWith(`10.77.${subnet}.`))) return subnet;
+  }
+  throw new Error("no subnet of 10.77.0.0/16 is free: remove some labs");
+}
+
+export async function deleteInterface(interfaceName: string, signal: AbortSignal | undefined): Promise<void> {
+  if (networkInterfaceExists(interfaceName)) {
+    // It may vanish by itself at this moment: its other end's namespace is gone.
+    await run(["ip", "link", "delete", interfaceName], { signal }).catch((error: unknown) => {
+      if (networkInterfaceExists(interfaceName)) throw error;
+    });
+  }
+}
+
+/** Also interfaces that are down or have no address, which os.networkInterfaces() does not list. */
+function networkInterfaceExists(interfaceName: string): boolean {
+  return existsSync(`/sys/class/net/${interfaceName}`);
+}
+
+/** Bridge, address and DHCP server on the switch. */
+export async function configureSwitch(
+  pid: number,
+  network: LabNetwork,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const own = switchAddress(network);
+  await ipBatch(pid, signal, [
+    "link set lo up",
+    `link add ${bridgeName} type bridge forward_delay 0 stp_state 0`,
+    `address add ${own}/${prefixLength} dev ${bridgeName}`,
+    `link set root master ${bridgeName} up`,
+    `link set ${bridgeName} up`,
+  ]);
+  const range = `${address(network, dhcpFirst)},${address(network, dhcpLast)},255.255.255.0,1h`;
+  const server = [
+    "dnsmasq",
+    "--conf-file=/dev/null",
+    "--port=0",
+    "--bind-interfaces",
+    "--no-ping",
+    "--dhcp-authoritative",
+  ];
+  const files = ["--user=root", "--pid-file=/run/dnsmasq.pid", "--dhcp-leasefile=/run/dnsmasq.leases"];
+  // No router (option 3): nothing in the lab leads out.
+  const dhcp = [`--interface=${bridgeName}`, `--dhcp-range=${range}`, "--dhcp-option=3", "--dhcp-option=6"];
+  await runInNode(pid, [...server, ...files, ...dhcp], { signal });
+}
+
+/** Plugs the host into the switch: its br0 has the host's address and is where guests of the network `lab` are. */
+export async function connectHost(
+  host: { readonly pid: number; readonly name: string; readonly address: string },
+  switchPid: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await disconnectHost(host.name, switchPid, signal);
+  await ipBatch(switchPid, signal, [
+    `link add ${host.name} type veth peer name eth0 netns ${host.pid}`,
+    `link set ${host.name} master ${bridgeName} up`,
+  ]);
+  await ipBatch(host.pid, signal, [
+    "link set lo up",
+    `link add ${bridgeName} type bridge forward_delay 0 stp_state 0`,
+    `link set eth0 master ${bridgeName} up`,
+    `address add ${host.address}/${prefixLength} dev ${bridgeName}`,
+    `link set ${bridgeName} up`,
+  ]);
+}
+
+/** Removes the host's port from the switch, which a crashed host leaves for a moment. */
+async function disconnectHost(hostName: string, switchPid: number, signal: AbortSignal | undefined): Promise<void> {
+  const ports = await runOnSwitch(switchPid, ["-json", "link", "show"], signal);
+  if (ports.includes(`"ifname":"${hostName}"`)) {
+    await runOnSwitch(switchPid, ["link", "delete", hostName], signal).catch(() => undefined);
+  }
+}
+
+/** A host's cable: pulled out (down) or put back (up). */
+export async function setHostLink(
+  hostName: string,
+  switchPid: number,
+  state: "up" | "down",
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await runOnSwitch(switchPid, ["link", "set", hostName, state], signal);
+}
+
+async function runOnSwitch(pid: number, args: readonly string[], signal: AbortSignal | undefined): Promise<string> {
+  // Only the network namespace is entered: `netns PID` counts processes as the root namespace does.
+  return (await run(["nsenter", "--target", String(pid), "--net", "--", "ip", ...args], { signal })).stdout;
+}
+
+async function ipBatch(pid: number, signal: AbortSignal | undefined, lines: readonly string[]): Promise<void> {
+  const argv = ["nsenter", "--target", String(pid), "--net", "--", "ip", "-batch", "-"];
+  await run(argv, { signal, input: `${lines.join("\n")}\n` });
+}
