@@ -91,10 +91,11 @@ export class LabHost {
     );
   }
 
-  /** Resolves when the daemon accepts connections. */
+  /** Resolves when the daemon answers: it accepts connections a second before its QEMU driver is ready. */
   async startLibvirtd(signal?: AbortSignal): Promise<void> {
     const daemon = ["libvirtd", "--daemon", "--listen", "--pid-file", daemonPidFile];
     await this.exec(daemon, { signal, timeoutMs: daemonStartTimeoutMs });
+    await this.exec(["virsh", "--connect", "qemu:///system", "uri"], { signal, timeoutMs: daemonStartTimeoutMs });
   }
 
   /** Runs a program on the host to its end; rejects with CommandError unless it exits with 0. */

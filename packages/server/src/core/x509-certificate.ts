@@ -69,7 +69,10 @@ export function authorityExtensions(): asn1.Extension[] {
   ];
 }
 
-/** Key usage is not critical: RFC 5480 §3 gives EC keys no keyEncipherment, QEMU asks for it where it is critical. */
+/**
+ * There is no key usage extension: RFC 5480 §3 denies EC keys keyEncipherment, and libvirt and QEMU miss it wherever
+ * the extension is present. The extended key usage says what the certificate is for.
+ */
 export function endEntityExtensions(
   purposes: readonly CertificatePurpose[],
   dnsNames: readonly string[],
@@ -79,7 +82,6 @@ export function endEntityExtensions(
   const names = [...dnsNames.map(dnsName), ...addresses.map(ipAddress)];
   const extensions = [
     extension(asn1.id_ce_basicConstraints, true, new asn1.BasicConstraints({ cA: false })),
-    extension(asn1.id_ce_keyUsage, false, new asn1.KeyUsage(asn1.KeyUsageFlags.digitalSignature)),
     extension(asn1.id_ce_extKeyUsage, false, purposeList),
   ];
   if (names.length > 0) {
