@@ -2,7 +2,7 @@
  * The store: one interface, several dialects, one conformance suite. Resources are JSON documents keyed by kind and id.
  * Every write appends to the change log with a new revision in the same transaction, and the document's `revision`
  * becomes that revision. Watches and caches are fed from the change log alone.
- * AppErrors: store_unavailable (locked, disk full, corrupted, gone), precondition_failed.
+ * AppErrors: store_unavailable (locked, corrupted, gone, of a newer version), disk_full, precondition_failed.
  */
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Event } from "@innkeeper/contract/resource/event.ts";
@@ -59,19 +59,24 @@ export interface StoreTransaction {
   listPrivate(space: string): Promise<{ key: string; value: unknown }[]>;
   putPrivate(space: string, key: string, value: unknown): Promise<void>;
   deletePrivate(space: string, key: string): Promise<void>;
+  /** Latest revision, with the writes of this transaction. */
+  revision(): Promise<number>;
 }
 
 export interface Store extends AsyncDisposable {
-  /** All or nothing, durable when it resolves. Transactions are serialized. */
+  /** All or nothing, durable when it resolves. Transactions are serialized; one inside another is a mistake and throws. */
   transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T>;
   /** Latest revision. */
   revision(): Promise<number>;
   /** Changes after `since`, oldest first, at most `limit`. precondition_failed if the log no longer reaches back so far. */
   changesSince(since: number, limit: number): Promise<ChangeEntry[]>;
-  /** Called after each commit with the new revision. Returns how to stop. */
-  onCommit(listener: (revision: number) => void): () => void;
+  /**
+   * Called after each commit that changed resources with its entries of the change log, in the order of commits and
+   * before `transaction` resolves, so that who waited for it finds the change in every cache. Returns how to stop.
+   */
+  onCommit(listener: (changes: readonly ChangeEntry[]) => void): () => void;
   /** Forgets old change-log entries and old events and ended tasks, so that the store stays bounded. */
   prune(limits: { readonly changes: number; readonly events: number; readonly tasks: number }): Promise<void>;
-  /** Throws store_unavailable unless it can be written now. */
+  /** Throws store_unavailable or disk_full unless it can be written now. */
   probe(): Promise<void>;
 }

@@ -1,0 +1,74 @@
+/**
+ * The change log as a stream: from any revision that is still kept, without gap or repetition, then live. Readers pull,
+ * so a slow one costs no memory; recent changes come from memory, older ones from the store.
+ */
+import { AppError } from "#core/app-error.ts";
+import type { ChangeEntry, Store } from "#store/port.ts";
+
+/** How many recent changes are kept in memory; a reader that lags more reads the store. */
+const recentMax = 4096;
+const storeBatch = 500;
+
+export class ChangeFeed {
+  readonly #store: Store;
+  #recent: ChangeEntry[] = [];
+  #revision: number;
+  #committed = Promise.withResolvers<void>();
+
+  constructor(store: Store, revision: number) {
+    this.#store = store;
+    this.#revision = revision;
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  push(changes: readonly ChangeEntry[]): void {
+    const last = changes.at(-1);
+    if (last === undefined) return;
+    this.#revision = last.revision;
+    this.#recent.push(...changes);
+    if (this.#recent.length > recentMax * 2) this.#recent = this.#recent.slice(-recentMax);
+    const committed = this.#committed;
+    this.#committed = Promise.withResolvers();
+    committed.resolve();
+  }
+
+  /** Changes after `since`, oldest first, for ever; ends when the signal aborts. precondition_failed if `since` can't be resumed from. */
+  async *read(since: number, signal: AbortSignal): AsyncGenerator<ChangeEntry, void> {
+    if (since > this.#revision) {
+      throw new AppError(
+        "precondition_failed",
+        `Revision ${since} has not happened yet (the latest is ${this.#revision}); the store was replaced.`,
+        { field: "since", remedy: "List anew, then watch from the revision of that list." },
+      );
+    }
+    const aborted = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    let position = since;
+    while (!signal.aborted) {
+      const committed = this.#committed.promise;
+      if (position >= this.#revision) {
+        await Promise.race([committed, aborted]);
+        continue;
+      }
+      for (const change of await this.#after(position)) {
+        if (signal.aborted) return;
+        yield change;
+        position = change.revision;
+      }
+    }
+  }
+
+  async #after(position: number): Promise<readonly ChangeEntry[]> {
+    const first = this.#recent[0]?.revision;
+    if (first !== undefined && first <= position + 1) {
+      const start = position + 1 - first;
+      return this.#recent.slice(start, start + storeBatch);
+    }
+    return this.#store.changesSince(position, storeBatch);
+  }
+}
