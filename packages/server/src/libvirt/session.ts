@@ -1,0 +1,53 @@
+/**
+ * What the libvirt drivers of the four layers share: one connection to one host, kept by the hardware driver's link,
+ * and the one way in which a call gets its deadline and its error in our words. Drivers hold a session, never a
+ * connection: the next call after a loss goes over the new one.
+ */
+import type { Connection } from "@innkeeper/libvirt";
+import type { Call } from "#core/call.ts";
+import type { Clock } from "#core/clock.ts";
+import type { Logger } from "#core/log.ts";
+import { mapLibvirtError } from "./error.ts";
+
+export interface LibvirtSession {
+  /** The open connection. AppErrors when there is none: host_unreachable, host_untrusted, host_refused, timeout. */
+  connection(call: Call): Promise<Connection>;
+}
+
+export interface LibvirtContext {
+  readonly session: LibvirtSession;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+/** Calls that only read libvirtd's own memory or ask QEMU a short question. */
+export const shortDeadlineMs = 15_000;
+/** Calls that start processes, mount file systems or touch disks. */
+export const longDeadlineMs = 120_000;
+
+export interface ConnectedCall {
+  readonly connection: Connection;
+  /** To be passed to every procedure: `connection.remote.domainCreate({ dom }, options)`. */
+  readonly options: { readonly signal: AbortSignal };
+}
+
+/**
+ * Runs `work` on the host's connection, with a deadline over all of it. `what` is what was tried, in the user's words,
+ * as in "create volume a.qcow2 in pool default"; errors become AppErrors that begin with it.
+ */
+export async function onConnection<T>(
+  context: Pick<LibvirtContext, "session">,
+  call: Call,
+  what: string,
+  work: (connected: ConnectedCall) => Promise<T>,
+  deadlineMs: number = shortDeadlineMs,
+): Promise<T> {
+  const deadline = AbortSignal.timeout(deadlineMs);
+  const signal = AbortSignal.any([call.signal, deadline]);
+  try {
+    const connection = await context.session.connection({ signal });
+    return await work({ connection, options: { signal } });
+  } catch (error) {
+    throw mapLibvirtError(error, { what, cancelledBy: call.signal, deadlineMs });
+  }
+}
