@@ -4,14 +4,13 @@
  * another host. Invariants: two labs never get the same subnet; in the root namespace a lab owns exactly one interface,
  * whose name follows from the lab's folder. The bridge is not in the root namespace, where a packet filter of the
  * machine's owner could stop it.
- * Facts: ip-link(8), dnsmasq(8), unix(7) on abstract sockets.
+ * Facts: ip-link(8), dnsmasq(8).
  */
 import { existsSync } from "node:fs";
-import { createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 import { run } from "#command.ts";
+import { machineLock } from "#machine-lock.ts";
 import { runInNode } from "#namespace.ts";
-import { waitFor } from "#wait.ts";
 
 /** Which address is whose in the lab's subnet 10.77.<subnet>.0/24. */
 export interface LabNetwork {
@@ -51,34 +50,14 @@ export async function connectRoot(
   switchPid: number,
   signal: AbortSignal | undefined,
 ): Promise<LabNetwork> {
-  const lock = await subnetLock(signal);
-  try {
-    const network = { subnet: freeSubnet() };
-    await deleteInterface(interfaceName, signal);
-    const link = ["link", "add", interfaceName, "type", "veth", "peer", "name", "root", "netns", String(switchPid)];
-    await run(["ip", ...link], { signal });
-    await run(["ip", "address", "add", `${rootAddress(network)}/${prefixLength}`, "dev", interfaceName], { signal });
-    await run(["ip", "link", "set", interfaceName, "up"], { signal });
-    return network;
-  } finally {
-    lock.close();
-  }
-}
-
-/** The lock is the name of an abstract socket: free again when its holder closes it or dies. */
-function subnetLock(signal: AbortSignal | undefined): Promise<Server> {
-  return waitFor("other labs that choose their subnet", tryLock, { signal, timeoutMs: lockTimeoutMs, intervalMs: 10 });
-}
-
-function tryLock(): Promise<Server | undefined> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy());
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EADDRINUSE") resolve(undefined);
-      else reject(error);
-    });
-    server.listen("\0innkeeper-lab-subnet", () => resolve(server));
-  });
+  using _lock = await machineLock("lab-subnet", { signal, timeoutMs: lockTimeoutMs });
+  const network = { subnet: freeSubnet() };
+  await deleteInterface(interfaceName, signal);
+  const link = ["link", "add", interfaceName, "type", "veth", "peer", "name", "root", "netns", String(switchPid)];
+  await run(["ip", ...link], { signal });
+  await run(["ip", "address", "add", `${rootAddress(network)}/${prefixLength}`, "dev", interfaceName], { signal });
+  await run(["ip", "link", "set", interfaceName, "up"], { signal });
+  return network;
 }
 
 function freeSubnet(): number {
