@@ -1,0 +1,121 @@
+// connect(): transport, authentication, open. The order of the first calls is that of libvirt's own client (doRemoteOpen).
+import { VIR_CONNECT_RO } from "#generated/host-constant.ts";
+import {
+  VIR_DRV_FEATURE_PROGRAM_KEEPALIVE,
+  VIR_DRV_FEATURE_REMOTE_EVENT_CALLBACK,
+} from "#generated/internal-constant.ts";
+import { Channel } from "#rpc/channel.ts";
+import { ConnectError, ConnectionLostError } from "#rpc/error.ts";
+import { abortReason } from "#rpc/pending-call.ts";
+import { connectTcp } from "#transport/tcp.ts";
+import { connectTls } from "#transport/tls.ts";
+import { connectUnix, unixSocketPath } from "#transport/unix.ts";
+import { parseUri } from "#transport/uri.ts";
+import { authenticate } from "./authentication.ts";
+import { Connection } from "./connection.ts";
+import type { Duplex } from "node:stream";
+import type { KeepaliveOptions } from "#rpc/keepalive.ts";
+import type { TlsOptions } from "#transport/tls.ts";
+import type { ConnectionUri } from "#transport/uri.ts";
+
+export interface ConnectOptions {
+  /** Gives up connecting; of no effect on the open connection. */
+  readonly signal?: AbortSignal;
+  /** Deadline for everything until the connection is open. Default 15 s. */
+  readonly timeoutMs?: number;
+  /** Deadline of calls that name none. Default 120 s. */
+  readonly callTimeoutMs?: number;
+  readonly tls?: TlsOptions;
+  /** Default: a ping after 5 s of silence, five unanswered ones end the connection (libvirt's own default). */
+  readonly keepalive?: KeepaliveOptions | false;
+  readonly readOnly?: boolean;
+  /** Requests in flight at once. Default 5: libvirtd's max_client_requests, beyond which it stops reading. */
+  readonly maxRequests?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 15_000;
+const DEFAULT_CALL_TIMEOUT_MS = 120_000;
+const DEFAULT_MAX_REQUESTS = 5;
+const DEFAULT_KEEPALIVE: KeepaliveOptions = { intervalMs: 5_000, count: 5 };
+
+export async function connect(uriText: string, options: ConnectOptions = {}): Promise<Connection> {
+  const uri = parseUri(uriText);
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const deadline = AbortSignal.timeout(timeoutMs);
+  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
+  const target = describe(uri);
+  try {
+    if (signal.aborted) throw abortReason(signal);
+    return await open(uri, target, options, signal);
+  } catch (error) {
+    if (options.signal?.aborted === true) throw abortReason(options.signal);
+    if (deadline.aborted) throw new ConnectError("timeout", `${target}: no connection within ${timeoutMs} ms`, error);
+    throw error;
+  }
+}
+
+async function open(
+  uri: ConnectionUri,
+  target: string,
+  options: ConnectOptions,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const socket = await dial(uri, options, signal);
+  const channel = new Channel(socket, {
+    callTimeoutMs: options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS,
+    maxRequests: options.maxRequests ?? DEFAULT_MAX_REQUESTS,
+  });
+  const { signal: _signal, ...rest } = options;
+  const connection = new Connection(channel, uri.text, (own) =>
+    connect(uri.text, own === undefined ? rest : { ...rest, signal: own }),
+  );
+  try {
+    await handshake(connection, channel, uri, target, options, signal);
+    return connection;
+  } catch (error) {
+    channel.fail("closed", "the connection was not opened");
+    if (error instanceof ConnectionLostError)
+      throw new ConnectError("protocol", `${target}: ${error.message} before the connection was open`, error);
+    throw error;
+  }
+}
+
+async function handshake(
+  connection: Connection,
+  channel: Channel,
+  uri: ConnectionUri,
+  target: string,
+  options: ConnectOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { remote } = connection;
+  // The deadline is in the signal.
+  const call = { signal, timeoutMs: Number.POSITIVE_INFINITY };
+  await authenticate(remote, target, call);
+  const keepalive = options.keepalive ?? DEFAULT_KEEPALIVE;
+  if (keepalive !== false) {
+    // Asking also tells the server that it may ping us.
+    const { supported } = await remote.connectSupportsFeature({ feature: VIR_DRV_FEATURE_PROGRAM_KEEPALIVE }, call);
+    if (supported === 1) channel.startKeepalive(keepalive);
+  }
+  await remote.connectOpen({ name: uri.name, flags: options.readOnly === true ? VIR_CONNECT_RO : 0 }, call);
+  const { supported } = await remote.connectSupportsFeature({ feature: VIR_DRV_FEATURE_REMOTE_EVENT_CALLBACK }, call);
+  if (supported !== 1) throw new ConnectError("protocol", `${target}: the daemon is older than libvirt 1.3.3`);
+}
+
+async function dial(uri: ConnectionUri, options: ConnectOptions, signal: AbortSignal): Promise<Duplex> {
+  switch (uri.transport) {
+    case "unix":
+      return connectUnix(unixSocketPath(uri, options.readOnly === true), signal);
+    case "tcp":
+      return connectTcp(uri, signal);
+    case "tls":
+      return connectTls(uri, options.tls ?? {}, signal);
+    case "ssh":
+      throw new ConnectError("uri", "the SSH transport is not available");
+  }
+}
+
+function describe(uri: ConnectionUri): string {
+  return uri.transport === "unix" ? uri.text : `${uri.host}${uri.port === null ? "" : `:${uri.port}`}`;
+}

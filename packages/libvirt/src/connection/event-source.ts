@@ -1,0 +1,248 @@
+// The connection's events. A subscription is one callback at the server (…EventRegisterAny), told apart by its
+// callbackID, which is unique within its class only. The server may send an event before its answer to the registration
+// has arrived here: such events are kept until the callbackID is known.
+import { decode } from "#codec/decode.ts";
+import { XdrReader } from "#codec/xdr-reader.ts";
+import { domainEvents, networkEvents, nodeDeviceEvents, secretEvents, storagePoolEvents } from "#generated/event.ts";
+import { qemuProgram } from "#generated/qemu-procedure.ts";
+import { remoteProgram } from "#generated/remote-procedure.ts";
+import { typeOf } from "#rpc/protocol.ts";
+import { EventSubscription } from "./event-subscription.ts";
+import type { Program } from "#codec/program.ts";
+import type {
+  DomainEvents,
+  NetworkEvents,
+  NodeDeviceEvents,
+  SecretEvents,
+  StoragePoolEvents,
+} from "#generated/event.ts";
+import type { QemuDomainMonitorEventMsg } from "#generated/qemu-type.ts";
+import type {
+  NonnullDomain,
+  NonnullNetwork,
+  NonnullNodeDevice,
+  NonnullSecret,
+  NonnullStoragePool,
+} from "#generated/remote-type.ts";
+import type { Channel } from "#rpc/channel.ts";
+import type { CallOptions } from "#rpc/pending-call.ts";
+import type { Invoke } from "./call.ts";
+
+/** What a subscriber gets: the message without its callbackID, an inner "msg" spread out. */
+export type EventOf<Message> = Message extends { msg: infer Inner }
+  ? Omit<Message, "callbackID" | "msg"> & Inner
+  : Omit<Message, "callbackID">;
+
+export interface EventOptions {
+  /** Ends the loop. */
+  readonly signal?: AbortSignal;
+  /** Most events that wait for the consumer; default 10,000. */
+  readonly queueLimit?: number;
+}
+
+interface EventClass {
+  readonly name: string;
+  readonly program: Program;
+  readonly register: string;
+  readonly deregister: string;
+}
+
+const remoteClass = (name: string, register: string, deregister: string): EventClass => ({
+  name,
+  program: remoteProgram,
+  register,
+  deregister,
+});
+const DOMAIN = remoteClass(
+  "domain",
+  "connectDomainEventCallbackRegisterAny",
+  "connectDomainEventCallbackDeregisterAny",
+);
+const NETWORK = remoteClass("network", "connectNetworkEventRegisterAny", "connectNetworkEventDeregisterAny");
+const STORAGE_POOL = remoteClass(
+  "storagePool",
+  "connectStoragePoolEventRegisterAny",
+  "connectStoragePoolEventDeregisterAny",
+);
+const NODE_DEVICE = remoteClass(
+  "nodeDevice",
+  "connectNodeDeviceEventRegisterAny",
+  "connectNodeDeviceEventDeregisterAny",
+);
+const SECRET = remoteClass("secret", "connectSecretEventRegisterAny", "connectSecretEventDeregisterAny");
+const QEMU: EventClass = {
+  name: "qemuMonitor",
+  program: qemuProgram,
+  register: "connectDomainMonitorEventRegister",
+  deregister: "connectDomainMonitorEventDeregister",
+};
+
+const QUEUE_LIMIT = 10_000;
+/** Bound for events that arrive between the server's registration and its answer. */
+const EARLY_LIMIT = 10_000;
+/** Deregistration is a courtesy: a server that does not answer must not hold up the leaving of a loop. */
+const DEREGISTER_TIMEOUT_MS = 5_000;
+
+type AnySubscription = EventSubscription<Record<string, unknown>>;
+
+interface Registry {
+  readonly active: Map<number, AnySubscription>;
+  early: { id: number; event: Record<string, unknown> }[];
+  registering: number;
+}
+
+export class EventSource {
+  readonly #invoke: Invoke;
+  readonly #registries = new Map<string, Registry>();
+
+  constructor(channel: Channel, invoke: Invoke) {
+    this.#invoke = invoke;
+    const tables = [
+      { of: DOMAIN, events: domainEvents },
+      { of: NETWORK, events: networkEvents },
+      { of: STORAGE_POOL, events: storagePoolEvents },
+      { of: NODE_DEVICE, events: nodeDeviceEvents },
+      { of: SECRET, events: secretEvents },
+      { of: QEMU, events: { event: [0, "domainMonitorEvent"] as const } },
+    ];
+    for (const { of, events } of tables) {
+      const registry: Registry = { active: new Map(), early: [], registering: 0 };
+      this.#registries.set(of.name, registry);
+      for (const [, message] of Object.values<readonly [number, string]>(events)) {
+        const entry = of.program.messages[message];
+        if (entry !== undefined)
+          channel.onMessage(of.program.number, entry[0], (payload) => dispatch(registry, entry[1], payload));
+      }
+    }
+    void channel.closed.then(({ error }) => this.#finish(error ?? null));
+  }
+
+  /** @param options.domain only this domain's events. */
+  domain<Name extends keyof DomainEvents>(
+    name: Name,
+    options: EventOptions & { readonly domain?: NonnullDomain } = {},
+  ): EventSubscription<EventOf<DomainEvents[Name]>> {
+    return this.#subscribe(DOMAIN, { eventID: domainEvents[name][0], dom: options.domain ?? null }, options);
+  }
+
+  network<Name extends keyof NetworkEvents>(
+    name: Name,
+    options: EventOptions & { readonly network?: NonnullNetwork } = {},
+  ): EventSubscription<EventOf<NetworkEvents[Name]>> {
+    return this.#subscribe(NETWORK, { eventID: networkEvents[name][0], net: options.network ?? null }, options);
+  }
+
+  storagePool<Name extends keyof StoragePoolEvents>(
+    name: Name,
+    options: EventOptions & { readonly pool?: NonnullStoragePool } = {},
+  ): EventSubscription<EventOf<StoragePoolEvents[Name]>> {
+    return this.#subscribe(STORAGE_POOL, { eventID: storagePoolEvents[name][0], pool: options.pool ?? null }, options);
+  }
+
+  nodeDevice<Name extends keyof NodeDeviceEvents>(
+    name: Name,
+    options: EventOptions & { readonly device?: NonnullNodeDevice } = {},
+  ): EventSubscription<EventOf<NodeDeviceEvents[Name]>> {
+    return this.#subscribe(NODE_DEVICE, { eventID: nodeDeviceEvents[name][0], dev: options.device ?? null }, options);
+  }
+
+  secret<Name extends keyof SecretEvents>(
+    name: Name,
+    options: EventOptions & { readonly secret?: NonnullSecret } = {},
+  ): EventSubscription<EventOf<SecretEvents[Name]>> {
+    return this.#subscribe(SECRET, { eventID: secretEvents[name][0], secret: options.secret ?? null }, options);
+  }
+
+  /** QEMU's own monitor events (QMP), unsupported by libvirt's promise of stability. @param options.event one name, or with VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX in flags a pattern. */
+  qemuMonitor(
+    options: EventOptions & { readonly domain?: NonnullDomain; readonly event?: string; readonly flags?: number } = {},
+  ): EventSubscription<EventOf<QemuDomainMonitorEventMsg>> {
+    return this.#subscribe(
+      QEMU,
+      { dom: options.domain ?? null, event: options.event ?? null, flags: options.flags ?? 0 },
+      options,
+    );
+  }
+
+  /** Event is the type that the event table gives for what `args` asks. */
+  #subscribe<Event>(of: EventClass, args: unknown, options: EventOptions): EventSubscription<Event> {
+    const registry = this.#registry(of);
+    let id: number | null = null;
+    const deregister = async (): Promise<void> => {
+      await subscription.ready.catch(() => undefined);
+      if (id === null) return;
+      registry.active.delete(id);
+      await this.#call(of, of.deregister, { callbackID: id }, { timeoutMs: DEREGISTER_TIMEOUT_MS }).catch(
+        () => undefined,
+      );
+    };
+    const register = async (self: AnySubscription): Promise<void> => {
+      registry.registering += 1;
+      try {
+        const answer = await this.#call(of, of.register, args, {});
+        id = callbackId(answer);
+        registry.active.set(id, self);
+        for (const early of registry.early) if (early.id === id) self.push(early.event);
+      } finally {
+        registry.registering -= 1;
+        if (registry.registering === 0) registry.early = [];
+      }
+    };
+    const subscription: AnySubscription = new EventSubscription(
+      register,
+      deregister,
+      options.queueLimit ?? QUEUE_LIMIT,
+    );
+    if (options.signal !== undefined) endOnAbort(subscription, options.signal);
+    return subscription as unknown as EventSubscription<Event>;
+  }
+
+  #call(of: EventClass, name: string, args: unknown, options: CallOptions): Promise<unknown> {
+    const entry = of.program.procedures[name];
+    if (entry === undefined) throw new TypeError(`no procedure ${name}`);
+    return this.#invoke(of.program, name, entry, args, options);
+  }
+
+  #registry(of: EventClass): Registry {
+    const registry = this.#registries.get(of.name);
+    if (registry === undefined) throw new TypeError(`no event class ${of.name}`);
+    return registry;
+  }
+
+  #finish(error: Error | null): void {
+    for (const { active } of this.#registries.values()) {
+      for (const subscription of active.values()) subscription.finish(error);
+      active.clear();
+    }
+  }
+}
+
+function dispatch(registry: Registry, struct: string, payload: Buffer): void {
+  const type = typeOf(struct);
+  const message = type === null ? undefined : decode(new XdrReader(payload), type);
+  if (!isRecord(message)) return;
+  const { callbackID, msg, ...rest } = message;
+  const event = isRecord(msg) ? { ...rest, ...msg } : rest;
+  const id = Number(callbackID);
+  const subscription = registry.active.get(id);
+  if (subscription !== undefined) subscription.push(event);
+  else if (registry.registering > 0 && registry.early.length < EARLY_LIMIT) registry.early.push({ id, event });
+}
+
+function endOnAbort(subscription: AnySubscription, signal: AbortSignal): void {
+  const end = (): void => void subscription.return();
+  if (signal.aborted) end();
+  else {
+    signal.addEventListener("abort", end, { once: true });
+    void subscription.ended.then(() => signal.removeEventListener("abort", end));
+  }
+}
+
+function callbackId(answer: unknown): number {
+  if (isRecord(answer) && typeof answer["callbackID"] === "number") return answer["callbackID"];
+  throw new TypeError("registration without a callbackID");
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
