@@ -1,0 +1,10 @@
+/** All migrations, in order. One is never changed once it was released; the number of the last is the schema's version. */
+import type { Kysely } from "kysely";
+import * as initial from "#store/migration/initial.ts";
+
+export interface Migration {
+  readonly name: string;
+  up(database: Kysely<unknown>): Promise<void>;
+}
+
+export const migrations: readonly Migration[] = [{ name: "initial", up: initial.up }];

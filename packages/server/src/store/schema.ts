@@ -1,0 +1,13 @@
+/** The tables of the store, the same in every dialect. Documents are JSON text; a revision is written once and only grows. */
+export interface StoreSchema {
+  /** The present state: one row for each resource. `document` lacks `revision`, which has its own column. */
+  resource: { kind: string; id: string; revision: number; document: string };
+  /** The change log. `document` is null for a delete. */
+  change: { revision: number; kind: string; id: string; operation: string; document: string | null };
+  /** What is not a resource and never watched. */
+  private: { space: string; key: string; value: string };
+  /** One row: the latest revision. It survives the pruning of the log. */
+  counter: { name: string; value: number };
+  /** Migrations that were applied. */
+  migration: { version: number; name: string; applied_at: string };
+}

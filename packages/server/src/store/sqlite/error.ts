@@ -1,0 +1,70 @@
+/** What SQLite's errors mean, by primary result code: https://sqlite.org/rescode.html */
+import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
+import { AppError } from "#core/app-error.ts";
+
+interface Meaning {
+  readonly code: ErrorCode;
+  readonly message: (file: string) => string;
+  readonly remedy?: string;
+}
+
+const corrupted =
+  "Stop Innkeeper, move the file aside and restore a backup of it. Guests and their disks are not touched by this.";
+
+const held: Meaning = {
+  code: "store_unavailable",
+  message: (file) => `Another process has the store ${file} open; nothing was changed.`,
+  remedy: "Only one Innkeeper may run on one state folder: stop the other, or give this one a --state of its own.",
+};
+const damaged: Meaning = {
+  code: "store_unavailable",
+  message: (file) => `The store ${file} is corrupted.`,
+  remedy: corrupted,
+};
+const access: Meaning = {
+  code: "store_unavailable",
+  message: (file) => `The store ${file} can't be opened for writing.`,
+  remedy: "Check that its folder exists and that this user may write to it.",
+};
+
+const meaning: Readonly<Record<number, Meaning>> = {
+  3: access, // SQLITE_PERM
+  5: held, // SQLITE_BUSY
+  6: held, // SQLITE_LOCKED
+  8: access, // SQLITE_READONLY
+  10: {
+    code: "store_unavailable",
+    message: (file) => `The disk under the store ${file} reports an error; the change was not made.`,
+    remedy: "Check the disk and the kernel's log.",
+  }, // SQLITE_IOERR
+  11: damaged, // SQLITE_CORRUPT
+  13: {
+    code: "disk_full",
+    message: (file) => `No space is left for the store ${file}; the change was not made.`,
+    remedy: "Free space on the control plane's own disk.",
+  }, // SQLITE_FULL
+  14: access, // SQLITE_CANTOPEN
+  26: damaged, // SQLITE_NOTADB
+};
+
+/** The AppError that an error of node:sqlite means; others as they are. */
+export function translateSqliteError(error: unknown, file: string): unknown {
+  if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") return error;
+  const row = meaning[error.errcode & 0xff]; // the low byte is the primary code
+  if (row === undefined) return error;
+  return new AppError(row.code, row.message(file), {
+    ...(row.remedy === undefined ? {} : { remedy: row.remedy }),
+    fault: { sqliteCode: error.errcode, sqliteMessage: error.message },
+    cause: error,
+  });
+}
+
+export function corruptedStore(file: string, findings: string): AppError {
+  return new AppError("store_unavailable", `${damaged.message(file)} SQLite says: ${findings}`, { remedy: corrupted });
+}
+
+export function foreignFile(file: string): AppError {
+  return new AppError("store_unavailable", `${file} is a database of another program; nothing was changed.`, {
+    remedy: "Give Innkeeper a --state folder of its own.",
+  });
+}
