@@ -7,7 +7,7 @@ import { spawn, type ChildProcess, type StdioOptions } from "node:child_process"
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import type { CommandOptions, CommandResult } from "#command.ts";
-import { hostLayout, type HostLayout } from "#layout.ts";
+import { hostLayout, nodeMark, type HostLayout } from "#layout.ts";
 import { enterArguments, findNodeProcesses, killNode, runInNode, startNode } from "#namespace.ts";
 import { connectHost, setHostLink } from "#network.ts";
 import type { HostIdentity } from "#host-config.ts";
@@ -123,11 +123,6 @@ export class LabHost {
 }
 
 export const switchName = "switch";
-
-/** How the processes of a lab's node are known among all processes of the machine. */
-export function nodeMark(labFolder: string, nodeName: string): string {
-  return `innkeeper-lab:${labFolder}:${nodeName}`;
-}
 
 /** The switch is a node without /etc of its own. Resolves with its pid 1. */
 export async function startSwitch(labFolder: string, signal: AbortSignal | undefined): Promise<number> {

@@ -8,8 +8,8 @@ import { mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises
 import path from "node:path";
 import { CertificateAuthority } from "@innkeeper/server/core/certificate-authority.ts";
 import { writeHostConfig, type HostIdentity } from "#host-config.ts";
-import { LabHost, nodeMark, startSwitch } from "#host.ts";
-import { defaultLabRoot, labLayout, type LabLayout } from "#layout.ts";
+import { LabHost, startSwitch } from "#host.ts";
+import { labFolderOfMark, labLayout, labRoot, type LabLayout } from "#layout.ts";
 import { killNode, listProcesses } from "#namespace.ts";
 import { configureSwitch, connectRoot, deleteInterface, hostAddress, maxHostCount } from "#network.ts";
 
@@ -99,7 +99,7 @@ export class Lab implements AsyncDisposable {
 
   /** Names of the labs under the default folder, in alphabetical order, half-made ones included. */
   static async list(): Promise<string[]> {
-    return (await readdir(defaultLabRoot).catch(() => [])).toSorted();
+    return (await readdir(labRoot()).catch(() => [])).toSorted();
   }
 
   /** Removes the lab of this name, also one that was never finished. True if there was anything to remove. */
@@ -136,7 +136,7 @@ function labFolder(name: string, folder: string | undefined): string {
   if (!/^[a-z0-9][a-z0-9-]{0,39}$/u.test(name)) {
     throw new LabError(`"${name}" is no name for a lab: 1 to 40 of a-z, 0-9 and dash, not a dash first`);
   }
-  const chosen = folder === undefined ? path.join(defaultLabRoot, name) : path.resolve(folder);
+  const chosen = folder === undefined ? path.join(labRoot(), name) : path.resolve(folder);
   // Overlay mount options and command lines carry the path as it is.
   if (!/^[\w./+-]+$/u.test(chosen))
     throw new LabError(`a lab's folder has only letters, digits and ._+-/, not ${chosen}`);
@@ -193,13 +193,13 @@ async function remove(layout: LabLayout): Promise<boolean> {
     () => false,
   );
   await rm(layout.folder, { recursive: true, force: true });
-  if (path.dirname(layout.folder) === defaultLabRoot) await rmdir(defaultLabRoot).catch(() => undefined);
+  // The root goes with its last lab.
+  if (path.dirname(layout.folder) === labRoot()) await rmdir(labRoot()).catch(() => undefined);
   return existed || marks.length > 0;
 }
 
 /** Marks of this lab's nodes that run now: the record may be missing, the processes tell. */
 async function runningMarks(folder: string): Promise<string[]> {
-  const prefix = nodeMark(folder, "");
   const argvs = [...(await listProcesses()).values()];
-  return [...new Set(argvs.flatMap((argv) => argv.filter((argument) => argument.startsWith(prefix))))];
+  return [...new Set(argvs.flat().filter((argument) => labFolderOfMark(argument) === folder))];
 }

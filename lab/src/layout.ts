@@ -6,7 +6,10 @@
 import { hash } from "node:crypto";
 import path from "node:path";
 
-export const defaultLabRoot = "/var/lib/innkeeper-lab";
+/** Where labs lie that are known by their name alone. */
+export function labRoot(): string {
+  return process.env["INNKEEPER_LAB_ROOT"] ?? "/var/lib/innkeeper-lab";
+}
 
 export interface LabLayout {
   readonly folder: string;
@@ -36,8 +39,24 @@ export function labLayout(folder: string): LabLayout {
     authorityFolder: path.join(folder, "authority"),
     clientFolder: path.join(folder, "client"),
     sharedFolder: path.join(folder, "shared"),
-    interfaceName: `inn-${hash("sha256", folder).slice(0, 8)}`,
+    interfaceName: interfaceNameOf(folder),
   };
+}
+
+export const interfacePrefix = "inn-";
+
+export function interfaceNameOf(labFolder: string): string {
+  return `${interfacePrefix}${hash("sha256", labFolder).slice(0, 8)}`;
+}
+
+/** How the processes of a lab's node are known among all processes of the machine; they carry it as an argument. */
+export function nodeMark(labFolder: string, nodeName: string): string {
+  return `innkeeper-lab:${labFolder}:${nodeName}`;
+}
+
+/** The lab folder in a node's mark; undefined for any other argument. */
+export function labFolderOfMark(argument: string): string | undefined {
+  return /^innkeeper-lab:(.*):[^:]*$/u.exec(argument)?.[1];
 }
 
 export function hostLayout(labFolder: string, hostName: string): HostLayout {

@@ -133,10 +133,13 @@ function sendKill(pid: number): void {
   }
 }
 
-/** The argument array that runs `argv` inside the node. */
+/**
+ * The argument array that runs `argv` inside the node. To enter a process namespace nsenter has to fork; the program
+ * dies with it all the same (setpriv(1) --pdeathsig), its own children that became daemons do not.
+ */
 export function enterArguments(pid: number, argv: readonly string[]): string[] {
   const namespaces = ["--net", "--mount", "--pid", "--uts", "--ipc"];
-  return ["nsenter", "--target", String(pid), ...namespaces, "--", ...argv];
+  return ["nsenter", "--target", String(pid), ...namespaces, "--", "setpriv", "--pdeathsig", "KILL", "--", ...argv];
 }
 
 export function runInNode(pid: number, argv: readonly string[], options: CommandOptions): Promise<CommandResult> {

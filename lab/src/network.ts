@@ -119,7 +119,7 @@ export async function connectHost(
 ): Promise<void> {
   await disconnectHost(host.name, switchPid, signal);
   await ipBatch(switchPid, signal, [
-    `link add ${host.name} type veth peer name eth0 netns ${host.pid}`,
+    `link add ${host.name} type veth peer name eth0 address ${hardwareAddress(host.address)} netns ${host.pid}`,
     `link set ${host.name} master ${bridgeName} up`,
   ]);
   await ipBatch(host.pid, signal, [
@@ -129,6 +129,13 @@ export async function connectHost(
     `address add ${host.address}/${prefixLength} dev ${bridgeName}`,
     `link set ${bridgeName} up`,
   ]);
+}
+
+/** The same each time the host starts, as a real card's, or its peers would talk to a dead one until ARP forgets it. */
+function hardwareAddress(ipAddress: string): string {
+  const bytes = ipAddress.split(".").map((part) => Number(part).toString(16).padStart(2, "0"));
+  // 02: locally administered, unicast (IEEE 802 §8.2)
+  return ["02", "00", ...bytes].join(":");
 }
 
 /** Removes the host's port from the switch, which a crashed host leaves for a moment. */
