@@ -28,7 +28,7 @@ export const longDeadlineMs = 120_000;
 export interface ConnectedCall {
   readonly connection: Connection;
   /** To be passed to every procedure: `connection.remote.domainCreate({ dom }, options)`. */
-  readonly options: { readonly signal: AbortSignal };
+  readonly options: { readonly signal: AbortSignal; readonly timeoutMs: number };
 }
 
 /**
@@ -46,7 +46,7 @@ export async function onConnection<T>(
   const signal = AbortSignal.any([call.signal, deadline]);
   try {
     const connection = await context.session.connection({ signal });
-    return await work({ connection, options: { signal } });
+    return await work({ connection, options: { signal, timeoutMs: deadlineMs } });
   } catch (error) {
     throw mapLibvirtError(error, { what, cancelledBy: call.signal, deadlineMs });
   }

@@ -1,0 +1,44 @@
+/** Bounded concurrency: so that one long list never floods a host with calls. */
+
+/** Like Promise.all over `work(item)`, with at most `limit` at a time, results in order. The first error ends it. */
+export async function mapLimited<T, R>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T, index: number) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = Array.from({ length: items.length });
+  let next = 0;
+  let isFailed = false;
+  const worker = async (): Promise<void> => {
+    while (next < items.length && !isFailed) {
+      const index = next++;
+      try {
+        results[index] = await work(items[index] as T, index);
+      } catch (error) {
+        isFailed = true;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  return results;
+}
+
+/** Runs work of one key strictly one after the other; different keys don't wait for each other. */
+export class KeyedLock {
+  readonly #tails = new Map<string, Promise<void>>();
+
+  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#tails.get(key) ?? Promise.resolve();
+    const mine = Promise.withResolvers<void>();
+    const tail = before.then(() => mine.promise);
+    this.#tails.set(key, tail);
+    await before;
+    try {
+      return await work();
+    } finally {
+      mine.resolve();
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    }
+  }
+}

@@ -1,0 +1,300 @@
+/**
+ * Volumes of one host's pools, through libvirt. libvirt knows the volumes of its last refresh; whoever asks for one gets
+ * the storage's truth: what isn't known is looked for by a refresh, what is known is looked at (its XML reads the file).
+ */
+import { posix } from "node:path";
+import { VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA } from "@innkeeper/libvirt";
+import { AppError } from "#core/app-error.ts";
+import type { Call, LongCall } from "#core/call.ts";
+import { mapLimited } from "#core/concurrency.ts";
+import { isNotFound } from "#libvirt/error.ts";
+import { type ConnectedCall, type LibvirtContext, longDeadlineMs, onConnection } from "#libvirt/session.ts";
+import type { HostVolume, VolumeDefinition, VolumePort } from "#storage/port.ts";
+import { lookUpPool, parallelCalls, type PoolHandle, refresh } from "./libvirt-pool.ts";
+import { type Download, downloadVolume, type FoundVolume, uploadVolume, type VolumeHandle } from "./volume-transfer.ts";
+import { checkVolumeName, readVolumeXml, volumeXml } from "./volume-xml.ts";
+
+/** A copy of 64 TiB at 100 MB/s: longer means that it hangs. */
+const copyDeadlineMs = 8 * 24 * 3_600_000;
+const progressIntervalMs = 500;
+
+export class LibvirtVolume implements VolumePort {
+  readonly #context: LibvirtContext;
+
+  constructor(context: LibvirtContext) {
+    this.#context = context;
+  }
+
+  listVolumes(poolName: string, call: Call): Promise<readonly HostVolume[]> {
+    const what = `list volumes of pool ${poolName}`;
+    return onConnection(
+      this.#context,
+      call,
+      what,
+      async (connected) => {
+        const { connection, options } = connected;
+        const pool = await lookUpPool(connected, poolName);
+        const { vols } = await connection.remote.storagePoolListAllVolumes({ pool, needResults: 1 }, options);
+        const volumes = await mapLimited(vols, parallelCalls, (volume) => this.#describeIfReadable(connected, volume));
+        return volumes.filter((volume) => volume !== undefined);
+      },
+      longDeadlineMs,
+    );
+  }
+
+  findVolume(poolName: string, name: string, call: Call): Promise<HostVolume | undefined> {
+    checkVolumeName(name);
+    return onConnection(
+      this.#context,
+      call,
+      `look for volume ${name} in pool ${poolName}`,
+      async (connected) => (await this.#find(connected, await lookUpPool(connected, poolName), name))?.volume,
+      longDeadlineMs,
+    );
+  }
+
+  findVolumeByPath(path: string, call: Call): Promise<HostVolume | undefined> {
+    return onConnection(
+      this.#context,
+      call,
+      `look for the volume ${path}`,
+      async (connected) => {
+        const { connection, options } = connected;
+        try {
+          const { vol } = await connection.remote.storageVolLookupByPath({ path }, options);
+          return await describe(connected, vol);
+        } catch (error) {
+          if (!isNotFound(error)) this.#context.log.debug({ path, error }, "volume is known but can't be read");
+        }
+        const pool = await orUndefined(
+          connection.remote.storagePoolLookupByTargetPath({ path: posix.dirname(path) }, options),
+        );
+        if (pool === undefined) return undefined;
+        return (await this.#find(connected, pool.pool, posix.basename(path)))?.volume;
+      },
+      longDeadlineMs,
+    );
+  }
+
+  createVolume(volume: VolumeDefinition, call: Call): Promise<HostVolume> {
+    const definition = volumeXml(volume);
+    return onConnection(
+      this.#context,
+      call,
+      `create volume ${volume.name} in pool ${volume.poolName}`,
+      async (connected) => {
+        const { connection, options } = connected;
+        const pool = await lookUpPool(connected, volume.poolName);
+        await this.#refuseExisting(connected, pool, volume.name);
+        const flags = createFlags(volume);
+        const { vol } = await connection.remote.storageVolCreateXml({ pool, xml: definition, flags }, options);
+        return describe(connected, vol);
+      },
+      // Preallocation of a raw volume writes all of it where the file system has no fallocate.
+      volume.preallocate === true ? copyDeadlineMs : longDeadlineMs,
+    );
+  }
+
+  cloneVolume(
+    source: { readonly poolName: string; readonly name: string },
+    target: VolumeDefinition,
+    call: LongCall,
+  ): Promise<HostVolume> {
+    const definition = volumeXml(target);
+    return onConnection(
+      this.#context,
+      call,
+      `copy volume ${source.name} to ${target.name} in pool ${target.poolName}`,
+      async (connected) => {
+        const pool = await lookUpPool(connected, target.poolName);
+        const found = await this.#find(connected, await lookUpPool(connected, source.poolName), source.name);
+        if (found === undefined) {
+          throw new AppError("not_found", `There is no volume ${source.name} in pool ${source.poolName}.`);
+        }
+        await this.#refuseExisting(connected, pool, target.name);
+        await this.#copy(connected, { pool, definition, source: found, target }, call);
+        const copied = await this.#find(connected, pool, target.name);
+        if (copied === undefined) throw new AppError("host_failed", `The copy ${target.name} is not there.`);
+        return copied.volume;
+      },
+      copyDeadlineMs,
+    );
+  }
+
+  deleteVolume(poolName: string, name: string, call: Call): Promise<void> {
+    checkVolumeName(name);
+    return onConnection(
+      this.#context,
+      call,
+      `delete volume ${name} in pool ${poolName}`,
+      async (connected) => {
+        const pool = await lookUpPool(connected, poolName);
+        const found = await this.#find(connected, pool, name);
+        if (found !== undefined) await this.#deleteWhenIdle(connected, found.handle);
+      },
+      longDeadlineMs,
+    );
+  }
+
+  resizeVolume(poolName: string, name: string, capacityBytes: number, call: Call): Promise<void> {
+    return onConnection(
+      this.#context,
+      call,
+      `resize volume ${name} in pool ${poolName}`,
+      async (connected) => {
+        const { handle, volume } = await this.#require(connected, poolName, name);
+        if (capacityBytes === volume.capacityBytes) return;
+        if (capacityBytes < volume.capacityBytes) {
+          throw new AppError(
+            "invalid_field",
+            `Volumes only grow: ${name} has ${volume.capacityBytes} bytes, ${capacityBytes} would cut data off.`,
+            { field: "capacityBytes" },
+          );
+        }
+        const { connection, options } = connected;
+        await connection.remote.storageVolResize({ vol: handle, capacity: BigInt(capacityBytes) }, options);
+      },
+      longDeadlineMs,
+    );
+  }
+
+  upload(
+    poolName: string,
+    name: string,
+    content: ReadableStream<Uint8Array>,
+    sizeBytes: number,
+    call: LongCall,
+  ): Promise<void> {
+    return onConnection(
+      this.#context,
+      call,
+      `write volume ${name} in pool ${poolName}`,
+      async (connected) => {
+        const found = await this.#require(connected, poolName, name);
+        await uploadVolume(connected, found, { content, sizeBytes }, call);
+      },
+      copyDeadlineMs,
+    );
+  }
+
+  download(poolName: string, name: string, call: Call): Promise<Download> {
+    return onConnection(this.#context, call, `read volume ${name} in pool ${poolName}`, async (connected) => {
+      const { handle } = await this.#require(connected, poolName, name);
+      // The deadline of this call is not the download's: that lasts as long as its reader takes.
+      return downloadVolume(connected, handle, call);
+    });
+  }
+
+  async #require(connected: ConnectedCall, poolName: string, name: string): Promise<FoundVolume> {
+    checkVolumeName(name);
+    const found = await this.#find(connected, await lookUpPool(connected, poolName), name);
+    if (found === undefined) throw new AppError("not_found", `There is no volume ${name} in pool ${poolName}.`);
+    return found;
+  }
+
+  async #refuseExisting(connected: ConnectedCall, pool: PoolHandle, name: string): Promise<void> {
+    if ((await this.#find(connected, pool, name)) === undefined) return;
+    throw new AppError("name_taken", `Pool ${pool.name} has a volume ${name} already.`, { field: "name" });
+  }
+
+  async #find(connected: ConnectedCall, pool: PoolHandle, name: string): Promise<FoundVolume | undefined> {
+    const known = await this.#lookUp(connected, pool, name);
+    if (known !== undefined) return known;
+    try {
+      await refresh(this.#context, connected, pool);
+    } catch (error) {
+      // While volumes are copied libvirt's present knowledge has to do: it is exact for what was made through it.
+      if (!(error instanceof AppError && error.code === "conflict")) throw error;
+      this.#context.log.debug({ pool: pool.name }, "pool is busy, not refreshed");
+    }
+    return this.#lookUp(connected, pool, name);
+  }
+
+  async #lookUp(connected: ConnectedCall, pool: PoolHandle, name: string): Promise<FoundVolume | undefined> {
+    const { connection, options } = connected;
+    const found = await orUndefined(connection.remote.storageVolLookupByName({ pool, name }, options));
+    if (found === undefined) return undefined;
+    const volume = await this.#describeIfReadable(connected, found.vol);
+    return volume === undefined ? undefined : { handle: found.vol, volume };
+  }
+
+  /** undefined when its file is gone or can't be read: it is listed still, but of no use to anyone. */
+  async #describeIfReadable(connected: ConnectedCall, handle: VolumeHandle): Promise<HostVolume | undefined> {
+    try {
+      return await describe(connected, handle);
+    } catch (error) {
+      if (connected.options.signal.aborted) throw error;
+      this.#context.log.debug({ volume: handle.key, error }, "volume is listed but can't be read");
+      return undefined;
+    }
+  }
+
+  /** libvirt reports no progress of a copy, but how much the target has taken so far. */
+  async #copy(
+    connected: ConnectedCall,
+    copy: { pool: PoolHandle; definition: string; source: FoundVolume; target: VolumeDefinition },
+    call: LongCall,
+  ): Promise<void> {
+    const { connection, options } = connected;
+    const ended = new AbortController();
+    const total = Math.max(copy.source.volume.allocationBytes, 1);
+    const watch = async (): Promise<void> => {
+      const signal = AbortSignal.any([ended.signal, options.signal]);
+      while (!signal.aborted) {
+        await this.#context.clock.sleep(progressIntervalMs, signal);
+        const found = await orUndefined(
+          connection.remote.storageVolLookupByName({ pool: copy.pool, name: copy.target.name }, { signal }),
+        );
+        if (found === undefined) continue;
+        const { allocation } = await connection.remote.storageVolGetInfo({ vol: found.vol }, { signal });
+        call.onProgress?.(Math.min(Number(allocation), total), total);
+      }
+    };
+    const watching = call.onProgress === undefined ? Promise.resolve() : watch().catch(() => undefined);
+    try {
+      const { pool, definition, source, target } = copy;
+      await connection.remote.storageVolCreateXmlFrom(
+        { pool, xml: definition, clonevol: source.handle, flags: createFlags(target) },
+        options,
+      );
+      call.onProgress?.(total, total);
+    } finally {
+      ended.abort();
+      await watching;
+    }
+  }
+
+  /** A volume that is being written by a copy can't be deleted until libvirt has finished: it is waited for. */
+  async #deleteWhenIdle({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<void> {
+    for (;;) {
+      try {
+        await connection.remote.storageVolDelete({ vol }, options);
+        return;
+      } catch (error) {
+        if (isNotFound(error)) return;
+        // libvirt 9.0 storageVolDelete: "volume '%s' is still in use." / "is still being allocated."
+        const isBusy = error instanceof Error && /still (in use|being allocated)/.test(error.message);
+        if (!isBusy) throw error;
+        await this.#context.clock.sleep(500, options.signal);
+      }
+    }
+  }
+}
+
+async function describe({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<HostVolume> {
+  const { xml } = await connection.remote.storageVolGetXmlDesc({ vol }, options);
+  return readVolumeXml(xml, vol.pool);
+}
+
+function createFlags(volume: VolumeDefinition): number {
+  return volume.preallocate === true && volume.format === "qcow2" ? VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA : 0;
+}
+
+async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
