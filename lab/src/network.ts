@@ -7,7 +7,6 @@
  * Facts: ip-link(8), dnsmasq(8).
  */
 import { existsSync } from "node:fs";
-import { networkInterfaces } from "node:os";
 import { run } from "#command.ts";
 import { machineLock } from "#machine-lock.ts";
 import { runInNode } from "#namespace.ts";
@@ -51,7 +50,7 @@ export async function connectRoot(
   signal: AbortSignal | undefined,
 ): Promise<LabNetwork> {
   using _lock = await machineLock("lab-subnet", { signal, timeoutMs: lockTimeoutMs });
-  const network = { subnet: freeSubnet() };
+  const network = { subnet: await freeSubnet(signal) };
   await deleteInterface(interfaceName, signal);
   const link = ["link", "add", interfaceName, "type", "veth", "peer", "name", "root", "netns", String(switchPid)];
   await run(["ip", ...link], { signal });
@@ -60,10 +59,11 @@ export async function connectRoot(
   return network;
 }
 
-function freeSubnet(): number {
-  const used = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((entry) => entry.address));
+/** Asks ip(8): os.networkInterfaces() leaves out interfaces whose other end is not up yet. */
+async function freeSubnet(signal: AbortSignal | undefined): Promise<number> {
+  const { stdout: used } = await run(["ip", "-4", "-oneline", "address", "show"], { signal });
   for (let subnet = 0; subnet <= 255; subnet += 1) {
-    if (!used.some((taken) => taken.startsWith(`10.77.${subnet}.`))) return subnet;
+    if (!used.includes(` 10.77.${subnet}.`)) return subnet;
   }
   throw new Error("no subnet of 10.77.0.0/16 is free: remove some labs");
 }
@@ -77,7 +77,6 @@ export async function deleteInterface(interfaceName: string, signal: AbortSignal
   }
 }
 
-/** Also interfaces that are down or have no address, which os.networkInterfaces() does not list. */
 function networkInterfaceExists(interfaceName: string): boolean {
   return existsSync(`/sys/class/net/${interfaceName}`);
 }
