@@ -29,6 +29,7 @@ export type {
   TypedParameterType,
   TypedParameterValue,
 } from "./codec/typed-parameter.ts";
+export type { SshOptions } from "./transport/ssh-credential.ts";
 export type { TlsOptions } from "./transport/tls.ts";
 export { parseUri } from "./transport/uri.ts";
 export type { ConnectionUri, TransportName } from "./transport/uri.ts";

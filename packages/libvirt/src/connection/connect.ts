@@ -15,6 +15,7 @@ import { authenticate } from "./authentication.ts";
 import { Connection } from "./connection.ts";
 import type { Duplex } from "node:stream";
 import type { KeepaliveOptions } from "#rpc/keepalive.ts";
+import type { SshOptions } from "#transport/ssh-credential.ts";
 import type { TlsOptions } from "#transport/tls.ts";
 import type { ConnectionUri } from "#transport/uri.ts";
 
@@ -26,6 +27,7 @@ export interface ConnectOptions {
   /** Deadline of calls that name none. Default 120 s. */
   readonly callTimeoutMs?: number;
   readonly tls?: TlsOptions;
+  readonly ssh?: SshOptions;
   /** Default: a ping after 5 s of silence, five unanswered ones end the connection (libvirt's own default). */
   readonly keepalive?: KeepaliveOptions | false;
   readonly readOnly?: boolean;
@@ -40,15 +42,24 @@ const DEFAULT_KEEPALIVE: KeepaliveOptions = { intervalMs: 5_000, count: 5 };
 
 export async function connect(uriText: string, options: ConnectOptions = {}): Promise<Connection> {
   const uri = parseUri(uriText);
+  return bounded(uri, options, dialer(uri, options), options.signal);
+}
+
+async function bounded(
+  uri: ConnectionUri,
+  options: ConnectOptions,
+  dial: Dial,
+  outer: AbortSignal | undefined,
+): Promise<Connection> {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const deadline = AbortSignal.timeout(timeoutMs);
-  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
+  const signal = outer === undefined ? deadline : AbortSignal.any([outer, deadline]);
   const target = describe(uri);
   try {
     if (signal.aborted) throw abortReason(signal);
-    return await open(uri, target, options, signal);
+    return await open(uri, target, options, dial, signal);
   } catch (error) {
-    if (options.signal?.aborted === true) throw abortReason(options.signal);
+    if (outer?.aborted === true) throw abortReason(outer);
     if (deadline.aborted) throw new ConnectError("timeout", `${target}: no connection within ${timeoutMs} ms`, error);
     throw error;
   }
@@ -58,24 +69,23 @@ async function open(
   uri: ConnectionUri,
   target: string,
   options: ConnectOptions,
+  dial: Dial,
   signal: AbortSignal,
 ): Promise<Connection> {
-  const socket = await dial(uri, options, signal);
+  const { socket, again } = await dial(signal);
   const channel = new Channel(socket, {
     callTimeoutMs: options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS,
     maxRequests: options.maxRequests ?? DEFAULT_MAX_REQUESTS,
   });
-  const { signal: _signal, ...rest } = options;
-  const connection = new Connection(channel, uri.text, (own) =>
-    connect(uri.text, own === undefined ? rest : { ...rest, signal: own }),
-  );
+  const connection = new Connection(channel, uri.text, (own) => bounded(uri, options, again, own));
   try {
     await handshake(connection, channel, uri, target, options, signal);
     return connection;
   } catch (error) {
     channel.fail("closed", "the connection was not opened");
-    if (error instanceof ConnectionLostError)
+    if (error instanceof ConnectionLostError) {
       throw new ConnectError("protocol", `${target}: ${error.message} before the connection was open`, error);
+    }
     throw error;
   }
 }
@@ -103,17 +113,30 @@ async function handshake(
   if (supported !== 1) throw new ConnectError("protocol", `${target}: the daemon is older than libvirt 1.3.3`);
 }
 
-async function dial(uri: ConnectionUri, options: ConnectOptions, signal: AbortSignal): Promise<Duplex> {
+/** A socket to the daemon, and how to get another one (over what is there already, if the transport can). */
+type Dial = (signal: AbortSignal) => Promise<{ readonly socket: Duplex; readonly again: Dial }>;
+
+function dialer(uri: ConnectionUri, options: ConnectOptions): Dial {
+  const isReadOnly = options.readOnly === true;
   switch (uri.transport) {
     case "unix":
-      return connectUnix(unixSocketPath(uri, options.readOnly === true), signal);
+      return repeated((signal) => connectUnix(unixSocketPath(uri, isReadOnly), signal));
     case "tcp":
-      return connectTcp(uri, signal);
+      return repeated((signal) => connectTcp(uri, signal));
     case "tls":
-      return connectTls(uri, options.tls ?? {}, signal);
+      return repeated((signal) => connectTls(uri, options.tls ?? {}, signal));
     case "ssh":
-      throw new ConnectError("uri", "the SSH transport is not available");
+      return async (signal) => {
+        const { connectSsh } = await import("#transport/ssh.ts");
+        const { socket, again } = await connectSsh(uri, options.ssh ?? {}, isReadOnly, signal);
+        return { socket, again: repeated(again) };
+      };
   }
+}
+
+function repeated(dial: (signal: AbortSignal) => Promise<Duplex>): Dial {
+  const again: Dial = async (signal) => ({ socket: await dial(signal), again });
+  return again;
 }
 
 function describe(uri: ConnectionUri): string {

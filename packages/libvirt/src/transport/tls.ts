@@ -1,6 +1,7 @@
 // TLS with certificates on both sides (https://libvirt.org/kbase/tlscerts.html, src/rpc/virnettlscontext.c). The server's
 // certificate must be signed by the CA and name the host that was asked for, by DNS name or by IP address. After the
 // handshake libvirtd sends one byte: 1 when it accepts our certificate; else it closes the connection.
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { homedir } from "node:os";
@@ -69,7 +70,9 @@ async function confirmed(socket: TLSSocket, target: string, signal: AbortSignal)
     );
   const onReadable = (): void => {
     const verdict: unknown = socket.read(1);
-    if (verdict instanceof Uint8Array) verdict[0] === 1 ? resolve() : refused();
+    if (!(verdict instanceof Uint8Array)) return;
+    if (verdict[0] === 1) resolve();
+    else refused();
   };
   const onError = (error: Error): void =>
     /ALERT|ECONNRESET|EPROTO/u.test(String("code" in error ? error.code : ""))
@@ -99,37 +102,40 @@ interface Credentials {
 }
 
 async function credentials(uri: ConnectionUri, options: TlsOptions): Promise<Credentials> {
-  const folders = await pkiPaths(uri);
-  const read = async (
-    given: string | Uint8Array | undefined,
-    path: string,
-    isNeeded: boolean,
-  ): Promise<string | Buffer | undefined> => {
-    if (given !== undefined) return typeof given === "string" ? given : Buffer.from(given);
-    try {
-      return await readFile(path);
-    } catch (error) {
-      if (!isNeeded) return undefined;
-      throw new ConnectError(
-        "certificate",
-        `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`,
-        error,
-      );
-    }
-  };
+  const paths = pkiPaths(uri);
   const [ca, cert, key] = await Promise.all([
-    read(options.ca, folders.ca, true),
-    read(options.cert, folders.cert, options.key !== undefined),
-    read(options.key, folders.key, options.cert !== undefined),
+    pem(options.ca, paths.ca, true),
+    pem(options.cert, paths.cert, options.key !== undefined),
+    pem(options.key, paths.key, options.cert !== undefined),
   ]);
   return { ca: ca ?? "", ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) };
 }
 
-async function pkiPaths(uri: ConnectionUri): Promise<{ ca: string; cert: string; key: string }> {
-  const flat =
-    uri.parameters.get("pkipath") ?? (process.geteuid?.() === 0 ? undefined : join(homedir(), ".pki/libvirt"));
-  if (flat !== undefined)
+async function pem(
+  given: string | Uint8Array | undefined,
+  path: string,
+  isNeeded: boolean,
+): Promise<string | Buffer | undefined> {
+  if (given !== undefined) return typeof given === "string" ? given : Buffer.from(given);
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (!isNeeded) return undefined;
+    throw new ConnectError(
+      "certificate",
+      `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`,
+      error,
+    );
+  }
+}
+
+/** A folder of the user's own goes before the system's, except for root (virNetTLSContextLocateCredentials). */
+function pkiPaths(uri: ConnectionUri): { ca: string; cert: string; key: string } {
+  const own = join(homedir(), ".pki/libvirt");
+  const flat = uri.parameters.get("pkipath") ?? (process.geteuid?.() !== 0 && existsSync(own) ? own : undefined);
+  if (flat !== undefined) {
     return { ca: join(flat, "cacert.pem"), cert: join(flat, "clientcert.pem"), key: join(flat, "clientkey.pem") };
+  }
   return {
     ca: "/etc/pki/CA/cacert.pem",
     cert: "/etc/pki/libvirt/clientcert.pem",
