@@ -73,6 +73,7 @@ const codeByWords: readonly { readonly words: RegExp; readonly code: ErrorCode }
   { words: /guest agent is not (connected|responding|available)/i, code: "guest_agent_unavailable" },
   { words: /(domain|network|pool|storage pool|volume|storage vol(ume)?) .*already exists/i, code: "name_taken" },
   { words: /already (exists|defined) with/i, code: "name_taken" },
+  { words: /network is already in use by interface/i, code: "conflict" },
 ];
 
 /** ENOSPC and EDQUOT of Linux (asm-generic/errno.h): VIR_ERR_SYSTEM_ERROR carries errno in int1. */

@@ -33,7 +33,7 @@ export class LibvirtNetwork implements HostNetwork {
     });
   }
 
-  create(network: Omit<NetworkCreate, "host">, call: Call): Promise<HostNetworkState> {
+  async create(network: Omit<NetworkCreate, "host">, call: Call): Promise<HostNetworkState> {
     const definition = networkXml(network);
     return onConnection(
       this.#context,

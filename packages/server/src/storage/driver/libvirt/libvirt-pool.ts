@@ -35,7 +35,7 @@ export class LibvirtPool implements PoolPort {
     });
   }
 
-  createPool(pool: Omit<StoragePoolCreate, "host" | "shared">, call: Call): Promise<HostPool> {
+  async createPool(pool: Omit<StoragePoolCreate, "host" | "shared">, call: Call): Promise<HostPool> {
     const what = `create storage pool ${pool.name}`;
     const definition = poolXml(pool);
     return onConnection(

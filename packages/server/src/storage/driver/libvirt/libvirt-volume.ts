@@ -42,7 +42,7 @@ export class LibvirtVolume implements VolumePort {
     );
   }
 
-  findVolume(poolName: string, name: string, call: Call): Promise<HostVolume | undefined> {
+  async findVolume(poolName: string, name: string, call: Call): Promise<HostVolume | undefined> {
     checkVolumeName(name);
     return onConnection(
       this.#context,
@@ -76,7 +76,7 @@ export class LibvirtVolume implements VolumePort {
     );
   }
 
-  createVolume(volume: VolumeDefinition, call: Call): Promise<HostVolume> {
+  async createVolume(volume: VolumeDefinition, call: Call): Promise<HostVolume> {
     const definition = volumeXml(volume);
     return onConnection(
       this.#context,
@@ -95,7 +95,7 @@ export class LibvirtVolume implements VolumePort {
     );
   }
 
-  cloneVolume(
+  async cloneVolume(
     source: { readonly poolName: string; readonly name: string },
     target: VolumeDefinition,
     call: LongCall,
@@ -111,17 +111,21 @@ export class LibvirtVolume implements VolumePort {
         if (found === undefined) {
           throw new AppError("not_found", `There is no volume ${source.name} in pool ${source.poolName}.`);
         }
+        if (target.capacityBytes < found.volume.capacityBytes) {
+          const message = `The copy must have at least the ${found.volume.capacityBytes} bytes of ${source.name}.`;
+          throw new AppError("invalid_field", message, { field: "capacityBytes" });
+        }
         await this.#refuseExisting(connected, pool, target.name);
         await this.#copy(connected, { pool, definition, source: found, target }, call);
-        const copied = await this.#find(connected, pool, target.name);
-        if (copied === undefined) throw new AppError("host_failed", `The copy ${target.name} is not there.`);
-        return copied.volume;
+        const { handle } = await this.#require(connected, target.poolName, target.name);
+        await growTo(connected, handle, target.capacityBytes);
+        return describe(connected, handle);
       },
       copyDeadlineMs,
     );
   }
 
-  deleteVolume(poolName: string, name: string, call: Call): Promise<void> {
+  async deleteVolume(poolName: string, name: string, call: Call): Promise<void> {
     checkVolumeName(name);
     return onConnection(
       this.#context,
@@ -143,7 +147,6 @@ export class LibvirtVolume implements VolumePort {
       `resize volume ${name} in pool ${poolName}`,
       async (connected) => {
         const { handle, volume } = await this.#require(connected, poolName, name);
-        if (capacityBytes === volume.capacityBytes) return;
         if (capacityBytes < volume.capacityBytes) {
           throw new AppError(
             "invalid_field",
@@ -151,8 +154,7 @@ export class LibvirtVolume implements VolumePort {
             { field: "capacityBytes" },
           );
         }
-        const { connection, options } = connected;
-        await connection.remote.storageVolResize({ vol: handle, capacity: BigInt(capacityBytes) }, options);
+        await growTo(connected, handle, capacityBytes);
       },
       longDeadlineMs,
     );
@@ -284,6 +286,12 @@ export class LibvirtVolume implements VolumePort {
 async function describe({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<HostVolume> {
   const { xml } = await connection.remote.storageVolGetXmlDesc({ vol }, options);
   return readVolumeXml(xml, vol.pool);
+}
+
+async function growTo(connected: ConnectedCall, vol: VolumeHandle, capacityBytes: number): Promise<void> {
+  const { connection, options } = connected;
+  if ((await describe(connected, vol)).capacityBytes >= capacityBytes) return;
+  await connection.remote.storageVolResize({ vol, capacity: BigInt(capacityBytes) }, options);
 }
 
 function createFlags(volume: VolumeDefinition): number {
