@@ -1,0 +1,118 @@
+/**
+ * Creates a VM. The first step chooses host, ids, MACs and volume names and stores them; everything made afterwards
+ * carries them, so that it is found again after a crash, and finished or removed.
+ */
+import { Type } from "typebox";
+import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import { VmCreate } from "@innkeeper/contract/resource/vm.ts";
+import { timestamp } from "#core/clock.ts";
+import { operation, type StepContext } from "#management/task/operation.ts";
+import { removeDisks } from "#management/vm/disk-make.ts";
+import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
+import { nameClaim } from "#management/vm/lookup.ts";
+import { syncGuest, syncPools } from "#management/vm/sync.ts";
+import { planVm, type VmPlan } from "#management/vm/vm-plan.ts";
+import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
+import type { GuestDefinition } from "#virtualization/port.ts";
+import type { OperationDeps } from "./deps.ts";
+
+interface Plan extends VmPlan {
+  readonly createdAt: string;
+}
+type Input = { request: VmCreate };
+
+export function vmCreate(deps: OperationDeps) {
+  return operation({
+    name: "vm.create",
+    input: Type.Object({ request: VmCreate }),
+    check({ request }) {
+      planVm(deps.inventory, request);
+    },
+    claims: ({ request }) => ({ exclusive: [nameClaim(request.name)] }),
+    target: () => undefined,
+    steps: [
+      {
+        name: "plan",
+        async do({ input, signal }) {
+          const plan: Plan = { ...planVm(deps.inventory, input.request), createdAt: timestamp(deps.clock) };
+          const { guest } = deps.providers.get(plan.placement.hostId);
+          await guest.lifecycle.check(definition(plan, input.request, plannedDisks(plan)), { signal });
+          return { ...plan };
+        },
+      },
+      {
+        name: "disks",
+        async do(context) {
+          const plan = context.result<Plan>("plan");
+          return { disks: await makeDisks(deps, context, plan.placement.hostId, plan.disks) };
+        },
+        async undo(context) {
+          const plan = context.resultIfAny<Plan>("plan");
+          if (plan === undefined) return;
+          await removeDisks(deps, plan.placement.hostId, plan.disks, context);
+          await syncPools(deps, context, plan.placement.hostId, poolNamesOf(plan.disks));
+        },
+      },
+      {
+        name: "define",
+        async do(context) {
+          const plan = context.result<Plan>("plan");
+          const { disks } = context.result<{ disks: VmDisk[] }>("disks");
+          const { guest } = deps.providers.get(plan.placement.hostId);
+          await guest.lifecycle.define(definition(plan, context.input.request, disks), context);
+        },
+        async undo(context) {
+          const plan = context.resultIfAny<Plan>("plan");
+          if (plan === undefined) return;
+          const { guest } = deps.providers.get(plan.placement.hostId);
+          await guest.lifecycle.forceOff(plan.vm.uuid, context);
+          await guest.lifecycle.undefine(plan.vm.uuid, context);
+          await syncGuest(deps, context, guestOf(plan));
+        },
+      },
+      { name: "start", do: (context) => start(deps, context) },
+      {
+        name: "sync",
+        async do(context) {
+          const plan = context.result<Plan>("plan");
+          await syncGuest(deps, context, guestOf(plan), poolNamesOf(plan.disks));
+        },
+      },
+    ],
+    outcome({ result }) {
+      const { vm, placement } = result<Plan>("plan");
+      return { vmId: vm.id, name: vm.name, placement };
+    },
+  });
+}
+
+async function start(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
+  if (context.input.request.start !== true) return;
+  const plan = context.result<Plan>("plan");
+  const { guest } = deps.providers.get(plan.placement.hostId);
+  const { state } = await guest.inventory.read(plan.vm.uuid, context);
+  if (state === "shutoff" || state === "crashed") await guest.lifecycle.start(plan.vm.uuid, {}, context);
+}
+
+function guestOf(plan: Plan): { hostId: string; uuid: string } {
+  return { hostId: plan.placement.hostId, uuid: plan.vm.uuid };
+}
+
+function definition(plan: Plan, request: VmCreate, disks: VmDisk[]): GuestDefinition {
+  const metadata = newGuestMetadata(plan.vm.id, plan.createdAt, request);
+  return { uuid: plan.vm.uuid, name: plan.vm.name, spec: { ...plan.spec, disks }, metadata };
+}
+
+/** The disks before they are made, for the host's check of the definition: only their devices matter to it. */
+function plannedDisks(plan: Plan): VmDisk[] {
+  return plan.disks.map(({ disk, origin }) =>
+    origin.kind === "empty"
+      ? { ...disk, sourceType: "file" }
+      : {
+          ...disk,
+          sourceType: origin.sourceType,
+          format: origin.format,
+          source: origin.kind === "existing" ? origin.path : `/${origin.poolName}/${origin.volumeName}`,
+        },
+  );
+}

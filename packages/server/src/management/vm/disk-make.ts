@@ -1,0 +1,88 @@
+/**
+ * Making the volumes of disk plans, and removing them again. Making is idempotent: what an interrupted attempt left
+ * under the plan's own (never reused) name is removed and made anew.
+ */
+import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import type { LongCall } from "#core/call.ts";
+import type { OperationDeps } from "#management/operation/deps.ts";
+import type { DiskOrigin, DiskPlan } from "./disk-plan.ts";
+import { removeVolume, type VolumeRef } from "./guest-file.ts";
+
+type MakeDeps = Pick<OperationDeps, "providers" | "clock">;
+type MadeOrigin = Exclude<DiskOrigin, { kind: "empty" | "existing" }>;
+
+/** The volume that the plan makes; undefined if it makes none. */
+export function madeVolume(plan: DiskPlan): VolumeRef | undefined {
+  const { origin } = plan;
+  return "volumeName" in origin ? { poolName: origin.poolName, name: origin.volumeName } : undefined;
+}
+
+/** Makes what has to be made and returns the disk as a guest is defined with it. */
+export async function makeDisk(deps: MakeDeps, hostId: string, plan: DiskPlan, call: LongCall): Promise<VmDisk> {
+  const { origin, disk } = plan;
+  if (origin.kind === "empty") return { ...disk, sourceType: "file" };
+  if (origin.kind === "existing") {
+    return { ...disk, source: origin.path, sourceType: origin.sourceType, format: origin.format };
+  }
+  await removeVolume(deps, hostId, { poolName: origin.poolName, name: origin.volumeName }, call);
+  const source = await makeVolume(deps, hostId, origin, call);
+  return { ...disk, source, sourceType: origin.sourceType, format: origin.format };
+}
+
+export async function removeDisks(
+  deps: MakeDeps,
+  hostId: string,
+  plans: readonly DiskPlan[],
+  call: LongCall,
+): Promise<void> {
+  for (const plan of plans) {
+    const made = madeVolume(plan);
+    if (made !== undefined) await removeVolume(deps, hostId, made, call);
+  }
+}
+
+/** Returns the volume's path. */
+async function makeVolume(deps: MakeDeps, hostId: string, origin: MadeOrigin, call: LongCall): Promise<string> {
+  const { volume } = deps.providers.get(hostId).storage;
+  const { poolName, volumeName: name, format, capacityBytes } = origin;
+  const definition = { poolName, name, format, capacityBytes };
+  switch (origin.kind) {
+    case "new":
+      return (await volume.createVolume(definition, call)).path;
+    case "overlay":
+      return (await volume.createVolume({ ...definition, backing: origin.backing }, call)).path;
+    case "copy": {
+      const copy = await volume.cloneVolume(origin.source, definition, call);
+      if (copy.capacityBytes < capacityBytes) await volume.resizeVolume(poolName, name, capacityBytes, call);
+      return copy.path;
+    }
+    case "transfer":
+      return transfer(deps, hostId, origin, call);
+  }
+}
+
+async function transfer(
+  deps: MakeDeps,
+  hostId: string,
+  origin: Extract<DiskOrigin, { kind: "transfer" }>,
+  call: LongCall,
+): Promise<string> {
+  const { source, poolName, volumeName: name, format, capacityBytes } = origin;
+  const { volume } = deps.providers.get(hostId).storage;
+  const { content, sizeBytes } = await deps.providers
+    .get(source.hostId)
+    .storage.volume.download(source.poolName, source.name, call);
+  let handedOver = false;
+  try {
+    const made = await volume.createVolume({ poolName, name, format, capacityBytes }, call);
+    handedOver = true;
+    await volume.upload(poolName, name, content, sizeBytes, call);
+    const stored = await volume.findVolume(poolName, name, call);
+    if (stored !== undefined && stored.capacityBytes < capacityBytes) {
+      await volume.resizeVolume(poolName, name, capacityBytes, call);
+    }
+    return made.path;
+  } finally {
+    if (!handedOver) await content.cancel().catch(() => undefined);
+  }
+}

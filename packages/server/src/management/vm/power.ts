@@ -1,0 +1,56 @@
+/**
+ * What the operations that only change a VM's power have in common: the VM exists, its state allows it, one step does
+ * it, and what the host then reports is brought onto the read path. The step can't be undone (a guest that was reset
+ * was reset), so it is a point of no return; it is idempotent, or harmless when a crash makes it run twice.
+ */
+import { Type } from "typebox";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import type { VmAction } from "@innkeeper/contract/state/vm.ts";
+import type { Call } from "#core/call.ts";
+import type { OperationDeps } from "#management/operation/deps.ts";
+import { type Operation, operation } from "#management/task/operation.ts";
+import type { GuestHypervisor } from "#virtualization/port.ts";
+import { requireNotTemplate, requireState, vmClaim, vmTarget } from "./lookup.ts";
+import { syncGuest } from "./sync.ts";
+
+export const VmInput = Type.Object({ vmId: Type.String() });
+
+export interface PowerVerb {
+  readonly name: `vm.${string}`;
+  readonly action: VmAction;
+  /** Completes "can't be …". */
+  readonly verb: string;
+  /** A template must not run. */
+  readonly notTemplate?: boolean;
+  act(guest: GuestHypervisor, vm: Vm, call: Call): Promise<void>;
+}
+
+export function powerOperation(deps: OperationDeps, power: PowerVerb): Operation<typeof VmInput> {
+  return operation({
+    name: power.name,
+    input: VmInput,
+    check({ vmId }) {
+      const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
+      if (power.notTemplate === true) requireNotTemplate(vm, power.verb);
+      requireState(vm, power.action, power.verb);
+      deps.providers.get(vm.hostId);
+    },
+    claims: ({ vmId }) => ({ exclusive: [vmClaim(deps.inventory, vmId)] }),
+    target: ({ vmId }) => vmTarget(deps.inventory, vmId),
+    steps: [
+      {
+        name: "act",
+        pointOfNoReturn: true,
+        async do({ input, signal }) {
+          const vm = deps.inventory.require("vm", input.vmId, { field: "vmId" });
+          await power.act(deps.providers.get(vm.hostId).guest, vm, { signal });
+          return { hostId: vm.hostId, uuid: vm.uuid };
+        },
+      },
+      {
+        name: "sync",
+        do: (context) => syncGuest(deps, context, context.result<{ hostId: string; uuid: string }>("act")),
+      },
+    ],
+  });
+}
