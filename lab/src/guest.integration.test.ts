@@ -13,7 +13,7 @@ import { waitFor } from "#wait.ts";
 const signal = AbortSignal.timeout(600_000);
 const bootTimeoutMs = 90_000;
 /** Free slots for what is plugged in later. */
-const spareSlots = "<controller type='pci' model='pcie-root-port'/>".repeat(8);
+const spareSlots = `<controller type='pci' index='0' model='pcie-root'/>${"<controller type='pci' model='pcie-root-port'/>".repeat(8)}`;
 const guestAgentChannel = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>";
 
 interface DomainOptions {
