@@ -1,0 +1,297 @@
+/** The engine on a real store: order, results, failure, cancellation, limits, idempotency, stop and resume. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Type } from "typebox";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
+import { AppError } from "#core/app-error.ts";
+import { type Operation, operation, type Step } from "#management/task/operation.ts";
+import { EngineFixture } from "#management/task/engine-fixture.ts";
+
+const Input = Type.Object({ name: Type.String() }, { additionalProperties: false });
+type Input = { name: string };
+
+function sample(steps: readonly Step<Input>[], extra: Partial<Operation<typeof Input>> = {}): Operation {
+  return operation({
+    name: "sample.run",
+    input: Input,
+    claims: (input) => ({ exclusive: [`sample:${input.name}`] }),
+    target: () => undefined,
+    steps,
+    ...extra,
+  }) as Operation;
+}
+
+const user = { userName: "tester" };
+const states = (task: Task): string[] => task.steps.map((step) => step.state);
+
+test("steps run in order, see earlier results, and the outcome is the task's result", async () => {
+  const log: string[] = [];
+  await using fixture = await EngineFixture.open([
+    sample(
+      [
+        { name: "choose", do: async (context) => (log.push("choose"), { id: `${context.input.name}-1` }) },
+        {
+          name: "make",
+          async do(context) {
+            log.push(`make ${context.result<{ id: string }>("choose").id} for ${context.userName}`);
+            context.progress({ done: 1, total: 2, unit: "byte" }, "copying");
+          },
+        },
+      ],
+      { outcome: (context) => ({ vmId: context.result<{ id: string }>("choose").id }) },
+    ),
+  ]);
+  const submitted = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  assert.equal(submitted.state, "queued");
+  const task = await fixture.engine.wait(submitted.id, 5000);
+  assert.deepEqual(log, ["choose", "make a-1 for tester"]);
+  assert.equal(task.state, "succeeded");
+  assert.deepEqual(task.result, { vmId: "a-1" });
+  assert.deepEqual(states(task), ["done", "done"]);
+  assert.deepEqual(task.progress, { done: 2, total: 2, unit: "step" });
+  const events = fixture.inventory.list("event").map((event) => event.type);
+  assert.deepEqual(events.toSorted(), ["task.started", "task.succeeded"]);
+});
+
+test("a failed step is undone with those before it, in reverse; the problem names the step", async () => {
+  const undone: string[] = [];
+  const step = (name: string, fails = false): Step<Input> => ({
+    name,
+    do: async () => {
+      if (fails) throw new AppError("disk_full", "The pool is full; nothing was made.", { field: "pool" });
+      return { name };
+    },
+    undo: async (context) => void undone.push(`${name} ${JSON.stringify(context.resultIfAny(name))}`),
+  });
+  await using fixture = await EngineFixture.open([
+    sample([step("one"), step("two"), step("three", true), step("four")]),
+  ]);
+  const task = await fixture.run("sample.run", { name: "a" });
+  assert.equal(task.state, "failed");
+  assert.deepEqual(undone, ["three undefined", 'two {"name":"two"}', 'one {"name":"one"}']);
+  assert.deepEqual(states(task), ["undone", "undone", "undone", "pending"]);
+  assert.equal(task.error?.code, "disk_full");
+  assert.equal(task.error?.field, "pool");
+  assert.deepEqual(task.error?.fault, { step: "three" });
+});
+
+test("an undo that fails is tried again; when it fails for good the task names what was left", async () => {
+  let tries = 0;
+  await using fixture = await EngineFixture.open([
+    sample([
+      { name: "first", do: async () => ({ path: "/x" }), undo: async () => {} },
+      {
+        name: "second",
+        do: async () => ({ path: "/y" }),
+        undo: async () => {
+          tries++;
+          throw new Error("bug");
+        },
+      },
+      { name: "third", do: () => Promise.reject(new AppError("host_failed", "No.")) },
+    ]),
+  ]);
+  const task = await fixture.run("sample.run", { name: "a" });
+  assert.equal(task.state, "failed");
+  assert.equal(tries, 3);
+  assert.equal(task.error?.code, "host_failed");
+  assert.match(task.error?.detail ?? "", /Undoing "second" failed.*left as they are: first, second/);
+  assert.deepEqual(task.error?.fault?.["left"], { first: { path: "/x" }, second: { path: "/y" } });
+});
+
+test("an unreachable host is waited for while undoing", async () => {
+  let tries = 0;
+  await using fixture = await EngineFixture.open([
+    sample([
+      {
+        name: "first",
+        do: async () => undefined,
+        undo: async () => {
+          if (++tries < 8) throw new AppError("host_unreachable", "gone");
+        },
+      },
+      { name: "second", do: () => Promise.reject(new AppError("host_failed", "No.")) },
+    ]),
+  ]);
+  const task = await fixture.run("sample.run", { name: "a" });
+  assert.equal(tries, 8);
+  assert.equal(task.error?.detail, "No.");
+});
+
+test("cancelling stops the step and undoes; a task in the queue just ends; after the end it is refused", async () => {
+  const begun = Promise.withResolvers<void>();
+  const undone: string[] = [];
+  await using fixture = await EngineFixture.open([
+    sample([
+      { name: "one", do: async () => undefined, undo: async () => void undone.push("one") },
+      {
+        name: "two",
+        do: (context) =>
+          new Promise((_, reject) => {
+            context.signal.addEventListener("abort", () => reject(new Error("stopped")));
+            begun.resolve();
+          }),
+        undo: async () => void undone.push("two"),
+      },
+    ]),
+  ]);
+  const running = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  const queued = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  await begun.promise;
+  await fixture.engine.cancel(queued.id);
+  assert.equal((await fixture.engine.wait(queued.id, 5000)).state, "cancelled");
+  assert.equal((await fixture.engine.cancel(running.id)).cancelRequested, true);
+  const task = await fixture.engine.wait(running.id, 5000);
+  assert.equal(task.state, "cancelled");
+  assert.equal(task.error?.code, "cancelled");
+  assert.deepEqual(undone, ["two", "one"]);
+  await assert.rejects(fixture.engine.cancel(running.id), { code: "invalid_state" });
+});
+
+test("after the point of no return a task can't be cancelled, and is repeated until it succeeds", async () => {
+  let tries = 0;
+  const reached = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  await using fixture = await EngineFixture.open([
+    sample([
+      { name: "one", do: async () => undefined, undo: () => Promise.reject(new Error("must not be undone")) },
+      {
+        name: "commit",
+        pointOfNoReturn: true,
+        async do() {
+          reached.resolve();
+          await go.promise;
+          if (++tries < 4) throw new AppError("host_unreachable", "gone");
+        },
+      },
+      { name: "tidy", do: () => Promise.reject(new AppError("host_failed", "Tidying failed.")) },
+    ]),
+  ]);
+  const submitted = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  await reached.promise;
+  await assert.rejects(fixture.engine.cancel(submitted.id), { code: "invalid_state" });
+  go.resolve();
+  const task = await fixture.engine.wait(submitted.id, 5000);
+  assert.equal(tries, 4);
+  assert.equal(task.state, "failed");
+  assert.deepEqual(states(task), ["done", "done", "failed"]);
+  assert.match(task.error?.detail ?? "", /Tidying failed\. What was done before stays; still to do: tidy\./);
+});
+
+test("tasks on one resource run in their order, others at once, limited ones as many as allowed", async () => {
+  let running = 0;
+  let most = 0;
+  const order: string[] = [];
+  const step: Step<Input> = {
+    name: "work",
+    async do(context) {
+      most = Math.max(most, ++running);
+      order.push(context.input.name);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      running--;
+    },
+  };
+  await using fixture = await EngineFixture.open([
+    sample([step], { name: "sample.serial", claims: () => ({ exclusive: ["one"] }) }),
+    sample([step], {
+      name: "sample.limited",
+      claims: (input) => ({ exclusive: [input.name], limited: [{ key: "copy", max: 2 }] }),
+    }),
+  ]);
+  const names = Array.from({ length: 6 }, (_, index) => `${index}`);
+  await Promise.all(names.map((name) => fixture.run("sample.serial", { name })));
+  assert.deepEqual(order, names);
+  assert.equal(most, 1);
+  await Promise.all(names.map((name) => fixture.run("sample.limited", { name })));
+  assert.equal(most, 2);
+});
+
+test("what the check or the schema refuses records nothing", async () => {
+  await using fixture = await EngineFixture.open([
+    sample([], {
+      check(input) {
+        if (input.name === "taken") throw new AppError("name_taken", "taken", { field: "request.name" });
+      },
+    }),
+  ]);
+  await assert.rejects(fixture.run("sample.run", { name: "taken" }), { code: "name_taken" });
+  await assert.rejects(fixture.run("sample.run", { name: 5 }), { code: "invalid_field", field: "name" });
+  await assert.rejects(fixture.run("sample.other", {}), { code: "unsupported" });
+  assert.deepEqual(fixture.inventory.list("task"), []);
+});
+
+test("the same idempotency key is one task; with another request it is refused", async () => {
+  let runs = 0;
+  await using fixture = await EngineFixture.open([sample([{ name: "one", do: async () => void runs++ }])]);
+  const request = { ...user, idempotencyKey: "k1" };
+  const tasks = await Promise.all([1, 2, 3].map(() => fixture.engine.submit("sample.run", { name: "a" }, request)));
+  assert.equal(new Set(tasks.map((task) => task.id)).size, 1);
+  await fixture.engine.wait(tasks[0]?.id ?? "", 5000);
+  assert.equal((await fixture.engine.submit("sample.run", { name: "a" }, request)).state, "succeeded");
+  assert.equal(runs, 1);
+  await assert.rejects(fixture.engine.submit("sample.run", { name: "b" }, request), { code: "conflict" });
+  const other = await fixture.engine.submit("sample.run", { name: "b" }, { userName: "other", idempotencyKey: "k1" });
+  assert.notEqual(other.id, tasks[0]?.id);
+});
+
+test("of two clients with one ETag the second is refused, also while the first one's task is under way", async () => {
+  const go = Promise.withResolvers<void>();
+  await using fixture = await EngineFixture.open([
+    sample([{ name: "one", do: () => go.promise }], { target: (input) => ({ kind: "user", id: input.name }) }),
+  ]);
+  const target = await fixture.putUser("alice");
+  const submit = (ifRevision: number) =>
+    fixture.engine.submit("sample.run", { name: target.id }, { ...user, ifRevision });
+  const [one, other] = await Promise.allSettled([submit(target.revision), submit(target.revision)]);
+  assert.equal(one.status, "fulfilled");
+  assert.ok(other.status === "rejected");
+  assert.equal(other.reason.code, "precondition_failed");
+  assert.match(other.reason.message, /is changing it/);
+  go.resolve();
+  if (one.status === "fulfilled") await fixture.engine.wait(one.value.id, 5000);
+  await fixture.putUser("alice", { id: target.id, fullName: "Alice" });
+  await assert.rejects(submit(target.revision), (error: AppError) => {
+    assert.deepEqual(error.fault?.["changed"], ["fullName"]);
+    return true;
+  });
+});
+
+test("a stop leaves tasks as they are; the next engine finishes or undoes them", async () => {
+  const begun = Promise.withResolvers<void>();
+  let hang = true;
+  const done: string[] = [];
+  const steps: Step<Input>[] = [
+    { name: "choose", do: async () => (done.push("choose"), { id: "x1" }) },
+    {
+      name: "make",
+      do: async (context) => {
+        if (hang) {
+          begun.resolve();
+          await new Promise((_, reject) =>
+            context.signal.addEventListener("abort", () => reject(context.signal.reason)),
+          );
+        }
+        done.push(`make ${context.result<{ id: string }>("choose").id}`);
+      },
+    },
+  ];
+  await using fixture = await EngineFixture.open([sample(steps)]);
+  const submitted = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  await begun.promise;
+  await fixture.engine.stop();
+  assert.equal(fixture.inventory.require("task", submitted.id).state, "running");
+  await assert.rejects(fixture.engine.submit("sample.run", { name: "b" }, user), { code: "shutting_down" });
+  hang = false;
+  await fixture.restart();
+  const task = await fixture.engine.wait(submitted.id, 5000);
+  assert.equal(task.state, "succeeded");
+  assert.deepEqual(done, ["choose", "make x1"]);
+});
+
+test("inputs are not readable in the store", async () => {
+  await using fixture = await EngineFixture.open([sample([{ name: "one", do: () => new Promise(() => {}) }])]);
+  const task = await fixture.engine.submit("sample.run", { name: "topsecret" }, user);
+  const stored = await fixture.store.transaction((transaction) => transaction.getPrivate("task", task.id));
+  assert.equal(typeof stored, "string");
+  assert.ok(!String(stored).includes("topsecret"));
+});

@@ -1,0 +1,291 @@
+/**
+ * The task engine: records tasks, runs them one after another on each resource, cancels them, and after a start takes up
+ * what was unfinished. Invariant: a task that was accepted ends as succeeded, failed or cancelled, whatever crashes; a
+ * stop of the server ends none of them.
+ */
+import { Compile, type Validator } from "typebox/compile";
+import { newId } from "@innkeeper/contract/id.ts";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
+import { AppError } from "#core/app-error.ts";
+import { type Clock, timestamp } from "#core/clock.ts";
+import type { Logger } from "#core/log.ts";
+import type { SecretBox } from "#core/secret-box.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import { checkRevision } from "#management/inventory/precondition.ts";
+import { ClaimTable } from "#management/task/claim-table.ts";
+import { DurationHistory } from "#management/task/duration-history.ts";
+import { readRecord, TaskJournal, type TaskRecord } from "#management/task/journal.ts";
+import type { Operation } from "#management/task/operation.ts";
+import {
+  findSameRequest,
+  fingerprint,
+  forgetOldRequests,
+  rememberRequest,
+  type TaskRequest,
+} from "#management/task/task-request.ts";
+import { type StepBoundary, TaskRun } from "#management/task/task-run.ts";
+import type { Draft, ResourceKind, Store } from "#store/port.ts";
+
+export interface TaskEngineDeps {
+  readonly store: Store;
+  readonly inventory: Inventory;
+  readonly secretBox: SecretBox;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly operations: readonly Operation[];
+  /** For tests that kill the process at every boundary. */
+  readonly onStepBoundary?: (boundary: StepBoundary) => void;
+}
+
+/** How long `stop` waits for steps to notice it. */
+const stopTimeoutMs = 10_000;
+
+export function hasEnded(task: Pick<Task, "state">): boolean {
+  return task.state === "succeeded" || task.state === "failed" || task.state === "cancelled";
+}
+
+export class TaskEngine {
+  readonly #deps: TaskEngineDeps;
+  readonly #operations: ReadonlyMap<string, Operation>;
+  readonly #validators = new Map<string, Validator>();
+  readonly #claims = new ClaimTable();
+  readonly #durations = new DurationHistory();
+  readonly #stop = new AbortController();
+  readonly #runs = new Map<string, { readonly run: TaskRun; readonly ended: Promise<void> }>();
+
+  constructor(deps: TaskEngineDeps) {
+    this.#deps = deps;
+    this.#operations = new Map(deps.operations.map((operation) => [operation.name, operation]));
+  }
+
+  get operationNames(): readonly string[] {
+    return [...this.#operations.keys()];
+  }
+
+  /** Records a task and lets it run when its turn comes. What can't work is refused here, and nothing is recorded. */
+  async submit(operationName: string, input: unknown, request: TaskRequest): Promise<Task> {
+    this.#checkRunning();
+    const operation = this.#operation(operationName);
+    this.#checkInput(operation, input);
+    const print = fingerprint(operationName, input);
+    const { store, inventory, clock } = this.#deps;
+    const sameTask = await store.transaction((transaction) =>
+      findSameRequest(transaction, request, print, clock.now()),
+    );
+    const same = sameTask === undefined ? undefined : inventory.get("task", sameTask);
+    if (same !== undefined) return same;
+    const target = operation.target(input);
+    if (request.ifRevision !== undefined && target !== undefined) {
+      await checkRevision(store, inventory, target.kind as ResourceKind, target.id, request.ifRevision);
+    }
+    await operation.check?.(input);
+    const claims = operation.claims(input);
+    const draft = newTask(operation, target, request.userName, timestamp(clock));
+    const record: TaskRecord = { input, claims, direction: "do", cursor: 0, begun: false, results: {} };
+    const journal = new TaskJournal(this.#deps, draft, record);
+    const task = await store.transaction(async (transaction) => {
+      const first = await findSameRequest(transaction, request, print, clock.now());
+      const existing = first === undefined ? undefined : await transaction.get("task", first);
+      if (existing !== undefined) return existing;
+      this.#checkRunning();
+      if (request.ifRevision !== undefined && target !== undefined) {
+        const present = await transaction.get(target.kind as ResourceKind, target.id);
+        this.#checkUnchanged(target.id, present?.revision ?? 0, request.ifRevision);
+      }
+      await rememberRequest(transaction, request, { taskId: draft.id, fingerprint: print, atMs: clock.now() });
+      return journal.create(transaction);
+    });
+    if (task.id === draft.id) this.#start(new TaskRun(this.#runDeps(), operation, journal, this.#runOptions(false)));
+    return task;
+  }
+
+  /** Stops a task and undoes what it did; the answer is the task as it is now. invalid_state if it is too late for that. */
+  async cancel(taskId: string): Promise<Task> {
+    const task = this.#deps.inventory.require("task", taskId, { field: "taskId" });
+    const run = this.#runs.get(taskId)?.run;
+    if (hasEnded(task) || run === undefined) {
+      throw new AppError("invalid_state", `The task has ended already: it is ${task.state}.`, { field: "taskId" });
+    }
+    if (task.cancelRequested || task.state === "rolling-back") return task;
+    if (!run.canCancel) {
+      throw new AppError(
+        "invalid_state",
+        `The task is past the point where it could be undone (it is at "${task.message}"); it will be finished.`,
+        { field: "taskId", remedy: "Wait for its end." },
+      );
+    }
+    await run.cancel();
+    return this.#deps.inventory.require("task", taskId);
+  }
+
+  /** The task once it has ended, or as it is after `timeoutMs`. */
+  async wait(taskId: string, timeoutMs: number, signal?: AbortSignal): Promise<Task> {
+    const { inventory } = this.#deps;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, timeoutMs);
+    const onAbort = (): void => resolve();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const stopListening = inventory.onChange((changes) => {
+      const ended = changes.some(
+        ({ id, resource }) => id === taskId && (resource === undefined || hasEnded(resource as Task)),
+      );
+      if (ended) resolve();
+    });
+    try {
+      if (!hasEnded(inventory.require("task", taskId)) && signal?.aborted !== true) await promise;
+      return inventory.require("task", taskId);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+      stopListening();
+    }
+  }
+
+  /**
+   * Takes up every task that had not ended, in the order in which they were made. To be called once, before anything is
+   * submitted and after the providers of all hosts are there (they need not be connected yet). How many there were.
+   */
+  async resume(): Promise<number> {
+    const { store, secretBox, inventory, log } = this.#deps;
+    const unfinished = inventory.list("task").filter((task) => !hasEnded(task));
+    // Those that ran held their claims: they come before those that waited.
+    unfinished.sort((a, b) => rank(a) - rank(b) || a.createdAt.localeCompare(b.createdAt) || a.revision - b.revision);
+    await store.transaction((transaction) => this.#durations.load(transaction));
+    for (const task of unfinished) {
+      const record = await store.transaction((transaction) => readRecord(transaction, secretBox, task.id));
+      const operation = this.#operations.get(task.operation);
+      if (record === undefined || operation === undefined) {
+        log.error({ taskId: task.id, operation: task.operation }, "a stored task can't be resumed");
+        await this.#failUnknown(task);
+        continue;
+      }
+      log.info({ taskId: task.id, operation: task.operation, state: task.state }, "resuming a task");
+      const { revision: _, ...draft } = task;
+      const journal = new TaskJournal(this.#deps, draft, record);
+      this.#start(new TaskRun(this.#runDeps(), operation, journal, this.#runOptions(true)));
+    }
+    return unfinished.length;
+  }
+
+  /** Forgets what only recent requests need. */
+  async prune(): Promise<void> {
+    await this.#deps.store.transaction((transaction) => forgetOldRequests(transaction, this.#deps.clock.now()));
+  }
+
+  /** Lets go of all tasks as they are; the next start resumes them. Bounded. */
+  async stop(): Promise<void> {
+    this.#stop.abort(
+      new AppError("shutting_down", "The control plane is stopping; the task goes on at its next start."),
+    );
+    const ended = Promise.all([...this.#runs.values()].map(({ ended }) => ended));
+    const timeout = new AbortController();
+    const late = this.#deps.clock.sleep(stopTimeoutMs, timeout.signal).then(
+      () => this.#deps.log.warn({ tasks: [...this.#runs.keys()] }, "steps did not stop in time"),
+      () => undefined,
+    );
+    await Promise.race([ended, late]);
+    timeout.abort();
+  }
+
+  #start(run: TaskRun): void {
+    const { id } = run.journal.task;
+    const ended = this.#runWhenClaimed(run).catch((error: unknown) => {
+      this.#deps.log.error({ err: error, taskId: id }, "a task stopped unexpectedly; the next start resumes it");
+    });
+    this.#runs.set(id, { run, ended });
+    void ended.then(() => this.#runs.delete(id));
+  }
+
+  async #runWhenClaimed(run: TaskRun): Promise<void> {
+    const { task, record } = run.journal;
+    const untouched = record.direction === "do" && record.cursor === 0 && !record.begun;
+    // What has begun must be undone in its turn; only what has not may leave the queue.
+    const signal = untouched ? run.waitSignal : this.#stop.signal;
+    const release = await this.#claims.acquire(task.id, record.claims, signal);
+    if (release === undefined) return run.endUnstarted();
+    try {
+      await run.run();
+    } finally {
+      release();
+    }
+  }
+
+  async #failUnknown(task: Task): Promise<void> {
+    await this.#deps.store.transaction(async (transaction) => {
+      const { revision: _, ...draft } = task;
+      await transaction.put("task", {
+        ...draft,
+        state: "failed",
+        finishedAt: timestamp(this.#deps.clock),
+        error: {
+          type: "/problem/internal",
+          title: "Internal error",
+          status: 500,
+          code: "internal",
+          detail: `This version of Innkeeper can't resume "${task.operation}"; it was left where it was: ${task.message}.`,
+        },
+      });
+    });
+  }
+
+  /** Of two clients with the same ETag one wins: the other is refused even while the winner's task has changed nothing yet. */
+  #checkUnchanged(targetId: string, revision: number, ifRevision: number): void {
+    const other = this.#deps.inventory.list("task").find((task) => !hasEnded(task) && task.target?.id === targetId);
+    if (revision === ifRevision && other === undefined) return;
+    const why =
+      other === undefined
+        ? `it is at revision ${revision}, not ${ifRevision}`
+        : `task ${other.id} (${other.operation}) is changing it`;
+    throw new AppError("precondition_failed", `${targetId} was not touched: ${why}.`, {
+      fault: { currentRevision: revision, ...(other === undefined ? {} : { taskId: other.id }) },
+    });
+  }
+
+  #operation(name: string): Operation {
+    const operation = this.#operations.get(name);
+    if (operation === undefined) throw new AppError("unsupported", `There is no operation ${name}.`);
+    return operation;
+  }
+
+  #checkInput(operation: Operation, input: unknown): void {
+    const validator = this.#validators.get(operation.name) ?? Compile(operation.input);
+    this.#validators.set(operation.name, validator);
+    if (validator.Check(input)) return;
+    const [error] = validator.Errors(input);
+    const field = (error?.instancePath ?? "").split("/").slice(1).join(".");
+    throw new AppError("invalid_field", `${operation.name}: ${field} ${error?.message ?? "is not valid"}.`, { field });
+  }
+
+  #checkRunning(): void {
+    if (this.#stop.signal.aborted)
+      throw new AppError("shutting_down", "The control plane is stopping. Nothing was done.");
+  }
+
+  #runDeps() {
+    const { clock, log, onStepBoundary } = this.#deps;
+    return { clock, log, durations: this.#durations, ...(onStepBoundary && { onStepBoundary }) };
+  }
+
+  #runOptions(resumed: boolean) {
+    return { stop: this.#stop.signal, resumed };
+  }
+}
+
+function rank(task: Task): number {
+  return task.state === "queued" ? 1 : 0;
+}
+
+function newTask(operation: Operation, target: Task["target"], userName: string, now: string): Draft<"task"> {
+  return {
+    id: newId("task"),
+    operation: operation.name,
+    ...(target === undefined ? {} : { target }),
+    state: "queued",
+    cancelRequested: false,
+    progress: { done: 0, total: operation.steps.length, unit: "step" },
+    message: "waiting for its turn",
+    steps: operation.steps.map((step) => ({ name: step.name, state: "pending" })),
+    createdBy: userName,
+    createdAt: now,
+  };
+}

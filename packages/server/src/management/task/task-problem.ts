@@ -1,0 +1,40 @@
+/** How a task's failure is told: what went wrong, in which step, and what was left as it was. */
+import type { Problem } from "@innkeeper/contract/problem.ts";
+import { AppError, toProblem } from "#core/app-error.ts";
+
+export function cancelledProblem(): Problem {
+  return toProblem(new AppError("cancelled", "It was cancelled; what had been done was undone."));
+}
+
+/** A step failed, and everything is being undone. */
+export function stepProblem(error: unknown, step: string): Problem {
+  const problem = toProblem(error);
+  return { ...problem, fault: { ...problem.fault, step } };
+}
+
+/** A step after the point of no return failed for good. */
+export function unfinishedProblem(error: unknown, left: readonly string[]): Problem {
+  const problem = toProblem(error);
+  return {
+    ...problem,
+    detail: `${problem.detail} What was done before stays; still to do: ${left.join(", ")}.`,
+    fault: { ...problem.fault, step: left[0], unfinished: left },
+  };
+}
+
+/** An undo failed for good: `left` are the steps that stay done, `results` what they made. */
+export function leftBehindProblem(
+  cause: Problem,
+  error: unknown,
+  left: readonly string[],
+  results: Readonly<Record<string, unknown>>,
+): Problem {
+  const problem = toProblem(error);
+  const made = Object.fromEntries(left.flatMap((step) => (step in results ? [[step, results[step]]] : [])));
+  return {
+    ...cause,
+    detail: `${cause.detail} Undoing "${left.at(-1)}" failed: ${problem.detail} These steps were left as they are: ${left.join(", ")}.`,
+    remedy: `${problem.remedy} Then remove by hand what the steps made; fault.left names it.`,
+    fault: { ...cause.fault, undoStep: left.at(-1), undoCode: problem.code, left: made },
+  };
+}

@@ -1,0 +1,367 @@
+/**
+ * Runs one task: its steps forward, or, after a failure or a cancellation, backward. The journal is written before each
+ * step begins and after it ends, so a crash at any instant leaves a task that the next start takes up where it was.
+ * When the server stops, a run ends without a word in the journal: that is the same as a crash.
+ */
+import type { Problem } from "@innkeeper/contract/problem.ts";
+import type { TaskStep, TaskStepState } from "@innkeeper/contract/resource/task.ts";
+import { AppError, toProblem } from "#core/app-error.ts";
+import { type Clock, timestamp } from "#core/clock.ts";
+import type { Logger } from "#core/log.ts";
+import type { DurationHistory } from "#management/task/duration-history.ts";
+import { type TaskJournal, TaskParkedError } from "#management/task/journal.ts";
+import type { Operation, Step } from "#management/task/operation.ts";
+import { mustSucceed, nextDelayMs, once, resumed, type RetryPolicy } from "#management/task/retry.ts";
+import { stepContext } from "#management/task/step-context.ts";
+import { cancelledProblem, leftBehindProblem, stepProblem, unfinishedProblem } from "#management/task/task-problem.ts";
+import { taskEvent } from "#management/task/task-event.ts";
+
+export type StepPhase = "before" | "after" | "undo-before" | "undo-after";
+
+/** A moment at which a test may end the process. */
+export interface StepBoundary {
+  readonly taskId: string;
+  readonly operation: string;
+  readonly step: string;
+  readonly phase: StepPhase;
+}
+
+export interface TaskRunDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly durations: DurationHistory;
+  readonly onStepBoundary?: (boundary: StepBoundary) => void;
+}
+
+export class TaskRun {
+  readonly #deps: TaskRunDeps;
+  readonly #operation: Operation;
+  readonly #journal: TaskJournal;
+  /** Aborts when the server stops. */
+  readonly #stop: AbortSignal;
+  readonly #cancel = new AbortController();
+  readonly #taken = new Map<string, number>();
+  #resumed: boolean;
+
+  constructor(
+    deps: TaskRunDeps,
+    operation: Operation,
+    journal: TaskJournal,
+    options: { readonly stop: AbortSignal; readonly resumed: boolean },
+  ) {
+    this.#deps = deps;
+    this.#operation = operation;
+    this.#journal = journal;
+    this.#stop = options.stop;
+    this.#resumed = options.resumed;
+    if (journal.task.cancelRequested) this.#cancel.abort();
+  }
+
+  get journal(): TaskJournal {
+    return this.#journal;
+  }
+
+  /** Aborts while it waits for its turn, when the task is cancelled or the server stops. */
+  get waitSignal(): AbortSignal {
+    return AbortSignal.any([this.#stop, this.#cancel.signal]);
+  }
+
+  /** Whether cancelling still has a meaning: not once a point of no return has begun. */
+  get canCancel(): boolean {
+    return this.#journal.record.direction === "do" && !this.#irreversible();
+  }
+
+  async cancel(): Promise<void> {
+    await this.#journal.save({ task: { cancelRequested: true } }, this.#stop);
+    this.#cancel.abort();
+  }
+
+  /** Ends a task that has not begun. */
+  async endUnstarted(): Promise<void> {
+    if (this.#stop.aborted) return;
+    await this.#finish("cancelled", cancelledProblem());
+  }
+
+  /** Resolves when the task has ended, or when the server stops. */
+  async run(): Promise<void> {
+    try {
+      if (this.#journal.record.direction === "do" && !(await this.#forward())) return;
+      if (this.#journal.record.direction === "undo") await this.#backward();
+    } catch (error) {
+      if (this.#stop.aborted || error instanceof TaskParkedError) return;
+      throw error;
+    }
+  }
+
+  /** Does the steps that are left. True when it has ended, or turned to undo; false when the server stops. */
+  async #forward(): Promise<boolean> {
+    const { steps } = this.#operation;
+    for (;;) {
+      const { cursor } = this.#journal.record;
+      const step = steps[cursor];
+      if (this.#stop.aborted) return false;
+      if (step === undefined) {
+        await this.#succeed();
+        return true;
+      }
+      if (this.#cancel.signal.aborted && !this.#irreversible()) {
+        await this.#turn(cancelledProblem(), "cancelled");
+        return true;
+      }
+      await this.#begin(step, cursor);
+      try {
+        await this.#do(step, cursor);
+      } catch (error) {
+        if (this.#stop.aborted) return false;
+        return await this.#stepFailed(step, error);
+      }
+    }
+  }
+
+  async #begin(step: Step<unknown>, cursor: number): Promise<void> {
+    const first = this.#journal.task.startedAt === undefined;
+    const remainingMs = this.#remainingMs(cursor, 0);
+    await this.#journal.save(
+      {
+        task: {
+          state: "running",
+          steps: this.#steps(cursor, "running"),
+          progress: { done: cursor, total: this.#operation.steps.length, unit: "step" },
+          message: step.name,
+          ...(first ? { startedAt: this.#now() } : {}),
+          ...(remainingMs === undefined ? {} : { estimatedRemainingMs: remainingMs }),
+        },
+        record: { cursor, begun: true },
+      },
+      this.#stop,
+      async (transaction) => {
+        if (first) await transaction.put("event", taskEvent(this.#deps.clock, this.#journal.task, "started"));
+      },
+    );
+  }
+
+  async #do(step: Step<unknown>, cursor: number): Promise<void> {
+    const startMs = this.#deps.clock.monotonicMs();
+    const irreversible = this.#irreversible();
+    const policy = irreversible ? mustSucceed : this.#resumed ? resumed : once;
+    const signal = irreversible ? this.#stop : this.waitSignal;
+    const result = await this.#attempt(step, policy, signal, async () => {
+      const { context, end } = stepContext({
+        ...this.#contextDeps(step),
+        signal,
+        remainingMs: (progress) => this.#remainingMs(cursor, this.#deps.clock.monotonicMs() - startMs, progress),
+      });
+      try {
+        this.#boundary(step, "before");
+        const result = await step.do(context);
+        this.#boundary(step, "after");
+        return result;
+      } finally {
+        end();
+      }
+    });
+    this.#resumed = false;
+    this.#taken.set(step.name, this.#deps.clock.monotonicMs() - startMs);
+    const { results } = this.#journal.record;
+    this.#journal.advance(
+      { steps: this.#steps(cursor, "done") },
+      {
+        cursor: cursor + 1,
+        begun: false,
+        // As it will be read after a crash.
+        results: result === undefined ? results : { ...results, [step.name]: JSON.parse(JSON.stringify(result)) },
+      },
+    );
+  }
+
+  async #stepFailed(step: Step<unknown>, error: unknown): Promise<true> {
+    const { cursor } = this.#journal.record;
+    const irreversible = this.#irreversible();
+    if (this.#cancel.signal.aborted && !irreversible) {
+      await this.#turn(cancelledProblem(), "cancelled");
+      return true;
+    }
+    this.#deps.log.warn({ err: error, taskId: this.#journal.task.id, step: step.name }, "a step failed");
+    if (irreversible) {
+      const left = this.#operation.steps.slice(cursor).map((each) => each.name);
+      await this.#finish("failed", unfinishedProblem(error, left), this.#steps(cursor, "failed"));
+    } else {
+      await this.#turn(stepProblem(error, step.name), "failed");
+    }
+    return true;
+  }
+
+  /** From here on it only goes backward. */
+  async #turn(error: Problem, state: "failed" | "cancelled"): Promise<void> {
+    const { cursor, begun } = this.#journal.record;
+    const steps = begun ? this.#steps(cursor, "failed") : this.#journal.task.steps;
+    await this.#journal.save(
+      {
+        task: { state: "rolling-back", message: `undoing: ${error.detail ?? error.title}`, steps, error },
+        record: { direction: "undo", cursor: begun ? cursor : cursor - 1, begun: false, end: { state, error } },
+      },
+      this.#stop,
+    );
+  }
+
+  async #backward(): Promise<void> {
+    const end = this.#journal.record.end ?? { state: "failed" as const, error: toProblem(undefined) };
+    for (;;) {
+      const { cursor } = this.#journal.record;
+      if (this.#stop.aborted) return;
+      const step = this.#operation.steps[cursor];
+      if (step === undefined) break;
+      if (step.undo !== undefined && !(await this.#undo(step, cursor, end.error))) return;
+      this.#journal.advance({}, { cursor: cursor - 1 });
+    }
+    await this.#finish(end.state, end.error);
+  }
+
+  /** False when it can't be undone, and the task has ended with that; or when the server stops. */
+  async #undo(step: Step<unknown>, cursor: number, cause: Problem): Promise<boolean> {
+    await this.#journal.save(
+      { task: { steps: this.#steps(cursor, "undoing"), message: `undoing ${step.name}` }, record: { cursor } },
+      this.#stop,
+    );
+    try {
+      await this.#attempt(step, mustSucceed, this.#stop, async () => {
+        const { context, end } = stepContext({
+          ...this.#contextDeps(step),
+          signal: this.#stop,
+          remainingMs: () => undefined,
+        });
+        try {
+          this.#boundary(step, "undo-before");
+          await step.undo?.(context);
+          this.#boundary(step, "undo-after");
+        } finally {
+          end();
+        }
+      });
+    } catch (error) {
+      if (this.#stop.aborted) return false;
+      this.#deps.log.error({ err: error, taskId: this.#journal.task.id, step: step.name }, "a step can't be undone");
+      await this.#finish("failed", this.#leftBehind(cursor, cause, error), this.#steps(cursor, "failed"));
+      return false;
+    }
+    this.#journal.advance({ steps: this.#steps(cursor, "undone") }, {});
+    return true;
+  }
+
+  #leftBehind(cursor: number, cause: Problem, error: unknown): Problem {
+    const left = this.#operation.steps.slice(0, cursor + 1).flatMap((each) => (each.undo ? [each.name] : []));
+    return leftBehindProblem(cause, error, left, this.#journal.record.results);
+  }
+
+  async #succeed(): Promise<void> {
+    const { task } = this.#journal;
+    const result = this.#outcome();
+    const total = this.#operation.steps.length;
+    await this.#journal.save(
+      {
+        task: {
+          state: "succeeded",
+          message: "",
+          finishedAt: this.#now(),
+          progress: { done: total, total, unit: "step" },
+          estimatedRemainingMs: 0,
+          ...(result === undefined ? {} : { result }),
+        },
+        record: { input: undefined, results: {} },
+      },
+      this.#stop,
+      async (transaction) => {
+        await this.#deps.durations.record(transaction, task.operation, this.#taken);
+        await transaction.put("event", taskEvent(this.#deps.clock, this.#journal.task, "succeeded"));
+      },
+    );
+  }
+
+  /** All steps are done, so a fault in the summary of their results doesn't make the task fail. */
+  #outcome(): Readonly<Record<string, unknown>> | undefined {
+    const deps = { ...this.#contextDeps(undefined), signal: this.#stop, remainingMs: () => undefined };
+    try {
+      return this.#operation.outcome?.(stepContext(deps).context);
+    } catch (error) {
+      this.#deps.log.error({ err: error, operation: this.#operation.name }, "the outcome of a task is faulty");
+      return undefined;
+    }
+  }
+
+  async #finish(state: "failed" | "cancelled", error: Problem, steps?: TaskStep[]): Promise<void> {
+    await this.#journal.save(
+      {
+        task: {
+          state,
+          error,
+          message: "",
+          finishedAt: this.#now(),
+          estimatedRemainingMs: 0,
+          ...(steps === undefined ? {} : { steps }),
+        },
+        record: { input: undefined, results: {} },
+      },
+      this.#stop,
+      async (transaction) => {
+        await transaction.put("event", taskEvent(this.#deps.clock, this.#journal.task, state));
+      },
+    );
+  }
+
+  async #attempt<T>(step: Step<unknown>, policy: RetryPolicy, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        signal.throwIfAborted();
+        return await work();
+      } catch (error) {
+        const delayMs = signal.aborted ? undefined : nextDelayMs(policy, tries, error);
+        if (delayMs === undefined) throw error;
+        this.#deps.log.info({ err: error, step: step.name, tries, delayMs }, "trying a step again");
+        const detail = error instanceof AppError ? error.message : toProblem(error).title;
+        await this.#journal
+          .saveProgress({ message: `${step.name}: trying again (${tries}): ${detail}` })
+          .catch((failure: unknown) => this.#deps.log.warn({ err: failure }, "progress could not be stored"));
+        await this.#deps.clock.sleep(delayMs, signal);
+      }
+    }
+  }
+
+  #irreversible(): boolean {
+    const { cursor, begun } = this.#journal.record;
+    const point = this.#operation.steps.findIndex((step) => step.pointOfNoReturn === true);
+    return point !== -1 && (cursor > point || (cursor === point && begun));
+  }
+
+  #steps(index: number, state: TaskStepState): TaskStep[] {
+    const now = this.#now();
+    return this.#journal.task.steps.map((step, position) => {
+      if (position !== index) return step;
+      const times = state === "running" ? { startedAt: step.startedAt ?? now } : { finishedAt: now };
+      return { ...step, state, ...times };
+    });
+  }
+
+  #contextDeps(step: Step<unknown> | undefined) {
+    const { clock, log } = this.#deps;
+    const taskId = this.#journal.task.id;
+    return { journal: this.#journal, clock, log: log.child({ taskId, ...(step && { step: step.name }) }) };
+  }
+
+  #remainingMs(
+    cursor: number,
+    elapsedMs: number,
+    progress?: { done: number; total: number; unit: "step" | "byte" | "percent" },
+  ) {
+    const left = this.#operation.steps.slice(cursor).map((step) => step.name);
+    return this.#deps.durations.remainingMs(this.#operation.name, left, elapsedMs, progress);
+  }
+
+  #boundary(step: Step<unknown>, phase: StepPhase): void {
+    const { id: taskId, operation } = this.#journal.task;
+    this.#deps.onStepBoundary?.({ taskId, operation, step: step.name, phase });
+  }
+
+  #now(): string {
+    return timestamp(this.#deps.clock);
+  }
+}
