@@ -44,8 +44,10 @@ export async function uploadVolume(
   call: LongCall,
 ): Promise<void> {
   const { sizeBytes } = upload;
-  // A hole leaves what was there: only a volume without any data of its own may be written with holes.
-  const isFresh = volume.format === "raw" && volume.allocationBytes === 0;
+  // A hole leaves what was there: only a volume without any data of its own may be written with holes. Over TLS
+  // libvirtd 9.0 takes the end of a sparse upload only with the next keepalive message, seconds later.
+  const isLocal = /^[a-z]+(\+unix)?:\/\/\//.test(connection.uri);
+  const isFresh = volume.format === "raw" && volume.allocationBytes === 0 && isLocal;
   const stream = await connection.stream(
     "storageVolUpload",
     {
