@@ -1,0 +1,158 @@
+/**
+ * Takes a snapshot: the disks' present layers are frozen under new overlays, with `memory` the guest's memory is saved
+ * at the same instant, and the configuration is kept. Undone, the overlays are merged back.
+ */
+import { Type } from "typebox";
+import { newId, type SnapshotId } from "@innkeeper/contract/id.ts";
+import { checkName } from "@innkeeper/contract/name.ts";
+import { type Snapshot, SnapshotCreate } from "@innkeeper/contract/resource/snapshot.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import { timestamp } from "#core/clock.ts";
+import { freeze, type FreezePlan, planFreeze, refuseForeignSnapshots, thaw } from "#management/snapshot/freeze.ts";
+import {
+  addSnapshot,
+  dropSnapshot,
+  packConfiguration,
+  snapshotsOf,
+  writeMetadata,
+} from "#management/snapshot/snapshot-record.ts";
+import { operation } from "#management/task/operation.ts";
+import { refuse } from "#management/vm/field-check.ts";
+import { requirePersistent, requireState, vmClaim, vmTarget } from "#management/vm/lookup.ts";
+import { syncGuest } from "#management/vm/sync.ts";
+import type { Guest } from "#virtualization/port.ts";
+import type { OperationDeps } from "./deps.ts";
+
+interface Plan {
+  readonly vmId: Vm["id"];
+  readonly snapshotId: SnapshotId;
+  readonly parentId: Snapshot["parentId"];
+  readonly vmState: Snapshot["vmState"];
+  readonly freeze: FreezePlan;
+  /** Packed domain XML. */
+  readonly configuration: string;
+  readonly createdAt: string;
+}
+
+export function snapshotCreate(deps: OperationDeps) {
+  return operation({
+    name: "snapshot.create",
+    input: Type.Object({ vmId: Type.String(), request: SnapshotCreate }),
+    check({ vmId, request }) {
+      const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
+      checkSnapshot(deps, vm, request);
+      deps.providers.get(vm.hostId);
+    },
+    claims: ({ vmId }) => ({ exclusive: [vmClaim(deps.inventory, vmId)] }),
+    target: ({ vmId }) => vmTarget(deps.inventory, vmId),
+    steps: [
+      {
+        name: "plan",
+        async do({ input, signal }) {
+          const vm = deps.inventory.require("vm", input.vmId, { field: "vmId" });
+          checkSnapshot(deps, vm, input.request);
+          const { guest } = deps.providers.get(vm.hostId);
+          const now = await guest.inventory.read(vm.uuid, { signal });
+          const memory = input.request.memory === true;
+          if (memory && !isActive(now)) refuse("memory", `VM ${vm.name} does not run: it has no memory to save.`);
+          const snapshotId = newId("snapshot");
+          const plan: Plan = {
+            vmId: vm.id,
+            snapshotId,
+            parentId: snapshotsOf(deps.inventory, vm.id).find((each) => each.current)?.id ?? null,
+            vmState: stateAtSnapshot(now),
+            freeze: planFreeze(deps, vm, now, snapshotId, { memory }),
+            configuration: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, { signal })),
+            createdAt: timestamp(deps.clock),
+          };
+          return { ...plan };
+        },
+      },
+      {
+        name: "freeze",
+        async do({ input, result, signal, progress }) {
+          const onProgress = (done: number, total: number): void =>
+            progress({ done, total, unit: "byte" }, "saving the guest's memory");
+          const quiesce = input.request.quiesce === true;
+          await freeze(deps, result<Plan>("plan").freeze, { quiesce }, { signal, onProgress });
+        },
+        async undo(context) {
+          const plan = context.resultIfAny<Plan>("plan");
+          if (plan === undefined) return;
+          await thaw(deps, plan.freeze, { signal: context.signal });
+          await syncGuest(deps, context, plan.freeze, poolsOf(plan.freeze));
+        },
+      },
+      {
+        name: "record",
+        async do({ input, result, signal }) {
+          const plan = result<Plan>("plan");
+          await addSnapshot(deps.store, snapshotDocument(plan, input.request), plan.configuration);
+          await writeMetadata(deps, plan.vmId, { signal });
+        },
+        async undo({ resultIfAny, signal }) {
+          const plan = resultIfAny<Plan>("plan");
+          if (plan === undefined) return;
+          await dropSnapshot(deps.store, plan.vmId, plan.snapshotId, plan.parentId);
+          if (deps.inventory.get("vm", plan.vmId) !== undefined) await writeMetadata(deps, plan.vmId, { signal });
+        },
+      },
+      {
+        name: "sync",
+        async do(context) {
+          const plan = context.result<Plan>("plan").freeze;
+          await syncGuest(deps, context, plan, poolsOf(plan));
+        },
+      },
+    ],
+    outcome: ({ result }) => ({ snapshotId: result<Plan>("plan").snapshotId }),
+  });
+}
+
+export function poolsOf(plan: FreezePlan): string[] {
+  return [...plan.disks.map(({ overlay }) => overlay.poolName), ...(plan.memory ? [plan.memory.poolName] : [])];
+}
+
+function checkSnapshot(deps: OperationDeps, vm: Vm, request: SnapshotCreate): void {
+  const wrong = checkName(request.name);
+  if (wrong !== undefined) refuse("name", `The name ${wrong}.`);
+  if (snapshotsOf(deps.inventory, vm.id).some((snapshot) => snapshot.name === request.name)) {
+    refuse("name", `VM ${vm.name} already has a snapshot ${JSON.stringify(request.name)}.`, "name_taken");
+  }
+  requirePersistent(vm, "snapshotted");
+  requireState(vm, "snapshot", "snapshotted");
+  if (request.memory === true) requireState(vm, "snapshotWithMemory", "snapshotted with its memory");
+  if (request.quiesce === true && !isActive(vm)) {
+    refuse("quiesce", `VM ${vm.name} does not run: there is nothing to quiesce.`, "invalid_state");
+  }
+  if (request.quiesce === true && !vm.guestAgentConnected) {
+    throw new AppError("guest_agent_unavailable", `The guest agent of VM ${vm.name} is not connected.`, {
+      field: "quiesce",
+    });
+  }
+  refuseForeignSnapshots(vm);
+}
+
+function stateAtSnapshot(guest: Guest): Snapshot["vmState"] {
+  if (!isActive(guest)) return "shutoff";
+  return guest.state === "paused" ? "paused" : "running";
+}
+
+function snapshotDocument(plan: Plan, request: SnapshotCreate): Omit<Snapshot, "revision"> {
+  return {
+    id: plan.snapshotId,
+    vmId: plan.vmId,
+    name: request.name,
+    description: request.description ?? "",
+    parentId: plan.parentId,
+    current: true,
+    withMemory: plan.freeze.memory !== undefined,
+    quiesced: request.quiesce === true,
+    vmState: plan.vmState,
+    disks: plan.freeze.disks.map(({ target, frozen }) => ({ target, ...frozen })),
+    ...(plan.freeze.memory === undefined ? {} : { memoryPath: plan.freeze.memory.path }),
+    createdAt: plan.createdAt,
+  };
+}

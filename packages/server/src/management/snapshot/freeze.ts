@@ -1,0 +1,176 @@
+/**
+ * Freezing the present layers of a VM's disks under new overlays, and taking that back. Invariant: nothing that a guest
+ * wrote is lost by taking it back: the overlays are merged down, never just dropped. Facts: external snapshots without
+ * libvirt's metadata (libvirt 9.0 refuses to revert its own external ones); a stopped guest merges started paused.
+ */
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Call, LongCall } from "#core/call.ts";
+import type { OperationDeps } from "#management/operation/deps.ts";
+import { choosePool } from "#management/vm/disk-pool.ts";
+import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
+import { readGuestIfAny } from "#management/vm/guest-read.ts";
+import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
+import { memoryVolumeName, overlayVolumeName } from "#management/vm/volume-name.ts";
+import type { Guest } from "#virtualization/port.ts";
+
+export interface FileRef extends VolumeRef {
+  readonly path: string;
+}
+
+export interface FrozenDisk {
+  readonly target: string;
+  readonly frozen: { readonly path: string; readonly format: string };
+  readonly overlay: FileRef;
+}
+
+export interface FreezePlan {
+  readonly hostId: string;
+  readonly uuid: string;
+  readonly disks: readonly FrozenDisk[];
+  readonly memory?: FileRef;
+  /** Whether the guest ran when the plan was made; a guest that did not is stopped again after a merge. */
+  readonly wasActive: boolean;
+}
+
+/** `id` makes the names of the overlays unique: a snapshot's id, or a task's. */
+export function planFreeze(
+  deps: Pick<OperationDeps, "inventory">,
+  vm: Vm,
+  guest: Guest,
+  id: string,
+  options: { readonly memory: boolean },
+): FreezePlan {
+  refuseForeignSnapshots(guest);
+  const disks = guest.spec.disks.flatMap((disk): FrozenDisk[] => {
+    if (disk.device !== "disk" || disk.readOnly === true || disk.source === undefined) return [];
+    const what = `Disk ${disk.target} of VM ${vm.name}`;
+    if (disk.sourceType === "network") {
+      throw new AppError("unsupported", `${what} is a network disk, which can't be frozen under an overlay.`);
+    }
+    const frozen = { path: disk.source, format: disk.format ?? "raw" };
+    const name = overlayVolumeName(vm, disk.target, id);
+    return [{ target: disk.target, frozen, overlay: fileIn(deps, vm, disk.source, what, name) }];
+  });
+  const [first] = disks;
+  if (first === undefined) throw new AppError("unsupported", `VM ${vm.name} has no disk that could be frozen.`);
+  const memory = options.memory
+    ? { memory: fileIn(deps, vm, first.overlay.path, `VM ${vm.name}'s memory`, memoryVolumeName(vm, id)) }
+    : {};
+  return { hostId: vm.hostId, uuid: vm.uuid, disks, ...memory, wasActive: isActive(guest) };
+}
+
+/** Beside the disk if it is a file; else in the roomiest pool of files. */
+function fileIn(deps: Pick<OperationDeps, "inventory">, vm: Vm, beside: string, what: string, name: string): FileRef {
+  const { inventory } = deps;
+  const own = requirePoolOfPath(inventory, vm.hostId, beside, what);
+  const pool = isFilePool(own)
+    ? own
+    : choosePool({ inventory, host: inventory.require("host", vm.hostId) }, {}, "host", isFilePool);
+  return { poolName: pool.name, name, path: `${pool.path ?? ""}/${name}` };
+}
+
+export function refuseForeignSnapshots(guest: Pick<Guest, "name" | "foreignSnapshotCount">): void {
+  if (guest.foreignSnapshotCount === 0) return;
+  throw new AppError(
+    "unsupported",
+    `VM ${guest.name} has ${guest.foreignSnapshotCount} snapshots in libvirt's own keeping, made by virsh or virt-manager; mixing both kinds destroys disks.`,
+    { remedy: `Delete them with the tool that made them (virsh snapshot-list ${guest.name}).` },
+  );
+}
+
+/** Idempotent: a guest whose disks are on the overlays already is fine; what an interrupted attempt left is removed. */
+export async function freeze(
+  deps: OperationDeps,
+  plan: FreezePlan,
+  options: { readonly quiesce: boolean },
+  call: LongCall,
+): Promise<void> {
+  const { guest } = deps.providers.get(plan.hostId);
+  await waitForJobs(deps, plan, call);
+  const now = await guest.inventory.read(plan.uuid, call);
+  const switched = switchedDisks(now, plan);
+  if (switched.length === plan.disks.length) return;
+  if (switched.length > 0) {
+    const names = switched.map((disk) => disk.target).join(", ");
+    throw new AppError("conflict", `Only disks ${names} are on their overlays: someone else changes the disks, too.`);
+  }
+  await removeFiles(deps, plan, call);
+  const overlays = new Map(plan.disks.map((disk) => [disk.target, disk.overlay.path]));
+  const memory = plan.memory === undefined ? {} : { memoryPath: plan.memory.path };
+  await guest.snapshot.freeze(plan.uuid, { overlays, quiesce: options.quiesce, ...memory }, call);
+}
+
+/** Idempotent. A guest that is gone keeps its overlays: they hold its data. */
+export async function thaw(deps: OperationDeps, plan: FreezePlan, call: LongCall): Promise<void> {
+  const { guest } = deps.providers.get(plan.hostId);
+  if ((await readGuestIfAny(guest, plan.uuid, call)) === undefined) return;
+  await waitForJobs(deps, plan, call);
+  const switched = switchedDisks(await guest.inventory.read(plan.uuid, call), plan);
+  if (switched.length > 0) {
+    await whileActive(deps, plan, call, async () => {
+      for (const { target, overlay, frozen } of switched) {
+        const layers = { target, topPath: overlay.path, basePath: frozen.path };
+        await guest.snapshot.mergeDown(plan.uuid, layers, call);
+      }
+    });
+  }
+  await removeFiles(deps, plan, call);
+}
+
+function switchedDisks(guest: Guest, plan: FreezePlan): FrozenDisk[] {
+  return plan.disks.filter(({ target, overlay }) =>
+    guest.spec.disks.some((disk) => disk.target === target && disk.source === overlay.path),
+  );
+}
+
+async function removeFiles(deps: OperationDeps, plan: FreezePlan, call: Call): Promise<void> {
+  for (const { overlay } of plan.disks) await removeVolume(deps, plan.hostId, overlay, call);
+  if (plan.memory !== undefined) await removeVolume(deps, plan.hostId, plan.memory, call);
+}
+
+/**
+ * A snapshot whose caller crashed goes on in the host's daemon, and its files must not be taken away. Writing the
+ * metadata again needs the domain's job lock, so it succeeds only once no such job runs; else it ends with timeout.
+ */
+async function waitForJobs(deps: OperationDeps, plan: FreezePlan, call: Call): Promise<void> {
+  const { guest } = deps.providers.get(plan.hostId);
+  const { metadata } = await guest.inventory.read(plan.uuid, call);
+  if (metadata !== undefined) await guest.lifecycle.change(plan.uuid, { metadata }, call);
+}
+
+/** Runs `work` on a guest that has a process: one that is off is started paused for it, and stopped again. */
+export async function whileActive(
+  deps: OperationDeps,
+  plan: Pick<FreezePlan, "hostId" | "uuid" | "wasActive">,
+  call: Call,
+  work: () => Promise<void>,
+): Promise<void> {
+  await startPaused(deps, plan, call);
+  await work();
+  await stopPaused(deps, plan, call);
+}
+
+export async function startPaused(
+  deps: OperationDeps,
+  plan: Pick<FreezePlan, "hostId" | "uuid">,
+  call: Call,
+): Promise<void> {
+  const { guest } = deps.providers.get(plan.hostId);
+  if (!isActive(await guest.inventory.read(plan.uuid, call))) {
+    await guest.lifecycle.start(plan.uuid, { paused: true }, call);
+  }
+}
+
+/** Stops what startPaused started, also before a crash. A guest that runs was started by someone meanwhile: it goes on. */
+export async function stopPaused(
+  deps: OperationDeps,
+  plan: Pick<FreezePlan, "hostId" | "uuid" | "wasActive">,
+  call: Call,
+): Promise<void> {
+  if (plan.wasActive) return;
+  const { guest } = deps.providers.get(plan.hostId);
+  if ((await readGuestIfAny(guest, plan.uuid, call))?.state === "paused")
+    await guest.lifecycle.forceOff(plan.uuid, call);
+}

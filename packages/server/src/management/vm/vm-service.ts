@@ -1,0 +1,69 @@
+/** What is asked of a VM's host at once, without a task: XML, guest agent, statistics, screen, console. */
+import type { Vm, VmGuest, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import type { Providers } from "#management/providers.ts";
+import type { ByteChannel, GuestHypervisor } from "#virtualization/port.ts";
+import { requireState } from "./lookup.ts";
+
+export interface ServiceContext {
+  readonly userName: string;
+  readonly signal: AbortSignal;
+}
+
+export class VmService {
+  readonly #inventory: Inventory;
+  readonly #providers: Providers;
+
+  constructor(deps: { readonly inventory: Inventory; readonly providers: Providers }) {
+    this.#inventory = deps.inventory;
+    this.#providers = deps.providers;
+  }
+
+  /** Domain XML without secrets. */
+  async xml(vmId: string, options: { readonly inactive: boolean }, context: ServiceContext): Promise<string> {
+    const { vm, guest } = this.#find(vmId);
+    return guest.inventory.xml(vm.uuid, options, context);
+  }
+
+  async guest(vmId: string, context: ServiceContext): Promise<VmGuest> {
+    const { vm, guest } = this.#find(vmId);
+    requireState(vm, "guest", "asked through its guest agent");
+    return guest.console.agent(vm.uuid, context);
+  }
+
+  async statistics(vmId: string, context: ServiceContext): Promise<VmStatistics> {
+    const { vm, guest } = this.#find(vmId);
+    const statistics = (await guest.inventory.statistics([vm.uuid], context)).get(vm.uuid);
+    if (statistics !== undefined) return statistics;
+    throw new AppError("not_found", `VM ${vm.name} is no longer on its host.`);
+  }
+
+  async screenshot(
+    vmId: string,
+    context: ServiceContext,
+  ): Promise<{ readonly contentType: string; readonly bytes: Uint8Array }> {
+    const { vm, guest } = this.#find(vmId);
+    requireState(vm, "screenshot", "photographed");
+    return guest.console.screenshot(vm.uuid, context);
+  }
+
+  /** The serial line or raw RFB; ends when the signal aborts or the guest stops. */
+  async console(
+    vmId: string,
+    options: { readonly type: "serial" | "vnc"; readonly force: boolean },
+    context: ServiceContext,
+  ): Promise<ByteChannel> {
+    const { vm, guest } = this.#find(vmId);
+    if (!guest.capability.console) throw new AppError("unsupported", `The host of VM ${vm.name} offers no consoles.`);
+    requireState(vm, "screenshot", "reached on its console");
+    return options.type === "vnc"
+      ? guest.console.vnc(vm.uuid, context)
+      : guest.console.serial(vm.uuid, { force: options.force }, context);
+  }
+
+  #find(vmId: string): { vm: Vm; guest: GuestHypervisor } {
+    const vm = this.#inventory.require("vm", vmId, { field: "vmId" });
+    return { vm, guest: this.#providers.get(vm.hostId).guest };
+  }
+}
