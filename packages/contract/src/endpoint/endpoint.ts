@@ -58,7 +58,7 @@ export const ListQuery = Type.Object(
       }),
     ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimitMax, default: pageLimitDefault })),
-    cursor: Type.Optional(Type.String({ maxLength: 500, description: "nextCursor of the page before" })),
+    cursor: Type.Optional(Type.String({ maxLength: 4000, description: "nextCursor of the page before" })),
   },
   strict,
 );
