@@ -11,7 +11,7 @@ export interface Token {
 }
 
 const PATTERN =
-  /\/\*([\s\S]*?)\*\/|^[%#].*$|([A-Za-z_]\w*)|(-?0[xX][0-9a-fA-F]+|-?\d+)|([{}()[\]<>*;:,=])|(\s+)|(.)/gmu;
+  /\/\*([\s\S]*?)\*\/|^[ \t]*[%#].*$|([A-Za-z_]\w*)|(-?0[xX][0-9a-fA-F]+|-?\d+)|([{}()[\]<>*;:,=])|(\n|[ \t\r]+)|(.)/gmu;
 
 export function tokenize(source: string, file: string): Token[] {
   const tokens: Token[] = [];

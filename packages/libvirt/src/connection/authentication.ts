@@ -7,14 +7,22 @@ import type { CallOptions } from "#rpc/pending-call.ts";
 import type { Calls } from "./call.ts";
 
 export async function authenticate(remote: Calls<RemoteCalls>, target: string, options: CallOptions): Promise<void> {
+  try {
+    await negotiate(remote, target, options);
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error;
+    throw new ConnectError("authentication", `${target}: ${error.message}`, error);
+  }
+}
+
+async function negotiate(remote: Calls<RemoteCalls>, target: string, options: CallOptions): Promise<void> {
   const { types } = await remote.authList({}, options);
   if (types.length === 0 || types.includes(REMOTE_AUTH_NONE)) return;
   if (types.includes(REMOTE_AUTH_POLKIT)) return polkit(remote, target, options);
   if (types.includes(REMOTE_AUTH_SASL)) {
-    const { mechlist } = await remote.authSaslInit({}, options);
     throw new ConnectError(
       "authentication",
-      `${target} demands a SASL login (${mechlist}), which this client does not offer; use TLS certificates, SSH or the local socket`,
+      `${target} demands a SASL login, which this client does not offer; use TLS certificates, SSH or the local socket`,
     );
   }
   throw new ConnectError(
@@ -24,12 +32,6 @@ export async function authenticate(remote: Calls<RemoteCalls>, target: string, o
 }
 
 async function polkit(remote: Calls<RemoteCalls>, target: string, options: CallOptions): Promise<void> {
-  try {
-    const { complete } = await remote.authPolkit({}, options);
-    if (complete === 1) return;
-  } catch (error) {
-    if (!(error instanceof LibvirtError)) throw error;
-    throw new ConnectError("authentication", `${target}: polkit refused this user: ${error.message}`, error);
-  }
-  throw new ConnectError("authentication", `${target}: polkit did not accept this user`);
+  const { complete } = await remote.authPolkit({}, options);
+  if (complete !== 1) throw new ConnectError("authentication", `${target}: polkit did not accept this user`);
 }

@@ -3,7 +3,10 @@ import { randomBytes } from "node:crypto";
 import { readFile, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM, VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM } from "#generated/storage-constant.ts";
+import {
+  VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM,
+  VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM,
+} from "#generated/storage-constant.ts";
 import { LibvirtError } from "#rpc/error.ts";
 import { daemonUnavailable, startDaemon } from "#testing/daemon.ts";
 import { createPool, createVolume, startGuest } from "#testing/fixture.ts";
@@ -45,7 +48,11 @@ describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false }, (
       const content = randomBytes(5 * MIB + 12_345);
       const name = `round-${isDedicated}`;
       const vol = await createVolume(connection, "pool", name, content.byteLength);
-      const up = await connection.stream("storageVolUpload", { vol, offset: 0n, length: BigInt(content.byteLength) }, { isDedicated });
+      const up = await connection.stream(
+        "storageVolUpload",
+        { vol, offset: 0n, length: BigInt(content.byteLength) },
+        { isDedicated },
+      );
       const writer = up.writable.getWriter();
       await writer.write(content.subarray(0, 1_000_001));
       await writer.write(content.subarray(1_000_001));
@@ -63,7 +70,12 @@ describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false }, (
     const head = randomBytes(MIB);
     const tail = randomBytes(MIB);
     const vol = await createVolume(connection, "pool", "sparse", 66 * MIB);
-    const up = await connection.stream("storageVolUpload", { vol, offset: 0n, length: BigInt(66 * MIB), flags: VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM });
+    const up = await connection.stream("storageVolUpload", {
+      vol,
+      offset: 0n,
+      length: BigInt(66 * MIB),
+      flags: VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM,
+    });
     const writer = up.writable.getWriter();
     for (const chunk of [head, new Hole(BigInt(64 * MIB)), tail]) await writer.write(chunk);
     await writer.close();
@@ -71,7 +83,12 @@ describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false }, (
     const { size, blocks } = await stat(file);
     assert.equal(size, 66 * MIB);
     assert.ok(blocks * 512 < 8 * MIB, `${blocks * 512} bytes are allocated`);
-    const down = await connection.stream("storageVolDownload", { vol, offset: 0n, length: 0n, flags: VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM });
+    const down = await connection.stream("storageVolDownload", {
+      vol,
+      offset: 0n,
+      length: 0n,
+      flags: VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM,
+    });
     const { data, holes } = await collect(down.readable);
     assert.ok(Buffer.concat([head, tail]).equals(data));
     assert.deepEqual(holes, [BigInt(64 * MIB)]);
@@ -80,7 +97,11 @@ describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false }, (
   test("the server's error reaches both ends of the stream", async () => {
     const vol = await createVolume(connection, "pool", "missing", MIB);
     await assert.rejects(
-      connection.stream("storageVolDownload", { vol: { ...vol, name: "no-such", key: "/no/such" }, offset: 0n, length: 0n }),
+      connection.stream("storageVolDownload", {
+        vol: { ...vol, name: "no-such", key: "/no/such" },
+        offset: 0n,
+        length: 0n,
+      }),
       (error) => error instanceof LibvirtError && error.codeName === "VIR_ERR_NO_STORAGE_VOL",
     );
     const up = await connection.stream("storageVolUpload", { vol, offset: 0n, length: BigInt(MIB) });
@@ -148,6 +169,13 @@ describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false }, (
     assert.equal(data.subarray(1, 4).toString("latin1"), "PNG");
     await connection.remote.domainDestroy({ dom });
     // The guest is gone: the console ends, with an error or with the end of data, but it ends.
-    await assert.doesNotReject(Promise.race([reader.closed.catch(() => undefined), (async () => { while (!(await reader.read()).done); })().catch(() => undefined)]));
+    await assert.doesNotReject(
+      Promise.race([
+        reader.closed.catch(() => undefined),
+        (async () => {
+          while (!(await reader.read()).done);
+        })().catch(() => undefined),
+      ]),
+    );
   });
 });

@@ -47,8 +47,19 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
   await writeFile(join(folder, "libvirtd.conf"), configuration(folder, tcpPort, tlsPort, options));
   await writeFile(join(folder, "init.sh"), initScript(folder, options.prelude ?? []));
   const child = spawn(
-    "unshare",
-    ["-m", "-p", "-f", "--mount-proc", "--kill-child=SIGKILL", "bash", join(folder, "init.sh")],
+    "setpriv",
+    [
+      "--pdeathsig",
+      "KILL",
+      "unshare",
+      "-m",
+      "-p",
+      "-f",
+      "--mount-proc",
+      "--kill-child=SIGKILL",
+      "bash",
+      join(folder, "init.sh"),
+    ],
     { stdio: "ignore" },
   );
   const stop = async (): Promise<void> => {
@@ -76,7 +87,8 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
 function configuration(folder: string, tcpPort: number, tlsPort: number, options: DaemonOptions): string {
   const { tls } = options;
   return [
-    `unix_sock_dir = "${folder}/run"`,
+    // libvirt takes the first of several settings of one name.
+    ...(options.configuration ?? []),
     'unix_sock_group = "root"',
     'auth_unix_rw = "none"',
     'auth_unix_ro = "none"',
@@ -88,7 +100,6 @@ function configuration(folder: string, tcpPort: number, tlsPort: number, options
     `listen_tls = ${tls === undefined ? 0 : 1}`,
     `tls_port = "${tlsPort}"`,
     ...(tls === undefined ? [] : [`ca_file = "${tls.ca}"`, `cert_file = "${tls.cert}"`, `key_file = "${tls.key}"`]),
-    ...(options.configuration ?? []),
     "",
   ].join("\n");
 }
@@ -103,7 +114,8 @@ cp -a /etc/libvirt/. etc/
 rm -rf etc/qemu/networks/autostart etc/qemu/*.xml etc/storage/autostart etc/storage/*.xml
 printf 'user="root"\\ngroup="root"\\nsecurity_driver="none"\\ncgroup_controllers=[]\\nstdio_handler="file"\\nnamespaces=[]\\nremember_owner=0\\n' > etc/qemu.conf
 mount -t tmpfs -o mode=755 none /run
-mkdir -p /run/lock /run/libvirt
+mkdir -p /run/lock /run/libvirt /run/sshd
+mount --bind run /run/libvirt
 mount --bind etc /etc/libvirt
 mount --bind lib /var/lib/libvirt
 mount --bind cache /var/cache/libvirt
@@ -160,4 +172,8 @@ async function end(child: ChildProcess): Promise<void> {
   child.once("exit", () => resolve());
   child.kill("SIGKILL");
   await promise;
+}
+
+export async function freePort(): Promise<number> {
+  return (await freePorts())[0];
 }

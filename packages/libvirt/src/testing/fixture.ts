@@ -8,11 +8,18 @@ import type { Daemon } from "./daemon.ts";
 export async function createPool(connection: Connection, daemon: Daemon, name: string): Promise<string> {
   const path = join(daemon.folder, name);
   await mkdir(path, { recursive: true });
-  await connection.remote.storagePoolCreateXml({ xml: `<pool type="dir"><name>${name}</name><target><path>${path}</path></target></pool>` });
+  await connection.remote.storagePoolCreateXml({
+    xml: `<pool type="dir"><name>${name}</name><target><path>${path}</path></target></pool>`,
+  });
   return path;
 }
 
-export async function createVolume(connection: Connection, pool: string, name: string, bytes: number): Promise<NonnullStorageVol> {
+export async function createVolume(
+  connection: Connection,
+  pool: string,
+  name: string,
+  bytes: number,
+): Promise<NonnullStorageVol> {
   const { pool: found } = await connection.remote.storagePoolLookupByName({ name: pool });
   const xml = `<volume><name>${name}</name><capacity>${bytes}</capacity><allocation>0</allocation><target><format type="raw"/></target></volume>`;
   return (await connection.remote.storageVolCreateXml({ pool: found, xml })).vol;

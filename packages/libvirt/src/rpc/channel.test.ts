@@ -1,0 +1,269 @@
+// What a well-behaved daemon never does, against a scripted peer: hostile bytes, silence, late answers, loss.
+import { strict as assert } from "node:assert";
+import { describe, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { connect } from "#connection/connect.ts";
+import { frameOf } from "#framing/message.ts";
+import {
+  KEEPALIVE_PROC_PING,
+  KEEPALIVE_PROC_PONG,
+  KEEPALIVE_PROGRAM,
+  VIR_NET_MESSAGE,
+  VIR_NET_OK,
+  VIR_NET_REPLY,
+} from "#generated/protocol-constant.ts";
+import { remoteProgram } from "#generated/remote-procedure.ts";
+import { fakeServer, procedureName } from "#testing/fake-server.ts";
+import { CallTimeoutError, ConnectionLostError, LibvirtError, ProtocolError, UnsupportedError } from "./error.ts";
+import type { Message } from "#framing/message.ts";
+import type { LossReason } from "./error.ts";
+
+const isLost =
+  (reason: LossReason) =>
+  (error: unknown): boolean => {
+    assert.ok(error instanceof ConnectionLostError, String(error));
+    assert.equal(error.reason, reason, error.message);
+    return true;
+  };
+
+describe("calls", () => {
+  test("answers out of order reach their callers", async () => {
+    const held: Message[] = [];
+    await using server = await fakeServer((message, peer) => {
+      held.push(message);
+      if (held.length < 3) return;
+      for (const call of held.toReversed()) {
+        if (procedureName(call) === "connectGetHostname") peer.reply(call, "ConnectGetHostnameRet", { hostname: "h" });
+        else if (procedureName(call) === "connectGetType") peer.reply(call, "ConnectGetTypeRet", { type: "T" });
+        else peer.error(call, 42);
+      }
+    });
+    await using connection = await connect(server.uri);
+    const [hostname, type, domain] = await Promise.allSettled([
+      connection.remote.connectGetHostname(),
+      connection.remote.connectGetType(),
+      connection.remote.domainLookupById({ id: 1 }),
+    ]);
+    assert.deepEqual(hostname, { status: "fulfilled", value: { hostname: "h" } });
+    assert.deepEqual(type, { status: "fulfilled", value: { type: "T" } });
+    assert.ok(
+      domain.status === "rejected" &&
+        domain.reason instanceof LibvirtError &&
+        domain.reason.codeName === "VIR_ERR_NO_DOMAIN",
+    );
+  });
+
+  test("a deadline and a signal end the wait; the late answer is dropped; the connection lives on", async () => {
+    const held: Message[] = [];
+    await using server = await fakeServer((message, peer) => {
+      if (procedureName(message) === "connectGetType") {
+        for (const late of held) peer.reply(late, "ConnectGetHostnameRet", { hostname: "late" });
+        peer.reply(message, "ConnectGetTypeRet", { type: "T" });
+      } else held.push(message);
+    });
+    await using connection = await connect(server.uri);
+    await assert.rejects(
+      connection.remote.connectGetHostname({}, { timeoutMs: 20 }),
+      (error) => error instanceof CallTimeoutError && error.procedure === "connectGetHostname",
+    );
+    const controller = new AbortController();
+    const call = connection.remote.connectGetHostname({}, { signal: controller.signal });
+    await turn();
+    controller.abort(new Error("stop"));
+    await assert.rejects(call, /stop/u);
+    await assert.rejects(
+      connection.remote.connectGetHostname({}, { signal: AbortSignal.abort(new Error("before")) }),
+      /before/u,
+    );
+    assert.deepEqual(await connection.remote.connectGetType(), { type: "T" });
+    assert.equal(held.length, 2);
+  });
+
+  test("requests beyond the server's limit wait here; quick ones pass the slow; a waiting one can be given up", async () => {
+    const arrived: string[] = [];
+    const slow: Message[] = [];
+    await using server = await fakeServer((message, peer) => {
+      arrived.push(procedureName(message));
+      if (procedureName(message) === "connectGetHostname")
+        peer.reply(message, "ConnectGetHostnameRet", { hostname: "h" });
+      else slow.push(message);
+    });
+    await using connection = await connect(server.uri, { maxRequests: 3 });
+    const dom = { name: "a", uuid: "00000000-0000-0000-0000-000000000000", id: 1 };
+    const calls = [1, 2, 3].map(() => connection.remote.domainShutdown({ dom }));
+    const givenUp = connection.remote.domainReboot({ dom }, { timeoutMs: 20 });
+    assert.deepEqual(await connection.remote.connectGetHostname(), { hostname: "h" });
+    assert.deepEqual(arrived, ["domainShutdown", "domainShutdown", "connectGetHostname"]);
+    await assert.rejects(givenUp, CallTimeoutError);
+    const [peer] = server.peers;
+    for (let count = 0; count < 3; count += 1) {
+      while (slow.length === 0) await turn();
+      const next = slow.shift();
+      if (next !== undefined) peer?.reply(next, null);
+    }
+    await Promise.all(calls);
+    assert.equal(arrived.includes("domainReboot"), false);
+  });
+
+  test("wrong arguments are refused before anything is sent, and named", async () => {
+    await using server = await fakeServer(() => assert.fail("nothing should arrive"));
+    await using connection = await connect(server.uri);
+    const dom = { name: "a", uuid: "nonsense", id: 1 };
+    await assert.rejects(connection.remote.domainShutdown({ dom }), /dom\.uuid: not a UUID/u);
+    await assert.rejects(connection.remote.domainLookupByName({ name: "a\0b" }), /name: a string with a NUL/u);
+    await assert.rejects(connection.remote.domainLookupById({ id: 2 ** 31 }), /id: 2147483648 is not within/u);
+    await assert.rejects(connection.lxc.domainOpenNamespace({ dom }), UnsupportedError);
+  });
+
+  test("an answer that cannot be read fails its call only", async () => {
+    await using server = await fakeServer((message, peer) => {
+      if (procedureName(message) === "connectGetType") peer.reply(message, "ConnectGetTypeRet", { type: "T" });
+      else
+        peer.socket.write(
+          frameOf({ ...message, type: VIR_NET_REPLY, status: VIR_NET_OK }, Buffer.from("7fffffff", "hex")),
+        );
+    });
+    await using connection = await connect(server.uri);
+    await assert.rejects(
+      connection.remote.connectGetHostname(),
+      (error) => error instanceof ProtocolError && /hostname: length 2147483647/u.test(error.message),
+    );
+    assert.deepEqual(await connection.remote.connectGetType(), { type: "T" });
+  });
+});
+
+describe("loss", () => {
+  test("a broken connection ends everything that is pending at once, with one error", async () => {
+    await using server = await fakeServer((message, peer) => {
+      if (procedureName(message) === "nodeGetInfo") peer.socket.destroy();
+    });
+    const connection = await connect(server.uri);
+    const events = connection.events.domain("lifecycle");
+    const calls = [connection.remote.connectGetHostname(), connection.remote.nodeGetInfo()];
+    const [first, second] = await Promise.allSettled(calls);
+    assert.ok(first?.status === "rejected" && second?.status === "rejected");
+    assert.equal(first.reason, second.reason);
+    isLost("disconnected")(first.reason);
+    await assert.rejects(events.next(), isLost("disconnected"));
+    assert.equal((await connection.closed).error, first.reason);
+    await assert.rejects(connection.remote.connectGetHostname(), isLost("disconnected"));
+    assert.equal(connection.isOpen, false);
+  });
+
+  const hostile: Record<string, Buffer> = {
+    "a frame shorter than its header": Buffer.from("0000001b", "hex"),
+    "a frame beyond the limit": Buffer.from("7fffffff", "hex"),
+    "a negative length": Buffer.from("ffffffff", "hex"),
+    "an answer to no call": frameOf({
+      program: remoteProgram.number,
+      version: 1,
+      procedure: 1,
+      type: VIR_NET_REPLY,
+      serial: 4711,
+      status: VIR_NET_OK,
+    }),
+    "a call from the server": frameOf({
+      program: remoteProgram.number,
+      version: 1,
+      procedure: 1,
+      type: 0,
+      serial: 1,
+      status: VIR_NET_OK,
+    }),
+    "an unknown type": frameOf({
+      program: remoteProgram.number,
+      version: 1,
+      procedure: 1,
+      type: 99,
+      serial: 1,
+      status: VIR_NET_OK,
+    }),
+    "too many descriptors": frameOf(
+      { program: remoteProgram.number, version: 1, procedure: 1, type: 5, serial: 1, status: 0 },
+      Buffer.from("00000021", "hex"),
+    ),
+    "an event that cannot be read": frameOf(
+      { program: remoteProgram.number, version: 1, procedure: 318, type: VIR_NET_MESSAGE, serial: 0, status: 0 },
+      Buffer.from("0000", "hex"),
+    ),
+  };
+  for (const [what, bytes] of Object.entries(hostile)) {
+    test(`${what} ends the connection`, async () => {
+      await using server = await fakeServer((_message, peer) => void peer.socket.write(bytes));
+      const connection = await connect(server.uri);
+      await assert.rejects(connection.remote.connectGetHostname(), isLost("protocol"));
+    });
+  }
+
+  test("unknown events, stream packets for nobody and unknown programs are ignored", async () => {
+    const noise = [
+      frameOf(
+        { program: remoteProgram.number, version: 1, procedure: 9_999, type: VIR_NET_MESSAGE, serial: 0, status: 0 },
+        Buffer.alloc(8),
+      ),
+      frameOf({ program: 0x12345678, version: 1, procedure: 1, type: VIR_NET_MESSAGE, serial: 0, status: 0 }),
+      frameOf(
+        { program: remoteProgram.number, version: 1, procedure: 208, type: 3, serial: 77, status: 2 },
+        Buffer.alloc(100),
+      ),
+    ];
+    await using server = await fakeServer((message, peer) => {
+      peer.socket.write(Buffer.concat(noise));
+      peer.reply(message, "ConnectGetHostnameRet", { hostname: "h" });
+    });
+    await using connection = await connect(server.uri);
+    assert.deepEqual(await connection.remote.connectGetHostname(), { hostname: "h" });
+  });
+
+  test("an announced 32 MiB that never come are not allocated", async () => {
+    await using server = await fakeServer((message, peer) => {
+      const frame = frameOf({ ...message, type: VIR_NET_REPLY });
+      frame.writeUInt32BE(33_554_000, 0);
+      peer.socket.write(frame);
+    });
+    const connection = await connect(server.uri);
+    const before = process.memoryUsage().arrayBuffers;
+    const call = connection.remote.connectGetHostname({}, { timeoutMs: 50 });
+    await assert.rejects(call, CallTimeoutError);
+    assert.ok(process.memoryUsage().arrayBuffers - before < 4_000_000);
+    await connection.close();
+  });
+});
+
+function keepaliveFrame(procedure: number): Buffer {
+  return frameOf({ program: KEEPALIVE_PROGRAM, version: 1, procedure, type: VIR_NET_MESSAGE, serial: 0, status: 0 });
+}
+
+describe("keepalive", () => {
+  test("a silent server is given up after its pings", async () => {
+    let pings = 0;
+    await using server = await fakeServer((message) => {
+      if (message.program === KEEPALIVE_PROGRAM && message.procedure === KEEPALIVE_PROC_PING) pings += 1;
+    });
+    const connection = await connect(server.uri, { keepalive: { intervalMs: 10, count: 3 } });
+    await assert.rejects(connection.remote.connectGetHostname(), isLost("keepalive"));
+    assert.equal(pings, 3);
+  });
+
+  test("a server that answers pings is not; its own pings are answered", async () => {
+    let pings = 0;
+    let pongs = 0;
+    const enough = Promise.withResolvers<void>();
+    await using server = await fakeServer((message, peer) => {
+      if (message.program !== KEEPALIVE_PROGRAM) return;
+      if (message.procedure === KEEPALIVE_PROC_PONG) pongs += 1;
+      else {
+        pings += 1;
+        peer.socket.write(keepaliveFrame(KEEPALIVE_PROC_PONG));
+        peer.socket.write(keepaliveFrame(KEEPALIVE_PROC_PING));
+      }
+      if (pings >= 6 && pongs >= 5) enough.resolve();
+    });
+    const connection = await connect(server.uri, { keepalive: { intervalMs: 5, count: 2 } });
+    const held = setInterval(() => undefined, 1_000);
+    await enough.promise;
+    clearInterval(held);
+    assert.equal(connection.isOpen, true);
+    await connection.close();
+  });
+});
