@@ -1,0 +1,74 @@
+/**
+ * Who may do what: authentication by secret, authorization by role. Deny by default: what no role grants is refused,
+ * and a disabled or deleted user has nothing from that moment on.
+ */
+import { type Privilege, role } from "@innkeeper/contract/privilege.ts";
+import type { User } from "@innkeeper/contract/resource/user.ts";
+import type { Access } from "@innkeeper/contract/endpoint/endpoint.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import type { CredentialTable } from "#management/access/credential-table.ts";
+
+/** Who a request comes from. */
+export interface Principal {
+  readonly user: User;
+  /** Of the session or token by which he came. */
+  readonly credentialKey: string;
+}
+
+export class AccessControl {
+  readonly #inventory: Inventory;
+  readonly #credentials: CredentialTable;
+
+  constructor(inventory: Inventory, credentials: CredentialTable) {
+    this.#inventory = inventory;
+    this.#credentials = credentials;
+  }
+
+  /** unauthenticated unless the secret is a session's or token's of a user who may log in. */
+  async authenticate(secret: string | undefined): Promise<Principal> {
+    const found = secret === undefined ? undefined : this.#credentials.find(secret);
+    const user = found && this.#inventory.get("user", found.credential.userId);
+    if (found === undefined || user === undefined || user.disabled) {
+      throw new AppError(
+        "unauthenticated",
+        secret === undefined ? "This needs a login." : "The session or token is unknown or has ended.",
+      );
+    }
+    await this.#credentials.extend(found.key);
+    return { user, credentialKey: found.key };
+  }
+
+  /** forbidden, naming the privilege, unless the principal may. */
+  authorize(principal: Principal, access: Exclude<Access, "open">): void {
+    if (access === "self" || this.may(principal, access)) return;
+    throw new AppError(
+      "forbidden",
+      `The role "${principal.user.role}" of ${principal.user.name} has no privilege ${access}. Nothing was done.`,
+      { fault: { privilege: access } },
+    );
+  }
+
+  /** As of now: the user's role may have changed since the principal was made. */
+  may(principal: Principal, privilege: Privilege): boolean {
+    const user = this.#inventory.get("user", principal.user.id);
+    if (user === undefined || user.disabled || !Object.hasOwn(role, user.role)) return false;
+    const granted: readonly Privilege[] = role[user.role];
+    return granted.includes(privilege);
+  }
+
+  /** Whether a stream that this principal opened may go on. */
+  holds(principal: Principal): boolean {
+    return (
+      this.#credentials.holds(principal.credentialKey) &&
+      this.#inventory.get("user", principal.user.id)?.disabled === false
+    );
+  }
+
+  /** Calls back at once when the principal's credential is ended. Returns how to stop. */
+  onEnd(principal: Principal, ended: () => void): () => void {
+    return this.#credentials.onEnd((key) => {
+      if (key === principal.credentialKey) ended();
+    });
+  }
+}

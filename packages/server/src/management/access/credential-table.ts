@@ -1,0 +1,115 @@
+/**
+ * Sessions and API tokens: random secrets of which only the SHA-256 is stored (256 bits of randomness need no slow
+ * hash). Kept in memory as well, so that authentication reads no disk; every change goes to the store first.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import type { Clock } from "#core/clock.ts";
+import type { Store, StoreTransaction } from "#store/port.ts";
+
+export interface Credential {
+  readonly type: "session" | "token";
+  readonly userId: string;
+  /** Of a token. */
+  readonly tokenId?: string;
+  readonly expiresAtMs?: number;
+}
+
+const space = "credential";
+/** Twelve hours after the last use. */
+export const sessionMs = 12 * 3_600_000;
+/** A session's end is moved at most this often: authentication is no write for every request. */
+const extendMs = 5 * 60_000;
+const prefix = { session: "inns_", token: "innt_" } as const;
+
+function digest(secret: string): string {
+  return createHash("sha256").update(secret).digest("hex");
+}
+
+export class CredentialTable {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #byDigest = new Map<string, Credential>();
+  readonly #endListeners = new Set<(digest: string) => void>();
+
+  private constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  static async open(store: Store, clock: Clock): Promise<CredentialTable> {
+    const table = new CredentialTable(store, clock);
+    const stored = await store.transaction((transaction) => transaction.listPrivate(space));
+    for (const { key, value } of stored) table.#byDigest.set(key, value as Credential);
+    return table;
+  }
+
+  /** A new secret, stored in the transaction. Call `keep` once that is committed. */
+  async create(
+    transaction: StoreTransaction,
+    credential: Credential,
+  ): Promise<{ readonly secret: string; keep(): void }> {
+    const secret = prefix[credential.type] + randomBytes(32).toString("base64url");
+    const key = digest(secret);
+    await transaction.putPrivate(space, key, credential);
+    return { secret, keep: () => void this.#byDigest.set(key, credential) };
+  }
+
+  /** The credential of a secret, unless it is unknown or over; with its key for `onEnd` and `end`. */
+  find(secret: string): { readonly key: string; readonly credential: Credential } | undefined {
+    const key = digest(secret);
+    const credential = this.#byDigest.get(key);
+    return credential === undefined || this.#isOver(credential) ? undefined : { key, credential };
+  }
+
+  /** Whether it still holds: for streams that outlive the request. */
+  holds(key: string): boolean {
+    const credential = this.#byDigest.get(key);
+    return credential !== undefined && !this.#isOver(credential);
+  }
+
+  /** Moves a session's end after its use. */
+  async extend(key: string): Promise<void> {
+    const credential = this.#byDigest.get(key);
+    if (credential?.type !== "session") return;
+    const expiresAtMs = this.#clock.now() + sessionMs;
+    if (expiresAtMs - (credential.expiresAtMs ?? 0) < extendMs) return;
+    const extended = { ...credential, expiresAtMs };
+    this.#byDigest.set(key, extended);
+    await this.#store.transaction(async (transaction) => {
+      if (this.#byDigest.has(key)) await transaction.putPrivate(space, key, extended);
+    });
+  }
+
+  /** Ends those that match, in the transaction; call the result once that is committed. */
+  async end(
+    transaction: StoreTransaction,
+    matches: (credential: Credential, key: string) => boolean,
+  ): Promise<() => void> {
+    const keys = [...this.#byDigest].flatMap(([key, credential]) => (matches(credential, key) ? [key] : []));
+    for (const key of keys) await transaction.deletePrivate(space, key);
+    return () => {
+      for (const key of keys) {
+        this.#byDigest.delete(key);
+        for (const listener of this.#endListeners) listener(key);
+      }
+    };
+  }
+
+  /** Forgets those that are over. */
+  async prune(): Promise<void> {
+    const forget = await this.#store.transaction((transaction) =>
+      this.end(transaction, (credential) => this.#isOver(credential)),
+    );
+    forget();
+  }
+
+  /** Called with the key of each credential that is ended. Returns how to stop. */
+  onEnd(listener: (key: string) => void): () => void {
+    this.#endListeners.add(listener);
+    return () => this.#endListeners.delete(listener);
+  }
+
+  #isOver(credential: Credential): boolean {
+    return credential.expiresAtMs !== undefined && credential.expiresAtMs <= this.#clock.now();
+  }
+}
