@@ -1,0 +1,68 @@
+/**
+ * Runs test files in phases with node's test runner, and reports all phases as one run: one list of failures, one set
+ * of closing lines. Invariant: a run without a test, a file without a test, a skip or todo without a reason are
+ * failures. Facts: nodejs.org/docs/latest-v26.x/api/test.html, "run()" and "Event".
+ */
+import path from "node:path";
+import { run } from "node:test";
+import { spec, type TestEvent } from "node:test/reporters";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+
+export interface Phase {
+  readonly files: readonly string[];
+  readonly concurrency: number;
+}
+
+export interface TestRunResult {
+  readonly passed: boolean;
+  /** Why the run counts as failed although no test did. */
+  readonly complaints: readonly string[];
+}
+
+const fileTimeoutMs = 15 * 60_000;
+// The order in which node prints them.
+const summaryKeys = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo", "duration_ms"] as const;
+type SummaryKey = (typeof summaryKeys)[number];
+
+export async function runTests(phases: readonly Phase[], root: string, signal: AbortSignal): Promise<TestRunResult> {
+  const totals = new Map<SummaryKey, number>(summaryKeys.map((key) => [key, 0]));
+  const complaints: string[] = [];
+  async function* events(): AsyncGenerator<TestEvent> {
+    for (const { files, concurrency } of phases.filter((phase) => phase.files.length > 0)) {
+      const options = { files: [...files], concurrency, cwd: root, signal, timeout: fileTimeoutMs, watch: false };
+      for await (const event of run(options) as AsyncIterable<TestEvent>) {
+        complaints.push(...complaintsAbout(event, root));
+        if (!addToTotals(event, totals)) yield event;
+      }
+    }
+    for (const [key, value] of totals) {
+      yield { type: "test:diagnostic", data: { nesting: 0, message: `${key} ${value}`, level: "info" } } as TestEvent;
+    }
+  }
+  await pipeline(Readable.from(events()), new spec(), process.stdout, { end: false });
+  if ((totals.get("tests") ?? 0) === 0) complaints.push("no test ran");
+  const bad = (totals.get("fail") ?? 0) + (totals.get("cancelled") ?? 0);
+  return { passed: bad === 0 && complaints.length === 0, complaints };
+}
+
+/** A closing line of one phase is counted and swallowed. */
+function addToTotals(event: TestEvent, totals: Map<SummaryKey, number>): boolean {
+  if (event.type !== "test:diagnostic" || event.data.nesting !== 0) return false;
+  const [, name, value] = /^(\w+) ([\d.]+)$/u.exec(event.data.message) ?? [];
+  const key = summaryKeys.find((candidate) => candidate === name);
+  if (key === undefined) return false;
+  totals.set(key, (totals.get(key) ?? 0) + Number(value));
+  return true;
+}
+
+function complaintsAbout(event: TestEvent, root: string): string[] {
+  if (event.type === "test:summary" && event.data.file !== undefined && event.data.counts.tests === 0) {
+    return [`${path.relative(root, event.data.file)} has no test`];
+  }
+  if (event.type !== "test:pass" && event.type !== "test:fail") return [];
+  const { name, skip, todo } = event.data;
+  if (skip === true || skip === "") return [`"${name}" is skipped without a reason`];
+  if (todo === true || todo === "") return [`"${name}" is a todo without a reason`];
+  return [];
+}
