@@ -134,14 +134,18 @@ export interface GuestLifecycle {
 /** External snapshots without libvirt's metadata; the tree is management's. */
 export interface GuestSnapshot {
   /**
-   * Freezes the disks' present layers: from now on the guest writes to the overlays (qcow2, created by the hypervisor or
-   * existing and empty). With `memoryPath`, the memory of a running guest is saved at the same instant. Atomic over all disks.
+   * Freezes the disks' present layers: from now on the guest writes to the overlays (target → path of a new qcow2 file).
+   * With `memoryPath`, the memory of a running guest is saved at the same instant. Atomic over all disks. Works on a
+   * guest that is off. Idempotent: when the overlays are the disks' present layers it was done.
    */
   freeze(
     uuid: string,
     options: {
       readonly overlays: ReadonlyMap<string, string>;
+      /** All overlays are there already, empty and on the present layers (block devices); default: the host makes them. */
+      readonly overlaysExist?: boolean;
       readonly memoryPath?: string;
+      /** File systems are frozen by the guest agent; not together with memory. */
       readonly quiesce: boolean;
     },
     call: LongCall,
@@ -189,13 +193,13 @@ export interface MigrationResult {
 export interface GuestMigration {
   /** Live, peer to peer, persistent on the target, undefined on the source. After an error the guest runs on the source, untouched. */
   migrateLive(uuid: string, options: MigrationOptions, call: LongCall): Promise<MigrationResult>;
-  /** Moves the definition of a stopped guest. */
+  /** Moves the definition of a stopped guest; `unsupported` if its host keeps more of it (TPM, UEFI variables). */
   migrateOffline(uuid: string, options: Pick<MigrationOptions, "targetUri">, call: Call): Promise<void>;
   /** Cancels a migration that runs; fine if none does. */
   abortMigration(uuid: string, call: Call): Promise<void>;
 }
 
-/** A two-way byte stream. */
+/** A two-way byte stream. The signal of the call that opened it ends it. */
 export interface ByteChannel {
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;

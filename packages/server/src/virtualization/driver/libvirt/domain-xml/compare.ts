@@ -14,17 +14,28 @@ const runtimeDeviceFields: readonly string[] = ["hostDevice", "backingChain"];
 const resolvedModels: readonly (string | undefined)[] = ["host-model", "host-passthrough", "maximum", undefined];
 
 export function pendingChanges(live: VmSpec, persistent: VmSpec): string[] {
+  return differences(withConfiguredModel(live, persistent), persistent).filter((path) => !runtimeFields.includes(path));
+}
+
+/** A running guest whose CPU was resolved from a mode (host-model …) has, in the user's words, that mode. */
+export function withConfiguredModel(live: VmSpec, persistent: VmSpec): VmSpec {
+  const { model } = persistent.cpu;
+  if (!resolvedModels.includes(model) || live.cpu.model === model) return live;
+  const { model: _resolved, ...cpu } = live.cpu;
+  return { ...live, cpu: { ...cpu, ...(model !== undefined && { model }) } };
+}
+
+/** Every field in which two specs differ, but for what only a running guest has. */
+export function differences(before: VmSpec, after: VmSpec): string[] {
   const paths = new Set<string>();
-  const { disks, nics, cpu, memory, ...hardware } = live;
-  const next = persistent;
-  const ignoreModel = resolvedModels.includes(next.cpu.model);
-  compare("cpu", { ...cpu, ...(ignoreModel && { model: next.cpu.model }) }, next.cpu, paths);
-  compare("memory", memory, next.memory, paths);
-  compareDevices("disks", keyed(disks, "target"), keyed(next.disks, "target"), paths);
-  compareDevices("nics", keyed(nics, "mac"), keyed(next.nics, "mac"), paths);
-  const { disks: _disks, nics: _nics, cpu: _cpu, memory: _memory, ...nextHardware } = next;
+  const { disks, nics, cpu, memory, ...hardware } = before;
+  const { disks: nextDisks, nics: nextNics, cpu: nextCpu, memory: nextMemory, ...nextHardware } = after;
+  compare("cpu", cpu, nextCpu, paths);
+  compare("memory", memory, nextMemory, paths);
+  compareDevices("disks", keyed(disks, "target"), keyed(nextDisks, "target"), paths);
+  compareDevices("nics", keyed(nics, "mac"), keyed(nextNics, "mac"), paths);
   compare("", hardware, nextHardware, paths);
-  return [...paths].filter((path) => !runtimeFields.includes(path)).sort();
+  return [...paths].sort();
 }
 
 function keyed<T extends object, K extends keyof T>(items: readonly T[], key: K): Map<string, T> {

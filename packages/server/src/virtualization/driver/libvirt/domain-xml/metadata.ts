@@ -138,7 +138,8 @@ function ownChildren(parent: Element | undefined, name: string): Element[] {
 const notXml = /[\p{Cc}\p{Cs}\ufffe\uffff]/u;
 
 function checkText(value: string, field: string): void {
-  if (notXml.test(value.replace(/[\t\n\r]/g, ""))) throw new AppError("invalid_field", `${field} has control characters.`, { field });
+  if (notXml.test(value.replace(/[\t\n\r]/g, "")))
+    throw new AppError("invalid_field", `${field} has control characters.`, { field });
 }
 
 /** JSON whose every character XML can hold: JSON.stringify escapes control characters and lone surrogates itself. */

@@ -1,0 +1,200 @@
+/**
+ * Changes of an existing guest. The persistent definition is edited and defined first (libvirt checks it then), the
+ * running guest is brought after it where the hypervisor can. Invariant: after a failure the definition is the old one
+ * and what was changed live has been taken back, or the error names what has not. What was applied and what waits is not
+ * guessed from the steps, but read back from the host.
+ */
+import {
+  VIR_DOMAIN_AFFECT_CONFIG,
+  VIR_DOMAIN_AFFECT_LIVE,
+  VIR_DOMAIN_XML_INACTIVE,
+  VIR_DOMAIN_XML_SECURE,
+} from "@innkeeper/libvirt";
+import { AppError } from "#core/app-error.ts";
+import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
+import type { GuestChange, GuestChangeResult } from "#virtualization/port.ts";
+import { checkHost, checkPlatform, checkSets } from "../check.ts";
+import { type DomainCall, domainRef, type GuestDriverContext } from "../driver-context.ts";
+import { applyChange } from "../domain-xml/apply-change.ts";
+import { differences, pendingChanges, withConfiguredModel } from "../domain-xml/compare.ts";
+import { dropChains } from "../domain-xml/retarget.ts";
+import { readSpec } from "../domain-xml/spec.ts";
+import { platformCapabilities } from "../platform.ts";
+import { cpuSteps } from "./live-cpu.ts";
+import { diskSteps } from "./live-disk.ts";
+import { memorySteps } from "./live-memory.ts";
+import { nicSteps } from "./live-nic.ts";
+import { ioThreadSteps, setMetadata } from "./live-other.ts";
+import { type LiveGuest, type LiveStep, runLiveSteps } from "./live-step.ts";
+
+interface Present {
+  readonly active: boolean;
+  readonly persistent: boolean;
+  /** The persistent definition, or of a transient guest the running one. */
+  readonly oldXml: string;
+  readonly next: Element;
+}
+
+export async function changeGuest(
+  context: GuestDriverContext,
+  domain: DomainCall,
+  change: GuestChange,
+): Promise<GuestChangeResult> {
+  const present = await readPresent(domain);
+  const before = readSpec(present.next);
+  applyChange(present.next, change);
+  const after = readSpec(present.next);
+  const changed = [...differences(before, after), ...grown(change)];
+  await checkChange(domain, change, after);
+  if (!present.active && grown(change).length > 0) {
+    const message = "A disk of a VM that is off grows as a volume of its storage.";
+    throw new AppError("invalid_state", message, { field: "disksChange.capacityBytes" });
+  }
+  const steps = present.active ? await liveSteps(context, domain, change, present.next) : [];
+  const withAutostart = await setAutostart(domain, change);
+  try {
+    if (present.persistent) await define(domain, present, change);
+  } catch (error) {
+    await withAutostart.undo();
+    throw error;
+  }
+  await runLiveSteps(steps, context.log, async (left) => {
+    await withAutostart.undo();
+    await restore(context, present, left);
+  });
+  if (!present.active) return { applied: [...changed, ...withAutostart.paths], pending: [] };
+  return await outcome(domain, present, [...changed, ...withAutostart.paths]);
+}
+
+async function readPresent({ remote, dom, options }: DomainCall): Promise<Present> {
+  const [{ active }, { persistent }] = await Promise.all([
+    remote.domainIsActive({ dom }, options),
+    remote.domainIsPersistent({ dom }, options),
+  ]);
+  // Without SECURE a definition that is written back would lose its passwords.
+  const flags = VIR_DOMAIN_XML_SECURE | (persistent === 1 ? VIR_DOMAIN_XML_INACTIVE : 0);
+  const { xml } = await remote.domainGetXmlDesc({ dom, flags }, options);
+  return { active: active === 1, persistent: persistent === 1, oldXml: xml, next: parseXml(xml) };
+}
+
+/** Refuses what this host has not, for the fields that change. */
+async function checkChange(
+  { connection, options }: DomainCall,
+  change: GuestChange,
+  after: ReturnType<typeof readSpec>,
+): Promise<void> {
+  checkSets(after);
+  if (change.cpu ?? change.memory)
+    await checkHost(connection, { ...after, cpu: { ...after.cpu, ...change.cpu } }, options);
+  const { firmware, tpm, graphics, video } = change.hardware ?? {};
+  const model = change.cpu?.model;
+  const capabilities = await platformCapabilities(connection, after, options);
+  if (capabilities === undefined) return;
+  const { model: _model, ...cpu } = after.cpu;
+  const { firmware: _firmware, tpm: _tpm, graphics: _graphics, video: _video, ...rest } = after;
+  const asked = {
+    ...rest,
+    cpu: { ...cpu, ...(model !== undefined && { model }) },
+    ...(firmware !== undefined && { firmware }),
+    ...(tpm !== undefined && { tpm }),
+    ...(graphics !== undefined && { graphics }),
+    ...(video !== undefined && { video }),
+  };
+  checkPlatform(asked, capabilities);
+}
+
+/** Paths of disks that grow: capacity is the storage's, no field of the spec. */
+function grown(change: GuestChange): string[] {
+  return (change.disksChange ?? [])
+    .filter((disk) => disk.capacityBytes !== undefined)
+    .map((disk) => `disks.${disk.target}.capacityBytes`);
+}
+
+async function liveSteps(
+  context: GuestDriverContext,
+  { remote, dom, options }: DomainCall,
+  change: GuestChange,
+  next: Element,
+): Promise<LiveStep[]> {
+  const { xml } = await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_SECURE }, options);
+  const root = parseXml(xml);
+  const guest: LiveGuest = { remote, dom, options, root, spec: readSpec(root) };
+  const steps = [
+    ...(change.cpu ? await cpuSteps(guest, change.cpu) : []),
+    ...(change.memory ? memorySteps(guest, change.memory) : []),
+    ...nicSteps(guest, context.clock, change),
+    ...ioThreadSteps(guest, change.hardware?.ioThreads),
+  ];
+  const { shares, reservationMiB } = change.memory ?? {};
+  if (change.metadata !== undefined || shares !== undefined || reservationMiB !== undefined) {
+    const set = (document: Element) => setMetadata(guest, document, VIR_DOMAIN_AFFECT_LIVE);
+    steps.push({ what: "metadata", run: () => set(next), undo: () => set(root) });
+  }
+  return [...steps, ...(await diskSteps(guest, context.clock, change))];
+}
+
+/** Metadata alone is set as such: a definition that someone else changes at the same time is not overwritten. */
+async function define(domain: DomainCall, { next, oldXml }: Present, change: GuestChange): Promise<void> {
+  const { remote, options } = domain;
+  if (Object.keys(change).every((field) => field === "metadata")) {
+    return await setMetadata(domain, next, VIR_DOMAIN_AFFECT_CONFIG);
+  }
+  const xml = serializeXml(next);
+  if (xml === serializeXml(parseXml(oldXml))) return;
+  // A chain of layers in the definition would be kept even when it has changed since.
+  dropChains(next);
+  await remote.domainDefineXml({ xml: serializeXml(next) }, options);
+}
+
+interface Autostart {
+  readonly paths: readonly string[];
+  undo(): Promise<void>;
+}
+
+async function setAutostart({ remote, dom, options }: DomainCall, change: GuestChange): Promise<Autostart> {
+  const wanted = change.hardware?.autostart;
+  if (wanted === undefined) return { paths: [], undo: async () => {} };
+  const before = await remote.domainGetAutostart({ dom }, options);
+  const autostart = wanted ? 1 : 0;
+  if (before.autostart === autostart) return { paths: [], undo: async () => {} };
+  await remote.domainSetAutostart({ dom, autostart }, options);
+  const undo = async (): Promise<void> => {
+    await remote.domainSetAutostart({ dom, autostart: before.autostart }, options).catch(() => undefined);
+  };
+  return { paths: ["autostart"], undo };
+}
+
+/** With a deadline of its own: the change may have failed because its caller gave up. */
+async function restore(context: GuestDriverContext, present: Present, left: readonly string[]): Promise<void> {
+  const remaining = [...left];
+  const signal = AbortSignal.timeout(restoreDeadlineMs);
+  try {
+    const { remote } = await context.session.connection({ signal });
+    if (present.persistent) await remote.domainDefineXml({ xml: present.oldXml }, { signal });
+  } catch (error) {
+    context.log.error({ reason: String(error) }, "the old definition could not be put back");
+    remaining.push("the definition");
+  }
+  if (remaining.length === 0) return;
+  throw new AppError("host_failed", `The change failed half-way; still changed are: ${remaining.join(", ")}.`);
+}
+
+const restoreDeadlineMs = 15_000;
+
+async function outcome(
+  { remote, dom, options }: DomainCall,
+  { persistent, next }: Present,
+  changed: readonly string[],
+): Promise<GuestChangeResult> {
+  const live = readSpec(parseXml((await remote.domainGetXmlDesc({ dom: domainRef(dom.uuid) }, options)).xml));
+  const wanted = persistent
+    ? readSpec(parseXml((await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE }, options)).xml))
+    : readSpec(next);
+  const waiting = new Set(pendingChanges(withConfiguredModel(live, wanted), wanted));
+  const pending = changed.filter((path) => waiting.has(path));
+  if (!persistent && pending.length > 0) {
+    const message = `The VM has no definition to start from again, and can't take this while it runs: ${pending.join(", ")}.`;
+    throw new AppError("unsupported", message, { field: pending[0] ?? "" });
+  }
+  return { applied: changed.filter((path) => !waiting.has(path)), pending };
+}

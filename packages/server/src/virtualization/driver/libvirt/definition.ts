@@ -1,0 +1,102 @@
+/** Definitions come and go: from a spec, from complete XML, renamed, forgotten. */
+import {
+  type CallOptions,
+  type Connection,
+  VIR_DOMAIN_DEFINE_VALIDATE,
+  VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA,
+  VIR_DOMAIN_UNDEFINE_MANAGED_SAVE,
+  VIR_DOMAIN_UNDEFINE_NVRAM,
+  VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
+  VIR_DOMAIN_UNDEFINE_TPM,
+} from "@innkeeper/libvirt";
+import { AppError } from "#core/app-error.ts";
+import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
+import { parseXml, serializeXml } from "#libvirt/xml.ts";
+import type { Guest, GuestDefinition } from "#virtualization/port.ts";
+import { checkName, checkPlatform } from "./check.ts";
+import type { DomainCall } from "./driver-context.ts";
+import { buildDomainXml } from "./domain-xml/build.ts";
+import { child, text } from "./domain-xml/element.ts";
+import { type Retarget, retarget } from "./domain-xml/retarget.ts";
+import { readGuest } from "./guest.ts";
+import { platformCapabilities, platformOf } from "./platform.ts";
+
+/** Everything that libvirt keeps beside the XML. Checkpoints' bitmaps stay in the disks. */
+const undefineAll =
+  VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
+  VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+  VIR_DOMAIN_UNDEFINE_NVRAM |
+  VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
+  VIR_DOMAIN_UNDEFINE_TPM;
+
+/** From the most to the least that a driver or an older libvirt (TPM: 8.9, checkpoints: 5.6) may know. */
+const undefineFlags: readonly number[] = [
+  undefineAll,
+  undefineAll & ~VIR_DOMAIN_UNDEFINE_TPM,
+  VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
+  0,
+];
+
+export async function defineFromSpec(
+  connection: Connection,
+  definition: GuestDefinition,
+  options: CallOptions,
+): Promise<Guest> {
+  const { remote } = connection;
+  const capabilities = await platformCapabilities(connection, definition.spec, options);
+  if (capabilities) checkPlatform(definition.spec, capabilities);
+  const xml = buildDomainXml(definition, platformOf(capabilities));
+  await checkName(connection, definition.name, definition.uuid, options);
+  const { dom } = await remote.domainDefineXmlFlags({ xml, flags: VIR_DOMAIN_DEFINE_VALIDATE }, options);
+  const autostart = definition.spec.autostart === true ? 1 : 0;
+  await remote.domainSetAutostart({ dom, autostart }, options).catch((error: unknown) => {
+    if (autostart === 1 || !isLibvirtCode(error, "VIR_ERR_NO_SUPPORT")) throw error;
+  });
+  return await readGuest(remote, dom.uuid, options);
+}
+
+export async function defineFromXml(
+  connection: Connection,
+  xml: string,
+  edits: Retarget,
+  options: CallOptions,
+): Promise<Guest> {
+  const root = parseXml(xml);
+  if (root.tagName !== "domain") {
+    throw new AppError("invalid_field", `This is XML of a <${root.tagName}>, not of a domain.`, { field: "xml" });
+  }
+  retarget(root, edits);
+  const name = text(child(root, "name"));
+  const uuid = text(child(root, "uuid"));
+  if (name === undefined || uuid === undefined) {
+    throw new AppError("invalid_field", "The XML names no domain.", { field: "xml" });
+  }
+  await checkName(connection, name, uuid, options);
+  const { dom } = await connection.remote.domainDefineXml({ xml: serializeXml(root) }, options);
+  return await readGuest(connection.remote, dom.uuid, options);
+}
+
+export async function renameGuest({ connection, remote, dom, options }: DomainCall, name: string): Promise<void> {
+  const present = await remote.domainLookupByUuid({ uuid: dom.uuid }, options);
+  if (present.dom.name === name) return;
+  await checkName(connection, name, dom.uuid, options);
+  await remote.domainRename({ dom: present.dom, newName: name }, options);
+}
+
+export async function undefineGuest({ remote, dom, options }: DomainCall): Promise<void> {
+  try {
+    const { active } = await remote.domainIsActive({ dom }, options);
+    if (active === 1) throw new AppError("invalid_state", "The VM runs; it can be forgotten when it is off.");
+    for (const [index, flags] of undefineFlags.entries()) {
+      const failure = await remote.domainUndefineFlags({ dom, flags }, options).then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+      if (failure === undefined) return;
+      const unknownFlag = isLibvirtCode(failure.error, "VIR_ERR_INVALID_ARG");
+      if (!unknownFlag || index === undefineFlags.length - 1) throw failure.error;
+    }
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}

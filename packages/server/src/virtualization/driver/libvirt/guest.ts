@@ -1,0 +1,136 @@
+/**
+ * One guest as its host has it. Invariant: a guest whose XML holds things Innkeeper does not model is read all the same;
+ * one that disappears while it is read is undefined, not an error.
+ */
+import {
+  type NonnullDomain,
+  VIR_CONNECT_LIST_DOMAINS_AUTOSTART,
+  VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT,
+  VIR_CONNECT_LIST_DOMAINS_PERSISTENT,
+  VIR_DOMAIN_STATS_STATE,
+  VIR_DOMAIN_XML_INACTIVE,
+  type CallOptions,
+  type Connection,
+} from "@innkeeper/libvirt";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
+import { type Element, parseXml } from "#libvirt/xml.ts";
+import type { Guest } from "#virtualization/port.ts";
+import { pendingChanges, withConfiguredModel } from "./domain-xml/compare.ts";
+import { child, text } from "./domain-xml/element.ts";
+import { agentConnected } from "./domain-xml/hardware.ts";
+import { readMetadata } from "./domain-xml/metadata.ts";
+import { readSpec } from "./domain-xml/spec.ts";
+import { stateName, stateReason } from "./state.ts";
+
+type Remote = Connection["remote"];
+
+interface Facts {
+  readonly dom: NonnullDomain;
+  readonly state: number;
+  readonly reason: number;
+  readonly persistent: boolean;
+  readonly autostart: boolean;
+  readonly hasSnapshots: boolean;
+}
+
+/** All guests of the host: five listing calls, then one or two per guest. */
+export async function readGuests(remote: Remote, options: CallOptions): Promise<Guest[]> {
+  const list = async (flags: number): Promise<readonly NonnullDomain[]> =>
+    (await remote.connectListAllDomains({ needResults: 1, flags }, options)).domains;
+  const uuids = async (flags: number): Promise<Set<string>> => new Set((await list(flags)).map((dom) => dom.uuid));
+  const [all, persistent, autostart, withSnapshots, states] = await Promise.all([
+    list(0),
+    uuids(VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
+    uuids(VIR_CONNECT_LIST_DOMAINS_AUTOSTART),
+    uuids(VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT).catch(ignoreUnsupported),
+    readStates(remote, options),
+  ]);
+  const guests = await Promise.all(
+    all.map(async (dom) => {
+      const known = states.get(dom.uuid) ?? (await remote.domainGetState({ dom }, options).catch(goneIsUndefined));
+      if (known === undefined) return undefined;
+      const facts = {
+        dom,
+        ...known,
+        persistent: persistent.has(dom.uuid),
+        autostart: autostart.has(dom.uuid),
+        hasSnapshots: withSnapshots.has(dom.uuid),
+      };
+      return await readFacts(remote, facts, options).catch(goneIsUndefined);
+    }),
+  );
+  return guests.filter((guest) => guest !== undefined);
+}
+
+/** One guest; LibvirtError VIR_ERR_NO_DOMAIN when there is none. */
+export async function readGuest(remote: Remote, uuid: string, options: CallOptions): Promise<Guest> {
+  const { dom } = await remote.domainLookupByUuid({ uuid }, options);
+  const [{ state, reason }, { persistent }, { autostart }] = await Promise.all([
+    remote.domainGetState({ dom }, options),
+    remote.domainIsPersistent({ dom }, options),
+    remote.domainGetAutostart({ dom }, options).catch((error: unknown) => {
+      if (isLibvirtCode(error, "VIR_ERR_NO_SUPPORT")) return { autostart: 0 };
+      throw error;
+    }),
+  ]);
+  const facts = { dom, state, reason, persistent: persistent === 1, autostart: autostart === 1, hasSnapshots: true };
+  return await readFacts(remote, facts, options);
+}
+
+async function readStates(
+  remote: Remote,
+  options: CallOptions,
+): Promise<Map<string, { state: number; reason: number }>> {
+  const answer = await remote
+    .connectGetAllDomainStats({ doms: [], stats: VIR_DOMAIN_STATS_STATE }, options)
+    .catch((error: unknown) => {
+      if (isLibvirtCode(error, "VIR_ERR_NO_SUPPORT")) return { retStats: [] };
+      throw error;
+    });
+  return new Map(
+    answer.retStats.map(({ dom, params }) => [
+      dom.uuid,
+      { state: Number(params["state.state"] ?? 0), reason: Number(params["state.reason"] ?? 0) },
+    ]),
+  );
+}
+
+async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Promise<Guest> {
+  const { dom } = facts;
+  const state = stateName(facts.state, dom.id >= 0);
+  const active = isActive({ state });
+  const document = async (flags: number): Promise<Element> =>
+    parseXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml);
+  const [present, persistent, snapshotCount] = await Promise.all([
+    document(0),
+    active && facts.persistent ? document(VIR_DOMAIN_XML_INACTIVE) : undefined,
+    facts.hasSnapshots ? remote.domainSnapshotNum({ dom }, options).catch(() => ({ num: 0 })) : { num: 0 },
+  ]);
+  const configured = persistent ?? present;
+  const liveSpec = readSpec(present);
+  const nextSpec = persistent && readSpec(persistent);
+  return {
+    uuid: dom.uuid,
+    name: dom.name,
+    state,
+    stateDetail: stateReason(state, facts.reason),
+    persistent: facts.persistent,
+    autostart: facts.autostart,
+    spec: { ...(nextSpec ? withConfiguredModel(liveSpec, nextSpec) : liveSpec), autostart: facts.autostart },
+    pendingChanges: nextSpec ? pendingChanges(liveSpec, nextSpec) : [],
+    guestAgentConnected: active && agentConnected(present),
+    metadata: readMetadata(configured),
+    description: text(child(configured, "description")) ?? text(child(configured, "title")) ?? "",
+    foreignSnapshotCount: snapshotCount.num,
+  };
+}
+
+function goneIsUndefined(error: unknown): undefined {
+  if (!isNotFound(error)) throw error;
+}
+
+function ignoreUnsupported(error: unknown): Set<string> {
+  if (isLibvirtCode(error, "VIR_ERR_NO_SUPPORT") || isLibvirtCode(error, "VIR_ERR_INVALID_ARG")) return new Set();
+  throw error;
+}

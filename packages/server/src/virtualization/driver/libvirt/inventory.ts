@@ -1,0 +1,34 @@
+/** What guests a host has and what is known of them. Reads only. */
+import { VIR_DOMAIN_XML_INACTIVE } from "@innkeeper/libvirt";
+import { timestamp } from "#core/clock.ts";
+import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
+import type { GuestInventory } from "#virtualization/port.ts";
+import { readAddresses } from "./address.ts";
+import { type GuestDriverContext, onDomain } from "./driver-context.ts";
+import { readGuest, readGuests } from "./guest.ts";
+import { readStatistics } from "./statistics.ts";
+
+export function guestInventory(context: GuestDriverContext): GuestInventory {
+  return {
+    list: (call) =>
+      onConnection(
+        context,
+        call,
+        "list the host's VMs",
+        ({ connection, options }) => readGuests(connection.remote, options),
+        longDeadlineMs,
+      ),
+    read: (uuid, call) =>
+      onDomain(context, uuid, call, "read the VM", ({ remote, options }) => readGuest(remote, uuid, options)),
+    xml: (uuid, { inactive }, call) =>
+      onDomain(context, uuid, call, "read the VM's XML", async ({ remote, dom, options }) => {
+        const flags = inactive ? VIR_DOMAIN_XML_INACTIVE : 0;
+        return (await remote.domainGetXmlDesc({ dom, flags }, options)).xml;
+      }),
+    addresses: (uuid, call) => onDomain(context, uuid, call, "read the VM's addresses", readAddresses),
+    statistics: (uuids, call) =>
+      onConnection(context, call, "read statistics", ({ connection, options }) =>
+        readStatistics(connection.remote, uuids, timestamp(context.clock), options),
+      ),
+  };
+}

@@ -1,0 +1,83 @@
+/** Life of a guest: defined, started, asked to stop, stopped. Idempotency is as the port says. */
+import { VIR_DOMAIN_PMSUSPENDED, VIR_DOMAIN_START_PAUSED } from "@innkeeper/libvirt";
+import { isLibvirtCode } from "#libvirt/error.ts";
+import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
+import type { GuestLifecycle } from "#virtualization/port.ts";
+import { changeGuest } from "./change/change.ts";
+import { checkDefinition } from "./check.ts";
+import { defineFromSpec, defineFromXml, renameGuest, undefineGuest } from "./definition.ts";
+import { type DomainCall, type GuestDriverContext, onDomain } from "./driver-context.ts";
+
+export function guestLifecycle(context: GuestDriverContext): GuestLifecycle {
+  return { ...definitions(context), ...power(context) };
+}
+
+type Definitions = Pick<GuestLifecycle, "check" | "define" | "defineXml" | "change" | "rename" | "undefine">;
+
+function definitions(context: GuestDriverContext): Definitions {
+  return {
+    check: (definition, call) =>
+      onConnection(context, call, `define VM ${definition.name}`, ({ connection, options }) =>
+        checkDefinition(connection, definition, options),
+      ),
+    define: (definition, call) =>
+      onConnection(
+        context,
+        call,
+        `define VM ${definition.name}`,
+        ({ connection, options }) => defineFromSpec(connection, definition, options),
+        longDeadlineMs,
+      ),
+    defineXml: (xml, edits, call) =>
+      onConnection(
+        context,
+        call,
+        "define the VM",
+        ({ connection, options }) => defineFromXml(connection, xml, edits, options),
+        longDeadlineMs,
+      ),
+    change: (uuid, change, call) =>
+      onDomain(context, uuid, call, "change the VM", (domain) => changeGuest(context, domain, change), longDeadlineMs),
+    rename: (uuid, name, call) =>
+      onDomain(context, uuid, call, `rename the VM to ${name}`, (domain) => renameGuest(domain, name)),
+    undefine: (uuid, call) => onDomain(context, uuid, call, "forget the VM", undefineGuest, longDeadlineMs),
+  };
+}
+
+function power(context: GuestDriverContext): Omit<GuestLifecycle, keyof Definitions> {
+  const long =
+    (
+      what: string,
+      work: (domain: DomainCall) => Promise<unknown>,
+    ): ((uuid: string, call: Parameters<GuestLifecycle["reset"]>[1]) => Promise<void>) =>
+    async (uuid, call) =>
+      void (await onDomain(context, uuid, call, what, work, longDeadlineMs));
+  return {
+    start: (uuid, { paused }, call) =>
+      long("start the VM", ({ remote, dom, options }) =>
+        remote.domainCreateWithFlags({ dom, flags: paused === true ? VIR_DOMAIN_START_PAUSED : 0 }, options),
+      )(uuid, call),
+    // Without flags QEMU's driver asks the agent if it is connected, else it presses the ACPI button.
+    shutdown: long("shut the VM down", ({ remote, dom, options }) => remote.domainShutdownFlags({ dom }, options)),
+    forceOff: long("power the VM off", forceOff),
+    reboot: long("reboot the VM", ({ remote, dom, options }) => remote.domainReboot({ dom }, options)),
+    reset: long("reset the VM", ({ remote, dom, options }) => remote.domainReset({ dom }, options)),
+    suspend: long("suspend the VM", ({ remote, dom, options }) => remote.domainSuspend({ dom }, options)),
+    resume: long("resume the VM", resume),
+  };
+}
+
+async function forceOff({ remote, dom, options }: DomainCall): Promise<void> {
+  await remote.domainDestroyFlags({ dom }, options).catch(async (error: unknown) => {
+    if (!isLibvirtCode(error, "VIR_ERR_OPERATION_INVALID")) throw error;
+    const { active } = await remote.domainIsActive({ dom }, options);
+    if (active === 1) throw error;
+  });
+}
+
+/** A guest that put itself to sleep is woken, one that was paused runs on. */
+async function resume({ remote, dom, options }: DomainCall): Promise<void> {
+  const { state } = await remote.domainGetState({ dom }, options);
+  if (state === VIR_DOMAIN_PMSUSPENDED) await remote.domainPmWakeup({ dom }, options);
+  else await remote.domainResume({ dom }, options);
+}

@@ -1,0 +1,227 @@
+/**
+ * Migration, peer to peer: the source's libvirtd drives it (libvirt 9.0 virDomainMigrateToURI3), so that it goes on
+ * when Innkeeper or its connection is gone. UNSAFE is set because libvirt calls every shared folder that is no cluster
+ * file system unsafe; that storage is shared is management's knowledge, and disks that are not are copied.
+ */
+import {
+  type TypedParameterInput,
+  type TypedParameters,
+  VIR_MIGRATE_ABORT_ON_ERROR,
+  VIR_MIGRATE_AUTO_CONVERGE,
+  VIR_MIGRATE_LIVE,
+  VIR_MIGRATE_NON_SHARED_DISK,
+  VIR_MIGRATE_OFFLINE,
+  VIR_MIGRATE_PEER2PEER,
+  VIR_MIGRATE_PERSIST_DEST,
+  VIR_MIGRATE_POSTCOPY,
+  VIR_MIGRATE_UNDEFINE_SOURCE,
+  VIR_MIGRATE_UNSAFE,
+} from "@innkeeper/libvirt";
+import { AppError } from "#core/app-error.ts";
+import type { LongCall } from "#core/call.ts";
+import { isLibvirtCode } from "#libvirt/error.ts";
+import { longDeadlineMs } from "#libvirt/session.ts";
+import { parseXml } from "#libvirt/xml.ts";
+import type { GuestMigration, MigrationOptions, MigrationResult } from "#virtualization/port.ts";
+import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
+import { child } from "./domain-xml/element.ts";
+import { readFirmware } from "./domain-xml/firmware.ts";
+import { numberOf, reportProgress, withJobStats } from "./job-progress.ts";
+
+/** How long the source may take to give up after it was told to. */
+const abortDeadlineMs = 30_000;
+
+export function guestMigration(context: GuestDriverContext): GuestMigration {
+  return {
+    migrateLive: (uuid, options, call) =>
+      onDomain(
+        context,
+        uuid,
+        { signal: new AbortController().signal },
+        "migrate the VM",
+        (domain) => migrateLive(context, domain, options, call),
+        jobDeadlineMs,
+      ),
+    migrateOffline: (uuid, { targetUri }, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        "move the VM's definition",
+        (domain) => migrateOffline(domain, targetUri),
+        longDeadlineMs,
+      ),
+    abortMigration: (uuid, call) => onDomain(context, uuid, call, "cancel the migration", abortJob),
+  };
+}
+
+/**
+ * The caller's signal does not abandon the call (the migration would go on unseen), it cancels the job; then the call's
+ * own end is waited for, since only it says on which host the guest runs.
+ */
+async function migrateLive(
+  context: GuestDriverContext,
+  domain: DomainCall,
+  options: MigrationOptions,
+  call: LongCall,
+): Promise<MigrationResult> {
+  call.signal.throwIfAborted();
+  const { connection, remote, dom } = domain;
+  const over = new AbortController();
+  const cancelling = { asked: false };
+  const onAbort = (): void => {
+    cancelling.asked = true;
+    void cancelMigration(context, domain, over.signal);
+  };
+  call.signal.addEventListener("abort", onAbort, { once: true });
+  const completed = connection.events.domain("jobCompleted", { signal: over.signal, domain: dom });
+  const final = lastStats(completed);
+  const startMs = context.clock.monotonicMs();
+  const tuning = tune(context, domain, options, over.signal);
+  let stats: TypedParameters = {};
+  try {
+    await completed.ready.catch(() => undefined);
+    const job = remote.domainMigratePerform3Params(
+      {
+        dom,
+        dconnuri: options.targetUri,
+        params: parametersOf(options),
+        cookieIn: new Uint8Array(),
+        flags: flagsOf(options),
+      },
+      untimed(domain.options),
+    );
+    await withJobStats(domain, context.clock, job, (present) => {
+      stats = present;
+      tuning.onStats(present);
+      reportProgress(call, present);
+    });
+  } catch (error) {
+    if (cancelling.asked && isLibvirtCode(error, "VIR_ERR_OPERATION_ABORTED")) {
+      throw new AppError("cancelled", "The migration was cancelled; the VM runs on where it was.", { cause: error });
+    }
+    throw error;
+  } finally {
+    call.signal.removeEventListener("abort", onAbort);
+    over.abort();
+  }
+  stats = { ...stats, ...(await final) };
+  const totalMs = numberOf(stats["time_elapsed"]) ?? context.clock.monotonicMs() - startMs;
+  const transferredBytes = numberOf(stats["data_processed"]) ?? 0;
+  return { totalMs, downtimeMs: numberOf(stats["downtime"]) ?? 0, transferredBytes };
+}
+
+function flagsOf(options: MigrationOptions): number {
+  return (
+    VIR_MIGRATE_LIVE |
+    VIR_MIGRATE_PEER2PEER |
+    VIR_MIGRATE_PERSIST_DEST |
+    VIR_MIGRATE_UNDEFINE_SOURCE |
+    VIR_MIGRATE_ABORT_ON_ERROR |
+    VIR_MIGRATE_UNSAFE |
+    (options.copyDisks.length > 0 ? VIR_MIGRATE_NON_SHARED_DISK : 0) |
+    (options.postCopy ? VIR_MIGRATE_POSTCOPY : 0) |
+    (options.autoConverge ? VIR_MIGRATE_AUTO_CONVERGE : 0)
+  );
+}
+
+function parametersOf(options: MigrationOptions): TypedParameterInput {
+  return {
+    ...(options.bandwidthMiBps !== undefined && { bandwidth: BigInt(options.bandwidthMiBps) }),
+    ...(options.copyDisks.length > 0 && { migrate_disks: [...options.copyDisks] }),
+  };
+}
+
+interface Tuning {
+  onStats(stats: TypedParameters): void;
+}
+
+/** What can be set only once the job exists. Each is tried again until it was taken. */
+function tune(context: GuestDriverContext, domain: DomainCall, options: MigrationOptions, signal: AbortSignal): Tuning {
+  const { remote, dom } = domain;
+  let downtimeMs = options.maxDowntimeMs;
+  let isPostCopyDue = options.postCopy;
+  const attempt = (what: string, work: () => Promise<unknown>, again: () => void): void => {
+    work().catch((error: unknown) => {
+      if (signal.aborted) return;
+      context.log.debug({ what, reason: String(error) }, "not taken by the migration yet");
+      again();
+    });
+  };
+  return {
+    onStats: (stats) => {
+      const wanted = downtimeMs;
+      if (wanted !== undefined) {
+        downtimeMs = undefined;
+        attempt(
+          "maximum downtime",
+          () => remote.domainMigrateSetMaxDowntime({ dom, downtime: BigInt(wanted) }, { signal }),
+          () => (downtimeMs = wanted),
+        );
+      }
+      // The first pass over the memory is cheap to send and lets most page faults be spared.
+      if (isPostCopyDue && (numberOf(stats["memory_iteration"]) ?? 0) > 1) {
+        isPostCopyDue = false;
+        attempt(
+          "post-copy",
+          () => remote.domainMigrateStartPostCopy({ dom }, { signal }),
+          () => (isPostCopyDue = true),
+        );
+      }
+    },
+  };
+}
+
+async function lastStats(events: AsyncIterable<{ readonly params: TypedParameters }>): Promise<TypedParameters> {
+  let last: TypedParameters = {};
+  try {
+    for await (const { params } of events) last = params;
+  } catch {
+    // Without the event the polled figures are used.
+  }
+  return last;
+}
+
+async function cancelMigration(context: GuestDriverContext, domain: DomainCall, over: AbortSignal): Promise<void> {
+  const signal = AbortSignal.any([over, AbortSignal.timeout(abortDeadlineMs)]);
+  while (!signal.aborted) {
+    // The job may not have begun, or be in a phase that can't be cancelled: asked again until the call ends.
+    await domain.remote.domainAbortJob({ dom: domain.dom }, { signal }).catch(() => undefined);
+    await context.clock.sleep(500, signal).catch(() => undefined);
+  }
+}
+
+async function abortJob({ remote, dom, options }: DomainCall): Promise<void> {
+  await remote.domainAbortJob({ dom }, options).catch((error: unknown) => {
+    if (!isLibvirtCode(error, "VIR_ERR_OPERATION_INVALID")) throw error;
+  });
+}
+
+/** libvirt moves only the XML: what a host keeps beside it would be lost without a word. */
+async function migrateOffline({ remote, dom, options }: DomainCall, targetUri: string): Promise<void> {
+  const root = parseXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
+  const { active } = await remote.domainIsActive({ dom }, options);
+  if (active === 1) throw new AppError("invalid_state", "The VM runs: it is migrated live.");
+  const { result } = await remote.domainHasManagedSaveImage({ dom }, options);
+  const kept =
+    result === 1
+      ? "saved memory"
+      : child(root, "devices/tpm") !== undefined
+        ? "the TPM's state"
+        : readFirmware(root) === "bios"
+          ? undefined
+          : "the firmware's variables";
+  if (kept !== undefined) {
+    throw new AppError("unsupported", `The host keeps ${kept} of this VM, which only a live migration takes along.`, {
+      remedy: "Start the VM paused, migrate it live, and power it off on the target.",
+    });
+  }
+  const flags =
+    VIR_MIGRATE_OFFLINE |
+    VIR_MIGRATE_PEER2PEER |
+    VIR_MIGRATE_PERSIST_DEST |
+    VIR_MIGRATE_UNDEFINE_SOURCE |
+    VIR_MIGRATE_UNSAFE;
+  const args = { dom, dconnuri: targetUri, params: {}, cookieIn: new Uint8Array(), flags };
+  await remote.domainMigratePerform3Params(args, options);
+}

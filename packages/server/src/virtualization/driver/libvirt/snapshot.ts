@@ -1,0 +1,155 @@
+/**
+ * External snapshots without libvirt's metadata (libvirt 9.0 virDomainSnapshotCreateXML with NO_METADATA): libvirt 9.0
+ * can't revert to an external snapshot and refuses to migrate a guest that has some, so the tree is management's.
+ */
+import {
+  VIR_DOMAIN_SAVE_IMAGE_XML_SECURE,
+  VIR_DOMAIN_SAVE_PAUSED,
+  VIR_DOMAIN_SAVE_RUNNING,
+  VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC,
+  VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY,
+  VIR_DOMAIN_SNAPSHOT_CREATE_LIVE,
+  VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA,
+  VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE,
+  VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT,
+  VIR_DOMAIN_XML_INACTIVE,
+  VIR_DOMAIN_XML_SECURE,
+} from "@innkeeper/libvirt";
+import { AppError } from "#core/app-error.ts";
+import type { LongCall } from "#core/call.ts";
+import { longDeadlineMs } from "#libvirt/session.ts";
+import { type Element, formatXml, parseXml, serializeXml, xml } from "#libvirt/xml.ts";
+import type { GuestSnapshot } from "#virtualization/port.ts";
+import { mergeDown } from "./block-commit.ts";
+import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
+import { diskByTarget, readDisks } from "./domain-xml/disk.ts";
+import { child, text } from "./domain-xml/element.ts";
+import { dropChains, replaceDisks } from "./domain-xml/retarget.ts";
+import { reportProgress, withJobStats } from "./job-progress.ts";
+
+type FreezeOptions = Parameters<GuestSnapshot["freeze"]>[1];
+type RestoreOptions = Parameters<GuestSnapshot["restoreMemory"]>[1];
+
+export function guestSnapshot(context: GuestDriverContext): GuestSnapshot {
+  return {
+    freeze: (uuid, options, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        "take the snapshot",
+        (domain) => freeze(context, domain, options, call),
+        jobDeadlineMs,
+      ),
+    restoreMemory: (memoryPath, options, call) =>
+      // The guest is named by the saved image alone.
+      onDomain(
+        context,
+        "",
+        call,
+        "restore the VM's memory",
+        (domain) => restoreMemory(domain, memoryPath, options),
+        jobDeadlineMs,
+      ),
+    mergeDown: (uuid, options, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        `merge a layer of disk ${options.target}`,
+        (domain) => mergeDown(context, domain, options, call),
+        jobDeadlineMs,
+      ),
+    chains: (uuid, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        "read the layers of the VM's disks",
+        async (domain) => chainsOf(await document(domain)),
+        longDeadlineMs,
+      ),
+  };
+}
+
+async function document({ remote, dom, options }: DomainCall): Promise<Element> {
+  return parseXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
+}
+
+function chainsOf(root: Element): Map<string, readonly string[]> {
+  return new Map(
+    readDisks(root).flatMap((disk) =>
+      disk.source === undefined ? [] : [[disk.target, [disk.source, ...(disk.backingChain ?? [])]] as const],
+    ),
+  );
+}
+
+async function freeze(
+  { clock }: GuestDriverContext,
+  domain: DomainCall,
+  options: FreezeOptions,
+  call: LongCall,
+): Promise<void> {
+  const root = await document(domain);
+  const { overlays, memoryPath, quiesce } = options;
+  for (const target of overlays.keys()) {
+    if (diskByTarget(root, target) === undefined) {
+      throw new AppError("invalid_field", `The VM has no disk ${target}.`, { field: "overlays" });
+    }
+  }
+  if (quiesce && memoryPath !== undefined) {
+    const message = "a snapshot with memory needs no frozen file systems: what is in flight is in the memory.";
+    throw new AppError("invalid_field", message, { field: "quiesce" });
+  }
+  // A freeze that came through before its caller heard of it is not done twice.
+  const chains = chainsOf(root);
+  if ([...overlays].every(([target, path]) => chains.get(target)?.[0] === path)) return;
+  const { remote, dom } = domain;
+  const flags =
+    VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA |
+    VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC |
+    (memoryPath === undefined ? VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY : VIR_DOMAIN_SNAPSHOT_CREATE_LIVE) |
+    (quiesce ? VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE : 0) |
+    (options.overlaysExist === true ? VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT : 0);
+  const xmlDesc = snapshotXml(root, overlays, memoryPath);
+  const job = remote.domainSnapshotCreateXml({ dom, xmlDesc, flags }, untimed(domain.options));
+  await withJobStats(domain, clock, job, (stats) => reportProgress(call, stats));
+}
+
+function snapshotXml(root: Element, overlays: ReadonlyMap<string, string>, memoryPath: string | undefined): string {
+  const disks = readDisks(root).map((disk) => {
+    const overlay = overlays.get(disk.target);
+    if (overlay === undefined) return xml("disk", { name: disk.target, snapshot: "no" });
+    const source = overlay.startsWith("/dev/") ? xml("source", { dev: overlay }) : xml("source", { file: overlay });
+    const type = overlay.startsWith("/dev/") ? "block" : "file";
+    const attributes = { name: disk.target, snapshot: "external", type };
+    return xml("disk", attributes, xml("driver", { type: "qcow2" }), source);
+  });
+  const memory = memoryPath === undefined ? undefined : xml("memory", { snapshot: "external", file: memoryPath });
+  return formatXml(xml("domainsnapshot", {}, memory, xml("disks", {}, ...disks)));
+}
+
+/** The definition is put back as it was: libvirt makes the saved image's XML the definition of a guest that has none. */
+async function restoreMemory(
+  { remote, options }: DomainCall,
+  memoryPath: string,
+  { disks, paused }: RestoreOptions,
+): Promise<void> {
+  const image = await remote.domainSaveImageGetXmlDesc(
+    { file: memoryPath, flags: VIR_DOMAIN_SAVE_IMAGE_XML_SECURE },
+    options,
+  );
+  const root = parseXml(image.xml);
+  dropChains(root);
+  replaceDisks(root, disks);
+  const uuid = text(child(root, "uuid")) ?? "";
+  const dom = { name: text(child(root, "name")) ?? uuid, uuid, id: -1 };
+  const readDefinition = async (): Promise<string> =>
+    (await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE }, options)).xml;
+  const { active } = await remote.domainIsActive({ dom }, options);
+  if (active === 1) throw new AppError("invalid_state", "The VM runs; its memory is restored when it is off.");
+  const before = await readDefinition();
+  const flags = paused ? VIR_DOMAIN_SAVE_PAUSED : VIR_DOMAIN_SAVE_RUNNING;
+  await remote.domainRestoreFlags({ from: memoryPath, dxml: serializeXml(root), flags }, untimed(options));
+  if ((await readDefinition()) !== before) await remote.domainDefineXml({ xml: before }, options);
+}
