@@ -14,7 +14,7 @@ import type { Draft, Store, StoreTransaction } from "#store/port.ts";
 import type { GuestMetadata } from "#virtualization/port.ts";
 
 /** Key: snapshot id; value: its configuration, packed. */
-const configurationSpace = "snapshot-configuration";
+export const configurationSpace = "snapshot-configuration";
 /** Key: VM id; value: its retained layers. */
 const retainedSpace = "retained-layer";
 

@@ -1,0 +1,108 @@
+/**
+ * Addresses of a host's running guests: asked for quickly from a start until the first is found, then slowly, because no
+ * event tells of them. A guest without an answer costs less and less; many guests are asked a few at a time.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { GuestAddress, Vm } from "@innkeeper/contract/resource/vm.ts";
+import { vmCan } from "@innkeeper/contract/state/vm.ts";
+import { mapLimited } from "#core/concurrency.ts";
+import type { ReconcileDeps } from "./reconcile-deps.ts";
+
+const firstDelayMs = 300;
+const growth = 1.3;
+/** While nothing is found. */
+const searchMaxMs = 5_000;
+/** Once something is found; and after the search has taken this long in vain. */
+const steadyMs = 30_000;
+const searchEndMs = 5 * 60_000;
+const tickMs = 250;
+const idleTickMs = 5_000;
+const parallelGuests = 3;
+const askDeadlineMs = 5_000;
+
+interface Entry {
+  delayMs: number;
+  nextAtMs: number;
+  readonly sinceMs: number;
+}
+
+export class AddressWatch {
+  readonly #deps: ReconcileDeps;
+  readonly #hostId: string;
+  readonly #entries = new Map<string, Entry>();
+  #poked = Promise.withResolvers<void>();
+
+  constructor(deps: ReconcileDeps, hostId: string) {
+    this.#deps = deps;
+    this.#hostId = hostId;
+  }
+
+  /** Something happened that may have given the guest an address: search anew. */
+  poke(uuid: string): void {
+    this.#entries.delete(uuid);
+    this.#poked.resolve();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { inventory, clock } = this.#deps;
+    while (!signal.aborted) {
+      const running = inventory.byHost("vm", this.#hostId).filter((vm) => vmCan.guest(vm));
+      const nowMs = clock.monotonicMs();
+      const due = running.filter((vm) => this.#entry(vm, nowMs).nextAtMs <= nowMs);
+      this.#forgetOthers(running);
+      await mapLimited(due, parallelGuests, (vm) => this.#ask(vm, signal));
+      const isSearching = running.some((vm) => vm.addresses.length === 0);
+      this.#poked = Promise.withResolvers();
+      const rest = new AbortController();
+      await Promise.race([
+        clock.sleep(isSearching ? tickMs : idleTickMs, AbortSignal.any([signal, rest.signal])).catch(() => undefined),
+        this.#poked.promise,
+      ]);
+      rest.abort();
+    }
+  }
+
+  #entry(vm: Vm, nowMs: number): Entry {
+    const known = this.#entries.get(vm.uuid);
+    if (known !== undefined) return known;
+    // After our own start, what is known already is only looked at again in passing.
+    const delayMs = vm.addresses.length === 0 ? firstDelayMs : steadyMs;
+    const entry = { delayMs, nextAtMs: nowMs + Math.min(delayMs, firstDelayMs), sinceMs: nowMs };
+    this.#entries.set(vm.uuid, entry);
+    return entry;
+  }
+
+  async #ask(vm: Vm, signal: AbortSignal): Promise<void> {
+    const { providers, clock, log } = this.#deps;
+    let isFound = false;
+    try {
+      const call = { signal: AbortSignal.any([signal, AbortSignal.timeout(askDeadlineMs)]) };
+      const addresses = await providers.get(this.#hostId).guest.inventory.addresses(vm.uuid, call);
+      isFound = addresses.length > 0;
+      await this.#write(vm, addresses);
+    } catch (error) {
+      if (!signal.aborted) log.debug({ err: error, vm: vm.id }, "addresses could not be read");
+    }
+    const entry = this.#entries.get(vm.uuid);
+    if (entry === undefined) return;
+    const nowMs = clock.monotonicMs();
+    const isSearchOver = isFound || nowMs - entry.sinceMs > searchEndMs;
+    entry.delayMs = isSearchOver ? steadyMs : Math.min(entry.delayMs * growth, searchMaxMs);
+    entry.nextAtMs = nowMs + entry.delayMs;
+  }
+
+  async #write(asked: Vm, addresses: readonly GuestAddress[]): Promise<void> {
+    const { inventory, store } = this.#deps;
+    if (isDeepStrictEqual(inventory.get("vm", asked.id)?.addresses, addresses)) return;
+    await store.transaction(async (transaction) => {
+      const vm = await transaction.get("vm", asked.id);
+      if (vm === undefined || vm.hostId !== this.#hostId || !vmCan.guest(vm)) return;
+      await transaction.put("vm", { ...vm, addresses: [...addresses] });
+    });
+  }
+
+  #forgetOthers(running: readonly Vm[]): void {
+    const uuids = new Set(running.map((vm) => vm.uuid));
+    for (const uuid of this.#entries.keys()) if (!uuids.has(uuid)) this.#entries.delete(uuid);
+  }
+}

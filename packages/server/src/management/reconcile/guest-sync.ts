@@ -1,0 +1,240 @@
+/**
+ * Guests of a host → VM documents. Invariants: one document per guest; a VM that migrated keeps its id; a VM whose host
+ * can't be asked is kept; nothing on the host is touched. Reading one guest and storing it are serialized per UUID, across
+ * hosts, so that the two ends of a migration never race; the pass over all guests gives way to what was read later.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { HostId, VmId } from "@innkeeper/contract/id.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
+import { timestamp } from "#core/clock.ts";
+import { KeyedLock, mapLimited } from "#core/concurrency.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import { forgetSnapshot, putRetained } from "#management/snapshot/snapshot-record.ts";
+import type { Draft, StoreTransaction } from "#store/port.ts";
+import type { Guest } from "#virtualization/port.ts";
+import type { ReconcileDeps } from "./reconcile-deps.ts";
+import { newEvent } from "./resource-event.ts";
+import { restoreSnapshots } from "./snapshot-restore.ts";
+import { vmDocument } from "./vm-document.ts";
+import { type Identity, identify, type Twin } from "./vm-identity.ts";
+
+/** How long another host may take to say whether it has a guest; then it can't be told. */
+const twinDeadlineMs = 3_000;
+const parallelHosts = 8;
+const parallelGuests = 4;
+
+interface Identified {
+  readonly guest: Guest;
+  readonly id: VmId;
+  readonly movedFrom?: Vm;
+  readonly isNew: boolean;
+  readonly duplicateOf?: Vm;
+}
+
+export class GuestSync {
+  readonly #deps: ReconcileDeps;
+  readonly #lock = new KeyedLock();
+  /** When a guest was last read by itself, by host and UUID (monotonic). */
+  readonly #readAtMs = new Map<string, number>();
+  /** Since when a guest has been seen beside its twin. */
+  readonly #twinSinceMs = new Map<string, number>();
+
+  constructor(deps: ReconcileDeps) {
+    this.#deps = deps;
+  }
+
+  /** The VM's document, after the guest was read; undefined when the host has no such guest. */
+  syncVm(hostId: string, uuid: string, call: Call): Promise<Vm | undefined> {
+    return this.#lock.run(uuid, async () => {
+      const provider = this.#deps.providers.get(hostId);
+      this.#readAtMs.set(`${hostId} ${uuid}`, this.#deps.clock.monotonicMs());
+      const guest = await orAbsent(provider.guest.inventory.read(uuid, call));
+      if (guest === undefined) {
+        await this.#vanished(hostId, uuid, call);
+        return undefined;
+      }
+      return this.#store(hostId, guest, call);
+    });
+  }
+
+  /** Reads all guests of a host; stores what differs; forgets what is gone. */
+  async syncAll(hostId: string, call: Call): Promise<void> {
+    const { providers, inventory, clock } = this.#deps;
+    const startMs = clock.monotonicMs();
+    const guests = await providers.get(hostId).guest.inventory.list(call);
+    const known = new Map(inventory.byHost("vm", hostId).map((vm) => [vm.uuid, vm]));
+    const isStale = (uuid: string): boolean => (this.#readAtMs.get(`${hostId} ${uuid}`) ?? -1) >= startMs;
+    const here = guests.flatMap((guest): Identified[] => {
+      const vm = known.get(guest.uuid);
+      return vm === undefined ? [] : [{ guest, id: vm.id, isNew: false }];
+    });
+    await this.#write(hostId, here, isStale);
+    const found = guests.filter((guest) => !known.has(guest.uuid) && !isStale(guest.uuid));
+    await mapLimited(found, parallelGuests, (guest) =>
+      this.#lock.run(guest.uuid, () => this.#store(hostId, guest, call)),
+    );
+    const present = new Set(guests.map((guest) => guest.uuid));
+    const gone = [...known.keys()].filter((uuid) => !present.has(uuid) && !isStale(uuid));
+    await mapLimited(gone, parallelGuests, (uuid) => this.syncVm(hostId, uuid, call));
+    this.#forgetOld(startMs);
+  }
+
+  /** Its host can't be asked: the VMs are as they are, nobody knows how. */
+  async markUnknown(hostId: string, why: string): Promise<void> {
+    const { inventory, store } = this.#deps;
+    const ids = inventory.byHost("vm", hostId).flatMap((vm) => (vm.state === "unknown" ? [] : [vm.id]));
+    if (ids.length === 0) return;
+    await store.transaction(async (transaction) => {
+      for (const id of ids) {
+        const vm = await transaction.get("vm", id);
+        if (vm?.hostId === hostId) await transaction.put("vm", { ...vm, state: "unknown", stateDetail: why });
+      }
+    });
+  }
+
+  async #store(hostId: string, guest: Guest, call: Call): Promise<Vm | undefined> {
+    const here = this.#deps.inventory.byHost("vm", hostId).find((vm) => vm.uuid === guest.uuid);
+    if (here !== undefined) {
+      await this.#write(hostId, [{ guest, id: here.id, isNew: false }]);
+      return this.#deps.inventory.get("vm", here.id);
+    }
+    const identity = await this.#identify(hostId, guest, call);
+    if (identity.kind === "undecided") return undefined;
+    this.#twinSinceMs.delete(`${hostId} ${guest.uuid}`);
+    const identified: Identified =
+      identity.kind === "moved"
+        ? { guest, id: identity.vm.id, movedFrom: identity.vm, isNew: false }
+        : {
+            guest,
+            id: identity.id,
+            isNew: true,
+            ...(identity.duplicateOf === undefined ? {} : { duplicateOf: identity.duplicateOf }),
+          };
+    await this.#write(hostId, [identified]);
+    return this.#deps.inventory.get("vm", identified.id);
+  }
+
+  async #identify(hostId: string, guest: Guest, call: Call): Promise<Identity> {
+    const { inventory, clock } = this.#deps;
+    const other = inventory.list("vm").find((vm) => vm.uuid === guest.uuid && vm.hostId !== hostId);
+    const twin: Twin | undefined =
+      other === undefined ? undefined : { vm: other, there: await this.#stateOn(other.hostId, guest.uuid, call) };
+    const key = `${hostId} ${guest.uuid}`;
+    const nowMs = clock.monotonicMs();
+    const sinceMs = this.#twinSinceMs.get(key) ?? nowMs;
+    if (twin !== undefined) this.#twinSinceMs.set(key, sinceMs);
+    const claimed = guest.metadata === undefined ? undefined : inventory.get("vm", guest.metadata.vmId);
+    return identify({ guest, twin, twinSinceMs: nowMs - sinceMs, claimed });
+  }
+
+  async #stateOn(hostId: string, uuid: string, call: Call): Promise<Twin["there"]> {
+    const signal = AbortSignal.any([call.signal, AbortSignal.timeout(twinDeadlineMs)]);
+    try {
+      const { guest } = this.#deps.providers.get(hostId);
+      return (await orAbsent(guest.inventory.read(uuid, { signal })))?.state ?? "absent";
+    } catch {
+      call.signal.throwIfAborted();
+      return "unknown";
+    }
+  }
+
+  /** The host has it no longer: another one does, or it is gone. */
+  async #vanished(hostId: string, uuid: string, call: Call): Promise<void> {
+    const { inventory, providers, store, clock } = this.#deps;
+    const vm = inventory.byHost("vm", hostId).find((each) => each.uuid === uuid);
+    if (vm === undefined) return;
+    const others = providers.connectedHostIds().filter((id) => id !== hostId);
+    const states = await mapLimited(others, parallelHosts, async (id) => ({
+      id: id as HostId,
+      state: await this.#stateOn(id, uuid, call),
+    }));
+    const target = states.find(({ state }) => state !== "absent" && state !== "unknown");
+    await store.transaction(async (transaction) => {
+      const present = await transaction.get("vm", vm.id);
+      if (present === undefined || present.hostId !== hostId) return;
+      if (target === undefined) {
+        await forgetVm(inventory, transaction, present);
+        await transaction.put("event", newEvent(clock, "vm.removed", "info", `VM ${vm.name} is gone`, [vm, hostId]));
+        return;
+      }
+      // What the other host has may have been taken for a VM of its own while both had it.
+      const stray = inventory.byHost("vm", target.id).find((each) => each.uuid === uuid);
+      if (stray !== undefined) await transaction.delete("vm", stray.id);
+      await transaction.put("vm", { ...present, hostId: target.id });
+      await transaction.put("event", this.#movedEvent(present, target.id));
+    });
+  }
+
+  async #write(
+    hostId: string,
+    identified: readonly Identified[],
+    isStale: (uuid: string) => boolean = () => false,
+  ): Promise<void> {
+    const { inventory, store, clock } = this.#deps;
+    const at = timestamp(clock);
+    const sighting = ({ guest, id }: Identified) => ({ id, hostId: hostId as HostId, guest, at });
+    const different = identified.filter(
+      (each) => !isSame(vmDocument(sighting(each), inventory.get("vm", each.id)), inventory.get("vm", each.id)),
+    );
+    if (different.length === 0) return;
+    await store.transaction(async (transaction) => {
+      // The host may have been removed meanwhile.
+      if ((await transaction.get("host", hostId)) === undefined) return;
+      for (const each of different) {
+        if (isStale(each.guest.uuid)) continue;
+        const previous = await transaction.get("vm", each.id);
+        // It has moved on, and is read there.
+        const expectedHostId = each.movedFrom?.hostId ?? hostId;
+        if (each.isNew ? previous !== undefined : previous?.hostId !== expectedHostId) continue;
+        const vm = await transaction.put("vm", vmDocument(sighting(each), previous));
+        if (each.isNew && each.guest.metadata?.vmId === each.id) await restoreSnapshots(transaction, vm, each.guest);
+        const event = this.#sightingEvent(each, vm);
+        if (event !== undefined) await transaction.put("event", event);
+      }
+    });
+  }
+
+  #sightingEvent({ isNew, movedFrom, duplicateOf, guest }: Identified, vm: Vm): Draft<"event"> | undefined {
+    const { clock } = this.#deps;
+    if (movedFrom !== undefined) return this.#movedEvent(movedFrom, vm.hostId);
+    if (duplicateOf !== undefined) {
+      const message = `VM ${vm.name} has the UUID of VM ${duplicateOf.id} on another host; it is ${guest.state} here. Two guests of one UUID must not run on the same disks.`;
+      return newEvent(clock, "vm.duplicate", "warning", message, [vm, vm.hostId, duplicateOf]);
+    }
+    if (!isNew || guest.metadata?.vmId === vm.id) return undefined;
+    return newEvent(clock, "vm.adopted", "info", `VM ${vm.name} was found and taken in as it is`, [vm, vm.hostId]);
+  }
+
+  #movedEvent(vm: Vm, toHostId: string): Draft<"event"> {
+    const { inventory, clock } = this.#deps;
+    const name = (id: string): string => inventory.get("host", id)?.name ?? id;
+    const message = `VM ${vm.name} moved from host ${name(vm.hostId)} to host ${name(toHostId)}`;
+    return newEvent(clock, "vm.moved", "info", message, [vm, vm.hostId, toHostId]);
+  }
+
+  #forgetOld(beforeMs: number): void {
+    for (const [key, atMs] of this.#readAtMs) if (atMs < beforeMs) this.#readAtMs.delete(key);
+  }
+}
+
+/** A VM's document and its snapshots'; its volumes are the storage's. */
+export async function forgetVm(inventory: Inventory, transaction: StoreTransaction, vm: Pick<Vm, "id">): Promise<void> {
+  for (const snapshot of inventory.by("snapshot", "vmId", vm.id)) await forgetSnapshot(transaction, snapshot.id);
+  await putRetained(transaction, vm.id, []);
+  await transaction.delete("vm", vm.id);
+}
+
+function isSame(draft: Draft<"vm">, stored: Vm | undefined): boolean {
+  return stored !== undefined && isDeepStrictEqual({ ...draft, revision: stored.revision }, { ...stored });
+}
+
+async function orAbsent<T>(promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error instanceof AppError && error.code === "not_found") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,39 @@
+/** How each host is reached: its URI and, encrypted, its keys and passwords. They are in no document and in no answer. */
+import type { SecretBox } from "#core/secret-box.ts";
+import type { HostAddress } from "#hardware/port.ts";
+import type { Store, StoreTransaction } from "#store/port.ts";
+
+const space = "host-credential";
+
+type Credential = Pick<HostAddress, "tls" | "ssh">;
+
+export class HostCredentials {
+  readonly #box: SecretBox;
+
+  constructor(box: SecretBox) {
+    this.#box = box;
+  }
+
+  /** In the transaction that stores the host, so that there is never one without the other. */
+  async put(transaction: StoreTransaction, hostId: string, address: HostAddress): Promise<void> {
+    const credential: Credential = {
+      ...(address.tls === undefined ? {} : { tls: address.tls }),
+      ...(address.ssh === undefined ? {} : { ssh: address.ssh }),
+    };
+    await transaction.putPrivate(space, hostId, this.#box.seal(JSON.stringify(credential), context(hostId)));
+  }
+
+  async delete(transaction: StoreTransaction, hostId: string): Promise<void> {
+    await transaction.deletePrivate(space, hostId);
+  }
+
+  async address(store: Store, host: { readonly id: string; readonly uri: string }): Promise<HostAddress> {
+    const sealed = await store.transaction((transaction) => transaction.getPrivate(space, host.id));
+    if (typeof sealed !== "string") return { uri: host.uri };
+    return { uri: host.uri, ...(JSON.parse(this.#box.open(sealed, context(host.id))) as Credential) };
+  }
+}
+
+function context(hostId: string): string {
+  return `host:${hostId}`;
+}

@@ -1,0 +1,67 @@
+/** Host sync over all hosts: the parts (guests, storage, networks, hardware) together, as operations and watches call them. */
+import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import type { Call } from "#core/call.ts";
+import { GuestSync } from "./guest-sync.ts";
+import { HardwareSync } from "./hardware-sync.ts";
+import type { HostSync } from "./host-sync.ts";
+import { NetworkSync } from "./network-sync.ts";
+import type { ReconcileDeps } from "./reconcile-deps.ts";
+import { StorageSync } from "./storage-sync.ts";
+
+/** A background refresh of another host's view of shared storage. */
+const peerDeadlineMs = 60_000;
+
+export class HostReconciler implements HostSync {
+  readonly guest: GuestSync;
+  readonly storage: StorageSync;
+  readonly network: NetworkSync;
+  readonly hardware: HardwareSync;
+  readonly #deps: ReconcileDeps;
+
+  constructor(deps: ReconcileDeps) {
+    this.#deps = deps;
+    this.guest = new GuestSync(deps);
+    this.storage = new StorageSync(deps);
+    this.network = new NetworkSync(deps);
+    this.hardware = new HardwareSync(deps);
+  }
+
+  syncVm(hostId: string, uuid: string, call: Call): Promise<Vm | undefined> {
+    return this.guest.syncVm(hostId, uuid, call);
+  }
+
+  async syncHost(hostId: string, call: Call): Promise<void> {
+    // Guests first: they are what people look at.
+    await this.guest.syncAll(hostId, call);
+    await this.network.syncAll(hostId, call);
+    await this.storage.syncAll(hostId, true, call);
+    await this.hardware.syncHardware(hostId, call);
+    await this.hardware.syncUsage(hostId, call);
+  }
+
+  async syncPool(hostId: string, poolName: string, call: Call): Promise<StoragePool | undefined> {
+    const pool = await this.storage.syncPool(hostId, poolName, true, call);
+    if (pool?.shared === true) this.#syncPeers(pool);
+    return pool;
+  }
+
+  syncNetworks(hostId: string, call: Call): Promise<void> {
+    return this.network.syncAll(hostId, call);
+  }
+
+  /** The other hosts' libvirt learns of a change on shared storage only by a refresh; nobody waits for it. */
+  #syncPeers(pool: StoragePool): void {
+    const { inventory, providers, log } = this.#deps;
+    const connected = new Set(providers.connectedHostIds());
+    const peers = inventory
+      .by("storage-pool", "name", pool.name)
+      .filter((peer) => peer.shared && peer.hostId !== pool.hostId && connected.has(peer.hostId));
+    for (const { hostId, name } of peers) {
+      const call = { signal: AbortSignal.timeout(peerDeadlineMs) };
+      this.storage.syncPool(hostId, name, true, call).catch((error: unknown) => {
+        log.debug({ err: error, hostId, pool: name }, "shared pool could not be refreshed on a peer");
+      });
+    }
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * Everything that is done about one host while it is connected: its events are followed, everything is read at once and
+ * then periodically. One per connection; it ends with its signal. Invariant: a slow or broken part of a host delays
+ * neither its other parts nor any other host.
+ */
+import type { HostId } from "@innkeeper/contract/id.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { timestamp } from "#core/clock.ts";
+import type { GuestEvent } from "#virtualization/port.ts";
+import { AppError } from "#core/app-error.ts";
+import { AddressWatch } from "./address-watch.ts";
+import { guestEventResource } from "./guest-event.ts";
+import type { HostReconciler } from "./host-reconciler.ts";
+import type { ReconcileDeps } from "./reconcile-deps.ts";
+import { WorkQueue } from "./work-queue.ts";
+
+export interface WatchOptions {
+  /** Between two passes over a host; spread by a quarter either way. */
+  readonly intervalMs: number;
+  /** Between two passes that also open every image and read the hardware. */
+  readonly deepIntervalMs: number;
+}
+
+export const defaultWatchOptions: WatchOptions = { intervalMs: 30_000, deepIntervalMs: 10 * 60_000 };
+
+const parallelReads = 3;
+const readDeadlineMs = 30_000;
+const passDeadlineMs = 5 * 60_000;
+/** A burst of pool events (each volume that is made or deleted is one) is read once. */
+const poolSettleMs = 200;
+const restartMinMs = 500;
+const restartMaxMs = 30_000;
+
+export class HostWatch {
+  readonly #deps: ReconcileDeps;
+  readonly #reconciler: HostReconciler;
+  readonly #hostId: HostId;
+  readonly #options: WatchOptions;
+  readonly #queue = new WorkQueue(parallelReads);
+  readonly #addresses: AddressWatch;
+
+  constructor(deps: ReconcileDeps, reconciler: HostReconciler, hostId: string, options: WatchOptions) {
+    this.#deps = deps;
+    this.#reconciler = reconciler;
+    this.#hostId = hostId as HostId;
+    this.#options = options;
+    this.#addresses = new AddressWatch(deps, hostId);
+  }
+
+  /** Ends when the signal aborts; never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    const provider = this.#deps.providers.find(this.#hostId);
+    if (provider === undefined) return;
+    await Promise.all([
+      this.#follow(
+        "guests",
+        (own) => provider.guest.events(own),
+        (event) => this.#onGuest(event, signal),
+        signal,
+      ),
+      this.#follow(
+        "pools",
+        (own) => provider.storage.pool.events(own),
+        (event) => this.#onPool(event, signal),
+        signal,
+      ),
+      this.#follow(
+        "networks",
+        (own) => provider.network.events(own),
+        () => this.#onNetwork(signal),
+        signal,
+      ),
+      this.#passes(signal),
+      this.#addresses.run(signal),
+    ]);
+  }
+
+  async #follow<E>(
+    what: string,
+    open: (signal: AbortSignal) => AsyncIterable<E>,
+    handle: (event: E) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, log } = this.#deps;
+    for (let delayMs = restartMinMs; !signal.aborted; delayMs = Math.min(delayMs * 2, restartMaxMs)) {
+      try {
+        for await (const event of open(signal)) {
+          handle(event);
+          delayMs = restartMinMs;
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        // Drivers without such events (libvirt's test driver has few) are read periodically alone.
+        if (error instanceof AppError && error.code === "unsupported") return;
+        log.warn({ err: error, hostId: this.#hostId }, `events of ${what} were interrupted`);
+      }
+      if (signal.aborted) return;
+      await clock.sleep(delayMs, signal).catch(() => undefined);
+      // What happened in between is in no event.
+      await this.#guarded(`pass after lost ${what} events`, () => this.#pass(true, signal), signal);
+    }
+  }
+
+  async #passes(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    const { intervalMs, deepIntervalMs } = this.#options;
+    let deepAtMs = Number.NEGATIVE_INFINITY;
+    while (!signal.aborted) {
+      const isDeep = clock.monotonicMs() - deepAtMs >= deepIntervalMs;
+      if (isDeep) deepAtMs = clock.monotonicMs();
+      await this.#guarded("pass", () => this.#pass(isDeep, signal), signal);
+      await clock.sleep(intervalMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
+    }
+  }
+
+  async #pass(isDeep: boolean, signal: AbortSignal): Promise<void> {
+    const call = { signal: AbortSignal.any([signal, AbortSignal.timeout(passDeadlineMs)]) };
+    const { guest, network, storage, hardware } = this.#reconciler;
+    const parts: readonly [string, () => Promise<void>][] = [
+      ["load", () => hardware.syncUsage(this.#hostId, call)],
+      ["guests", () => guest.syncAll(this.#hostId, call)],
+      ["networks", () => network.syncAll(this.#hostId, call)],
+      ["storage", () => storage.syncAll(this.#hostId, isDeep, call)],
+      ["hardware", () => (isDeep ? hardware.syncHardware(this.#hostId, call) : Promise.resolve())],
+    ];
+    for (const [what, work] of parts) await this.#guarded(what, work, signal);
+  }
+
+  #onGuest(event: GuestEvent, signal: AbortSignal): void {
+    const read = this.#queue.add(`vm ${event.uuid}`, async () => {
+      await this.#reconciler.syncVm(this.#hostId, event.uuid, readCall(signal));
+    });
+    const before = this.#vmOf(event.uuid);
+    const task = async (): Promise<void> => {
+      // Also when the guest could not be read, the event happened.
+      await this.#guarded(`VM ${event.name}`, () => read, signal);
+      await this.#recordGuestEvent(event, before);
+      this.#addresses.poke(event.uuid);
+    };
+    void this.#guarded("guest event", task, signal);
+  }
+
+  #onPool({ poolName, type }: { poolName: string; type: string }, signal: AbortSignal): void {
+    if (type === "refreshed" && this.#reconciler.storage.wasRefreshedByUs(this.#hostId, poolName)) return;
+    const work = async (): Promise<void> => {
+      await this.#deps.clock.sleep(poolSettleMs, signal);
+      await this.#reconciler.storage.syncPool(this.#hostId, poolName, type === "started", readCall(signal));
+    };
+    void this.#guarded(`pool ${poolName}`, () => this.#queue.add(`pool ${poolName}`, work), signal);
+  }
+
+  #onNetwork(signal: AbortSignal): void {
+    const work = (): Promise<void> => this.#reconciler.network.syncAll(this.#hostId, readCall(signal));
+    void this.#guarded("networks", () => this.#queue.add("networks", work), signal);
+  }
+
+  async #recordGuestEvent(event: GuestEvent, before: Vm | undefined): Promise<void> {
+    const { inventory, store, clock } = this.#deps;
+    const host = inventory.get("host", this.#hostId);
+    if (host === undefined) return;
+    // A guest of ours that is not stored: on its way here, or one that Innkeeper made for itself.
+    const vm = this.#vmOf(event.uuid) ?? before;
+    if (vm === undefined) return;
+    const resource = guestEventResource(event, timestamp(clock), {
+      vm: { kind: "vm", id: vm.id, name: event.name },
+      host: { kind: "host", id: host.id, name: host.name },
+    });
+    if (resource !== undefined) await store.transaction((transaction) => transaction.put("event", resource));
+  }
+
+  #vmOf(uuid: string): Vm | undefined {
+    return this.#deps.inventory.byHost("vm", this.#hostId).find((vm) => vm.uuid === uuid);
+  }
+
+  async #guarded(what: string, work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#deps.log.warn({ err: error, hostId: this.#hostId }, `${what} of the host could not be read`);
+    }
+  }
+}
+
+function readCall(signal: AbortSignal): { signal: AbortSignal } {
+  return { signal: AbortSignal.any([signal, AbortSignal.timeout(readDeadlineMs)]) };
+}

@@ -1,0 +1,14 @@
+/** What the reconcilers of hosts are given. */
+import type { Clock } from "#core/clock.ts";
+import type { Logger } from "#core/log.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import type { Providers } from "#management/providers.ts";
+import type { Store } from "#store/port.ts";
+
+export interface ReconcileDeps {
+  readonly store: Store;
+  readonly inventory: Inventory;
+  readonly providers: Providers;
+  readonly clock: Clock;
+  readonly log: Logger;
+}

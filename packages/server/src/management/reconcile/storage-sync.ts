@@ -1,0 +1,140 @@
+/**
+ * Pools and volumes of a host → their documents. A volume's identity is its pool and its name: on shared storage there is
+ * one document per host that sees it, each with an id that stays as long as the volume does. Volumes of a pool that isn't
+ * running are kept as they were last seen.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { type HostId, newId, type StoragePoolId } from "@innkeeper/contract/id.ts";
+import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
+import type { Call } from "#core/call.ts";
+import { KeyedLock } from "#core/concurrency.ts";
+import type { Draft, ResourceKind, StoreTransaction } from "#store/port.ts";
+import type { HostPool, HostVolume } from "#storage/port.ts";
+import type { ReconcileDeps } from "./reconcile-deps.ts";
+
+export class StorageSync {
+  readonly #deps: ReconcileDeps;
+  readonly #lock = new KeyedLock();
+  /** When a pool was last read anew because of us, by host and name (monotonic). */
+  readonly #refreshedAtMs = new Map<string, number>();
+
+  constructor(deps: ReconcileDeps) {
+    this.#deps = deps;
+  }
+
+  /** All pools of a host and their volumes. `refresh`: reads the storage anew, which opens every image. */
+  async syncAll(hostId: string, refresh: boolean, call: Call): Promise<void> {
+    const { providers, inventory, store } = this.#deps;
+    const pools = await providers.get(hostId).storage.pool.listPools(call);
+    for (const pool of pools) {
+      await this.syncPool(hostId, pool.name, refresh, call).catch((error: unknown) => {
+        // One broken pool (a server that is down) must not hide the others.
+        call.signal.throwIfAborted();
+        this.#deps.log.warn({ err: error, hostId, pool: pool.name }, "storage pool could not be read");
+      });
+    }
+    const names = new Set(pools.map((pool) => pool.name));
+    const gone = inventory.byHost("storage-pool", hostId).filter((pool) => !names.has(pool.name));
+    if (gone.length === 0) return;
+    await store.transaction(async (transaction) => {
+      for (const pool of gone) await this.#forget(transaction, pool);
+    });
+  }
+
+  /** One pool and its volumes; undefined (and its documents are gone) when the host has it no longer. */
+  syncPool(hostId: string, poolName: string, refresh: boolean, call: Call): Promise<StoragePool | undefined> {
+    const key = `${hostId} ${poolName}`;
+    return this.#lock.run(key, async () => {
+      const { pool: pools, volume } = this.#deps.providers.get(hostId).storage;
+      let pool = (await pools.listPools(call)).find((each) => each.name === poolName);
+      if (pool?.state === "running" && refresh) {
+        this.#refreshedAtMs.set(key, this.#deps.clock.monotonicMs());
+        try {
+          pool = await pools.refreshPool(poolName, call);
+        } catch (error) {
+          call.signal.throwIfAborted();
+          // Busy with copies, or its server is down: what libvirt knows is still right to show.
+          this.#deps.log.debug({ err: error, hostId, pool: poolName }, "storage pool could not be refreshed");
+        }
+      }
+      const volumes = pool?.state === "running" ? await volume.listVolumes(poolName, call) : undefined;
+      return this.#write(hostId, poolName, pool, volumes);
+    });
+  }
+
+  /** Whether a refresh that the host tells of now is one that `syncPool` made. */
+  wasRefreshedByUs(hostId: string, poolName: string): boolean {
+    const atMs = this.#refreshedAtMs.get(`${hostId} ${poolName}`);
+    return atMs !== undefined && this.#deps.clock.monotonicMs() - atMs < 2_000;
+  }
+
+  async #write(
+    hostId: string,
+    poolName: string,
+    pool: HostPool | undefined,
+    volumes: readonly HostVolume[] | undefined,
+  ): Promise<StoragePool | undefined> {
+    const { inventory, store } = this.#deps;
+    const known = inventory.byHost("storage-pool", hostId);
+    const previous = known.find((each) => each.uuid === pool?.uuid) ?? known.find((each) => each.name === poolName);
+    if (pool === undefined) {
+      if (previous !== undefined) await store.transaction((transaction) => this.#forget(transaction, previous));
+      return undefined;
+    }
+    const id = previous?.id ?? newId("storage-pool");
+    const changes = [
+      ...changeOf("storage-pool", poolDocument(pool, id, hostId as HostId, previous), previous),
+      ...(volumes === undefined ? [] : this.#volumeChanges(hostId as HostId, id, volumes)),
+    ];
+    if (changes.length > 0) {
+      await store.transaction(async (transaction) => {
+        if ((await transaction.get("host", hostId)) === undefined) return;
+        for (const apply of changes) await apply(transaction);
+      });
+    }
+    return inventory.get("storage-pool", id);
+  }
+
+  #volumeChanges(hostId: HostId, poolId: StoragePoolId, volumes: readonly HostVolume[]): Change[] {
+    const known = new Map(this.#deps.inventory.by("volume", "poolId", poolId).map((volume) => [volume.name, volume]));
+    const changes: Change[] = [];
+    for (const { poolName: _, ...volume } of volumes) {
+      const previous = known.get(volume.name);
+      known.delete(volume.name);
+      const draft = { ...volume, id: previous?.id ?? newId("volume"), poolId, hostId };
+      changes.push(...changeOf("volume", draft, previous));
+    }
+    for (const gone of known.values()) changes.push((transaction) => transaction.delete("volume", gone.id));
+    return changes;
+  }
+
+  async #forget(transaction: StoreTransaction, pool: StoragePool): Promise<void> {
+    for (const volume of this.#deps.inventory.by("volume", "poolId", pool.id)) {
+      await transaction.delete("volume", volume.id);
+    }
+    await transaction.delete("storage-pool", pool.id);
+  }
+}
+
+type Change = (transaction: StoreTransaction) => Promise<unknown>;
+
+function poolDocument(
+  pool: HostPool,
+  id: StoragePoolId,
+  hostId: HostId,
+  previous: StoragePool | undefined,
+): Draft<"storage-pool"> {
+  const { networkStorage, ...rest } = pool;
+  return { ...rest, id, hostId, shared: networkStorage || previous?.shared === true };
+}
+
+/** A write, unless nothing differs: an unchanged host costs no transaction. */
+export function changeOf<K extends ResourceKind>(
+  kind: K,
+  draft: Draft<K>,
+  previous: { readonly revision: number } | undefined,
+): Change[] {
+  const isSame =
+    previous !== undefined && isDeepStrictEqual({ ...draft, revision: previous.revision }, { ...previous });
+  return isSame ? [] : [(transaction) => transaction.put(kind, draft)];
+}

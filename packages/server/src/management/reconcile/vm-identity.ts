@@ -1,0 +1,53 @@
+/**
+ * Which VM a guest is that was found on a host where its document is not. The same domain UUID on two hosts is, in the
+ * order of likelihood: a migration that ends, one that begins, a definition that was left behind, a copy made by hand.
+ * Invariant: a VM's id follows the guest that runs, and no id is given twice.
+ */
+import { isId, newId, type VmId } from "@innkeeper/contract/id.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import type { VmState } from "@innkeeper/contract/state/vm.ts";
+import type { Guest } from "#virtualization/port.ts";
+
+/** What is known of the other host that has the document of the same domain UUID. */
+export interface Twin {
+  readonly vm: Vm;
+  /** `absent`: its host was asked and has no such guest. `unknown`: its host can't be asked. */
+  readonly there: VmState | "absent";
+}
+
+export type Identity =
+  | { readonly kind: "new"; readonly id: VmId; readonly duplicateOf?: Vm }
+  | { readonly kind: "moved"; readonly vm: Vm }
+  /** Look again later: it is on its way, or its twin can't be asked. */
+  | { readonly kind: "undecided" };
+
+const executing: readonly VmState[] = ["running", "blocked", "shutting-down"];
+
+export interface IdentityQuestion {
+  readonly guest: Pick<Guest, "uuid" | "state" | "metadata">;
+  readonly twin: Twin | undefined;
+  /** For how long both have been seen, unmoved. */
+  readonly twinSinceMs: number;
+  /** Document of the id that the guest's metadata names. */
+  readonly claimed: Vm | undefined;
+}
+
+/** A migration's two ends are seen together for as long as it takes; of an offline one, for a moment. */
+export const duplicateAfterMs = 10_000;
+
+export function identify({ guest, twin, twinSinceMs, claimed }: IdentityQuestion): Identity {
+  if (twin === undefined) return { kind: "new", id: freeId(guest, claimed) };
+  const { vm, there } = twin;
+  if (there === "absent") return { kind: "moved", vm };
+  const runsHere = executing.includes(guest.state);
+  const runsThere = executing.includes(there);
+  if (runsHere && !runsThere) return { kind: "moved", vm };
+  if (there === "unknown" || guest.state === "paused" || twinSinceMs < duplicateAfterMs) return { kind: "undecided" };
+  return { kind: "new", id: newId("vm"), duplicateOf: vm };
+}
+
+/** The id in its metadata, unless another VM has it: then this one was copied from that. */
+function freeId(guest: Pick<Guest, "metadata">, claimed: Vm | undefined): VmId {
+  const id = guest.metadata?.vmId;
+  return id !== undefined && isId("vm", id) && claimed === undefined ? id : newId("vm");
+}
