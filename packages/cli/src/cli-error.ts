@@ -1,0 +1,92 @@
+/**
+ * What the CLI says when something can't be done: the sentence, the field, what to do, and the exit code of the contract's
+ * error table. Everything that is not a CliError is a defect and is shown as such.
+ */
+import { type ErrorCode, errorCode } from "@innkeeper/contract/error-code.ts";
+import type { Problem } from "@innkeeper/contract/problem.ts";
+
+export interface CliErrorDetail {
+  readonly exitCode: number;
+  readonly code?: ErrorCode | undefined;
+  /** Dotted path into the request, or the option itself. */
+  readonly field?: string | undefined;
+  /** What the user typed for that field. */
+  readonly option?: string | undefined;
+  readonly remedy?: string | undefined;
+  readonly requestId?: string | undefined;
+  /** Facts for programs, shown with `-o json`. */
+  readonly fault?: Readonly<Record<string, unknown>> | undefined;
+  readonly cause?: unknown;
+}
+
+export class CliError extends Error {
+  override readonly name = "CliError";
+  readonly detail: CliErrorDetail;
+
+  constructor(message: string, detail: CliErrorDetail) {
+    super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
+    this.detail = detail;
+  }
+
+  /** The same, with the option that stands for the field. */
+  withOption(option: string): CliError {
+    return new CliError(this.message, { ...this.detail, option, cause: this.cause });
+  }
+}
+
+/** The user typed something that is no command. */
+export function usageError(message: string, remedy?: string): CliError {
+  return new CliError(message, { exitCode: errorCode.bad_request.exitCode, code: "bad_request", remedy });
+}
+
+/** A value that can't be used, found before anything was sent. */
+export function valueError(option: string, message: string, remedy?: string): CliError {
+  return new CliError(message, {
+    exitCode: errorCode.invalid_field.exitCode,
+    code: "invalid_field",
+    field: option,
+    remedy,
+  });
+}
+
+/** An error of the table, for what the CLI itself finds. */
+export function tableError(code: ErrorCode, message: string, detail: Omit<CliErrorDetail, "exitCode"> = {}): CliError {
+  const row = errorCode[code];
+  return new CliError(message, { remedy: row.remedy, ...detail, code, exitCode: row.exitCode });
+}
+
+/** The server's or a task's problem in the CLI's form. A code that this CLI does not know yet exits with 70 (EX_SOFTWARE, sysexits.h). */
+export function problemError(problem: Problem): CliError {
+  const row: { exitCode: number } | undefined = Object.hasOwn(errorCode, problem.code)
+    ? errorCode[problem.code]
+    : undefined;
+  return new CliError(problem.detail ?? problem.title, {
+    exitCode: row?.exitCode ?? 70,
+    code: problem.code,
+    field: problem.field,
+    remedy: problem.remedy,
+    requestId: problem.requestId,
+    fault: problem.fault,
+  });
+}
+
+/** What is printed on standard error. */
+export function errorText(error: unknown): string {
+  if (!(error instanceof CliError)) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return `inn: a defect of this command, please report it:\n${text}\n`;
+  }
+  const { field, option, remedy, requestId, code } = error.detail;
+  const lines = [`error: ${error.message}`];
+  if (field !== undefined)
+    lines.push(`  field:      ${option === undefined || option === field ? field : `${field} (${option})`}`);
+  if (remedy !== undefined && remedy !== "") lines.push(`  what to do: ${remedy}`);
+  if (requestId !== undefined && code === "internal") lines.push(`  request:    ${requestId}`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** The same for programs (`-o json`). */
+export function errorDocument(error: CliError): Record<string, unknown> {
+  const { cause: _cause, ...detail } = error.detail;
+  return { error: { message: error.message, ...detail } };
+}

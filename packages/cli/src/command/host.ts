@@ -1,0 +1,156 @@
+/** `inn host …`: the physical servers. */
+import type { Command } from "commander";
+import type { HostAdd, HostChange } from "@innkeeper/contract/resource/host.ts";
+import { usageError } from "#cli-error.ts";
+import type { Invocation } from "#invocation.ts";
+import { runList } from "#list.ts";
+import { find } from "#lookup.ts";
+import { fileSecret, fileText } from "#option/file.ts";
+import { anyGiven, anyOf, given } from "#option/given.ts";
+import { hostColumns, hostText } from "#page/host.ts";
+import { followTask } from "#task.ts";
+import { addVerb, collect, confirmOption, listOptions, type Surroundings, taskOptions } from "#verb.ts";
+
+export function addHost(noun: Command, surroundings: Surroundings): void {
+  addVerb(noun, surroundings, {
+    usage: "list",
+    alias: "ls",
+    summary: "List hosts.",
+    operations: ["hostList"],
+    options: listOptions,
+    examples: ["host list", "host list --filter 'connectionState!=connected'", "host list --watch"],
+    run: async (invocation) => {
+      const kinds = ["host"];
+      await runList(invocation, {
+        operation: "hostList",
+        kinds,
+        columns: hostColumns,
+        rows: (_api, items) => items,
+        sort: "name",
+      });
+    },
+  });
+  addVerb(noun, surroundings, {
+    usage: "show <host>",
+    summary: "Show a host: hardware, NUMA, whether KVM really runs a guest, connection.",
+    operations: ["hostGet"],
+    examples: ["host show kvm1", "host show kvm1 -o json"],
+    run: async (invocation, name) => {
+      const { id } = await find(invocation.api, "host", name);
+      const host = await invocation.api.call("hostGet", { parameters: { hostId: id } });
+      await invocation.show(host, () => hostText(host));
+    },
+  });
+  addAdd(noun, surroundings);
+  addSet(noun, surroundings);
+  addVerb(noun, surroundings, {
+    usage: "remove <host>",
+    alias: "rm",
+    summary: "Forget a host; its VMs run on as they are.",
+    operations: ["hostRemove"],
+    options: (command) => taskOptions(confirmOption(command)),
+    run: async (invocation, name) => {
+      const host = await find(invocation.api, "host", name);
+      await invocation.confirm(`Forget host ${host.name}? Its VMs run on as they are.`);
+      await followTask(invocation, await invocation.api.call("hostRemove", { parameters: { hostId: host.id } }));
+    },
+  });
+  addVerb(noun, surroundings, {
+    usage: "refresh <host>",
+    summary: "Read hardware, pools, networks and VMs anew, and test whether KVM really runs a guest.",
+    operations: ["hostRefresh"],
+    options: taskOptions,
+    run: async (invocation, name) => {
+      const { id } = await find(invocation.api, "host", name);
+      await followTask(invocation, await invocation.api.call("hostRefresh", { parameters: { hostId: id } }));
+    },
+  });
+}
+
+function addAdd(noun: Command, surroundings: Surroundings): void {
+  addVerb(noun, surroundings, {
+    usage: "add <uri>",
+    summary: "Add a host: connect, check, inventory, adopt its VMs untouched.",
+    operations: ["hostAdd"],
+    options: (command) =>
+      taskOptions(command)
+        .option("--name <name>", "what to call it (default: its host name)")
+        .option("--description <text>")
+        .option("--tag <tag>", "may be repeated", collect)
+        .option("--tls-ca <file>", "PEM of the authority that signed the host's certificate (default: Innkeeper's own)")
+        .option("--tls-cert <file>", "PEM of the client certificate to show")
+        .option("--tls-key <file>", "PEM of its key")
+        .option("--ssh-key <file>", "private key for qemu+ssh")
+        .option("--ssh-password-file <file>", "password for qemu+ssh, on the first line")
+        .option("--ssh-fingerprint <SHA256:…>", "the host's key (default: as known_hosts says)"),
+    examples: [
+      "host add qemu+ssh://root@kvm1.example.org/system --ssh-key ~/.ssh/id_ed25519",
+      "host add qemu+tls://kvm2.example.org/system --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem",
+      "host add qemu:///system --name local",
+    ],
+    run: async (invocation, uri) => {
+      const task = await invocation.api.call("hostAdd", { body: await addRequest(invocation, uri) });
+      await followTask(invocation, task, (ended) => `added host ${ended.target?.name ?? uri}`);
+    },
+    fieldOption: (field) =>
+      ({
+        uri: "<uri>",
+        "tls.caCertificate": "--tls-ca",
+        "tls.clientCertificate": "--tls-cert",
+        "tls.clientKey": "--tls-key",
+        "ssh.privateKey": "--ssh-key",
+        "ssh.password": "--ssh-password-file",
+        "ssh.hostKeyFingerprint": "--ssh-fingerprint",
+      })[field] ?? `--${field}`,
+  });
+}
+
+async function addRequest({ options }: Invocation, uri: string): Promise<HostAdd> {
+  return {
+    uri,
+    ...given({
+      name: options.text("name"),
+      description: options.text("description"),
+      tags: anyOf(options.texts("tag")),
+      tls: anyGiven({
+        caCertificate: await fileText("--tls-ca", options.text("tlsCa")),
+        clientCertificate: await fileText("--tls-cert", options.text("tlsCert")),
+        clientKey: await fileText("--tls-key", options.text("tlsKey")),
+      }),
+      ssh: anyGiven({
+        privateKey: await fileText("--ssh-key", options.text("sshKey")),
+        password: await fileSecret("--ssh-password-file", options.text("sshPasswordFile")),
+        hostKeyFingerprint: options.text("sshFingerprint"),
+      }),
+    }),
+  };
+}
+
+function addSet(noun: Command, surroundings: Surroundings): void {
+  addVerb(noun, surroundings, {
+    usage: "set <host>",
+    summary: "Change name, description, tags or maintenance.",
+    operations: ["hostChange"],
+    options: (command) =>
+      command
+        .option("--name <name>")
+        .option("--description <text>")
+        .option("--tag <tag>", "the new tags, instead of all before; may be repeated", collect)
+        .option("--maintenance", "no new guest is placed here")
+        .option("--no-maintenance", "back to normal"),
+    examples: ["host set kvm1 --maintenance", "host set kvm1 --name rack2-kvm1 --tag rack2"],
+    run: async (invocation, name) => {
+      const { options, api } = invocation;
+      const found = await find(api, "host", name);
+      const body: HostChange = given({
+        name: options.text("name"),
+        description: options.text("description"),
+        tags: anyOf(options.texts("tag")),
+        maintenance: options.flag("maintenance"),
+      });
+      if (Object.keys(body).length === 0) throw usageError("nothing to change", "See `inn host set --help`.");
+      const host = await api.call("hostChange", { parameters: { hostId: found.id }, body });
+      await invocation.show(host, () => `host ${host.name}: changed\n`);
+    },
+  });
+}

@@ -1,0 +1,56 @@
+/**
+ * The entry of `inn`. Loads as little as the command line needs: `--version` loads nothing, client verbs no server code,
+ * programs (`up`, `demo`, `lab`, `test`) no client code. Compiled code is cached below node_modules, where it can be.
+ */
+import { readFileSync } from "node:fs";
+import { enableCompileCache } from "node:module";
+import path from "node:path";
+
+const packageFolder = path.resolve(import.meta.dirname, "..");
+enableCompileCache(path.resolve(packageFolder, "../../node_modules/.cache/inn"));
+
+const argv = process.argv.slice(2);
+const [first = ""] = argv;
+const interrupted = new AbortController();
+
+if (first === "--version" || first === "-V") {
+  process.stdout.write(`inn ${version()}\n`);
+} else {
+  listenForSignals();
+  process.exitCode = await start();
+}
+
+function version(): string {
+  const document = JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8")) as { version: string };
+  return document.version;
+}
+
+async function start(): Promise<number> {
+  const { programs } = await import("#program/table.ts");
+  const program = Object.hasOwn(programs, first) ? programs[first] : undefined;
+  if (program !== undefined) return await (await program.load())(argv.slice(1), { signal: interrupted.signal });
+  const [{ run }, { processTerminal }] = await Promise.all([import("#run.ts"), import("#terminal.ts")]);
+  return await run({
+    argv,
+    version: version(),
+    terminal: processTerminal(),
+    environment: process.env,
+    signal: interrupted.signal,
+  });
+}
+
+/** The first signal asks the command to end in good order, the second ends it at once. */
+function listenForSignals(): void {
+  for (const [name, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const) {
+    process.on(name, () => {
+      if (interrupted.signal.aborted) process.exit(code);
+      interrupted.abort(new Error(`ended by ${name}`));
+    });
+  }
+  // `inn vm list | head`: the reader has what it wanted.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 74)); // EX_IOERR
+}

@@ -1,0 +1,4 @@
+import type { ProgramContext } from "#program/table.ts";
+export async function demo(_argv: readonly string[], _context: ProgramContext): Promise<number> {
+  return 1;
+}

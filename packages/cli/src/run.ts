@@ -1,0 +1,87 @@
+/** Runs one command line of a client verb and resolves with its exit code. Nothing here ends the process. */
+import { Command, CommanderError } from "commander";
+import { errorCode } from "@innkeeper/contract/error-code.ts";
+import { CliError, errorDocument, errorText } from "#cli-error.ts";
+import { addCompletion } from "#command/completion.ts";
+import { addSession } from "#command/session.ts";
+import { nouns } from "#noun.ts";
+import { programs } from "#program/table.ts";
+import { addNoun, globalOptions, type Surroundings } from "#verb.ts";
+
+export interface RunParts extends Surroundings {
+  /** Without node and script. */
+  readonly argv: readonly string[];
+  readonly version: string;
+}
+
+/** The whole command tree; of the nouns only those in `loaded` have their verbs. */
+export async function commandTree(
+  surroundings: Surroundings & { readonly version: string },
+  loaded: (noun: string) => boolean,
+): Promise<Command> {
+  const root = new Command("inn")
+    .description("Innkeeper: plain Linux servers with libvirt as one datacenter.")
+    .version(surroundings.version, "-V, --version")
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
+    .configureOutput({
+      writeOut: (text) => surroundings.terminal.output.write(text),
+      writeErr: (text) => surroundings.terminal.errors.write(text),
+    })
+    .showSuggestionAfterError(true)
+    .helpCommand("help [command]", "Show help for a command.");
+  globalOptions(root);
+  addSession(root, surroundings);
+  for (const [name, noun] of Object.entries(nouns)) {
+    const command = addNoun(root, name, noun.summary);
+    if (loaded(name)) (await noun.load())(command, surroundings);
+  }
+  addCompletion(root, surroundings);
+  for (const [name, program] of Object.entries(programs)) root.command(name).description(program.summary);
+  root.addHelpText(
+    "after",
+    `
+Start here:
+  inn demo                                real guests on two real hosts, on this machine
+  inn up                                  run the control plane
+  inn login http://127.0.0.1:7480         log in to it
+  inn host add qemu+ssh://root@kvm1/system
+  inn vm create web --memory 2G --disk 20G --network default --start
+
+Environment: INN_SERVER, INN_TOKEN, INN_PASSWORD (login only). Exit codes: 0 done, 64 wrong usage, 65 a value that can't be
+used, 66 not found, 69 not possible now, 75 try again, 77 not allowed; the rest is in docs/.`,
+  );
+  return root;
+}
+
+export async function run(parts: RunParts): Promise<number> {
+  const helpOfAll = parts.argv.length === 0;
+  const root = await commandTree(parts, (noun) => parts.argv.includes(noun));
+  try {
+    if (helpOfAll) root.help();
+    await root.parseAsync([...parts.argv], { from: "user" });
+    return 0;
+  } catch (error) {
+    return report(error, parts);
+  }
+}
+
+function report(error: unknown, parts: RunParts): number {
+  // commander has printed its own; 0 is --help and --version.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : errorCode.bad_request.exitCode;
+  if (parts.signal.aborted && !(error instanceof CliError)) return errorCode.cancelled.exitCode;
+  const { errors } = parts.terminal;
+  if (error instanceof CliError && wantsJson(parts.argv))
+    errors.write(`${JSON.stringify(errorDocument(error), undefined, 2)}\n`);
+  else errors.write(errorText(error));
+  return error instanceof CliError ? error.detail.exitCode : errorCode.internal.exitCode;
+}
+
+function wantsJson(argv: readonly string[]): boolean {
+  return argv.some(
+    (word, index) =>
+      word === "-ojson" ||
+      word === "--output=json" ||
+      (word === "json" && /^(-o|--output)$/.test(argv[index - 1] ?? "")),
+  );
+}

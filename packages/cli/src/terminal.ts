@@ -1,0 +1,69 @@
+/** The terminal as commands see it: two streams, a width, and questions that are only asked where somebody can answer. */
+import type { Readable, Writable } from "node:stream";
+
+export interface Terminal {
+  readonly input: Readable & { readonly isTTY?: boolean; setRawMode?(raw: boolean): unknown };
+  readonly output: Writable;
+  readonly errors: Writable;
+  /** Whether people look at standard output, at standard error, and type on standard input. */
+  readonly outputIsTerminal: boolean;
+  readonly errorsIsTerminal: boolean;
+  readonly inputIsTerminal: boolean;
+  /** Columns of standard output; undefined when it is no terminal. */
+  readonly width: () => number | undefined;
+}
+
+export function processTerminal(): Terminal {
+  return {
+    input: process.stdin,
+    output: process.stdout,
+    errors: process.stderr,
+    // isTTY is undefined, not false, where there is no terminal.
+    outputIsTerminal: process.stdout.isTTY === true,
+    errorsIsTerminal: process.stderr.isTTY === true,
+    inputIsTerminal: process.stdin.isTTY === true,
+    width: () => (process.stdout.isTTY === true ? process.stdout.columns : undefined),
+  };
+}
+
+/** Asks for a line. Rejects when the signal aborts, or the user gives up (Ctrl-C, Ctrl-D). */
+export async function ask(terminal: Terminal, question: string, signal: AbortSignal): Promise<string> {
+  const { createInterface } = await import("node:readline/promises");
+  const reader = createInterface({
+    input: terminal.input,
+    output: terminal.errors,
+    terminal: terminal.inputIsTerminal,
+  });
+  const gaveUp = new AbortController();
+  reader.once("SIGINT", () => gaveUp.abort());
+  reader.once("close", () => gaveUp.abort());
+  try {
+    return await reader.question(question, { signal: AbortSignal.any([signal, gaveUp.signal]) });
+  } finally {
+    reader.close();
+  }
+}
+
+/** Asks for a secret without showing it. Ends with the line; Ctrl-C and Ctrl-D give up (undefined). */
+export async function askSecret(terminal: Terminal, question: string): Promise<string | undefined> {
+  const { input, errors } = terminal;
+  errors.write(question);
+  input.setRawMode?.(true);
+  try {
+    let secret = "";
+    for await (const chunk of input.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      for (const character of chunk.toString("utf8")) {
+        if (character === "\r" || character === "\n") return secret;
+        if (character === "\u0003" || character === "\u0004") return undefined;
+        if (character === "\u007f" || character === "\b") secret = [...secret].slice(0, -1).join("");
+        else if (character === "\u0015") secret = "";
+        else secret += character;
+      }
+    }
+    return secret === "" ? undefined : secret;
+  } finally {
+    input.setRawMode?.(false);
+    input.pause();
+    errors.write("\n");
+  }
+}
