@@ -4,6 +4,7 @@
  * shared storage is translated, what only they reach can't lie on anything here.
  */
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
@@ -25,7 +26,15 @@ export async function readWorld(
   const { pool, volume } = deps.providers.get(hostId).storage;
   for (const each of inventory.byHost("storage-pool", hostId)) {
     if (each.state !== "running") continue;
-    await pool.refreshPool(each.name, call);
+    // While a volume is being allocated libvirt refuses to read its pool anew: then what was read before counts, too.
+    const fresh = await pool.refreshPool(each.name, call).catch((error: unknown) => {
+      if (error instanceof AppError && error.code === "host_unreachable") throw error;
+      return undefined;
+    });
+    if (fresh === undefined) {
+      const known = inventory.byHost("volume", hostId).filter((stored) => stored.poolId === each.id);
+      for (const stored of known) add(stored.path, stored.backingPath);
+    }
     for (const stored of await volume.listVolumes(each.name, call)) add(stored.path, stored.backingPath);
   }
   const vms = inventory.list("vm").map((vm) => present.find((each) => each.id === vm.id) ?? vm);

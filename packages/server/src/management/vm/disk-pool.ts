@@ -9,6 +9,7 @@ import { refuse } from "./field-check.ts";
 /** Pools whose volumes Innkeeper can create (libvirt 9.0 storage drivers with createVol). */
 const creatableTypes: readonly string[] = ["dir", "fs", "netfs", "vstorage", "logical", "disk", "zfs"];
 
+/** `field`: the disk in the request; empty when the request names one pool for all. */
 export function choosePool(
   context: { readonly inventory: Inventory; readonly host: Host },
   request: Pick<VmDiskCreate, "pool">,
@@ -20,7 +21,7 @@ export function choosePool(
   const pools = inventory.byHost("storage-pool", host.id);
   if (request.pool !== undefined) {
     const pool = pools.find((each) => each.name === request.pool || each.id === request.pool);
-    const at = `${field}.pool`;
+    const at = field === "" ? "pool" : `${field}.pool`;
     if (pool === undefined) return refuse(at, `Host ${host.name} has no storage pool ${request.pool}.`, "not_found");
     if (pool.state !== "running") {
       return refuse(at, `Pool ${pool.name} of host ${host.name} is ${pool.state}.`, "invalid_state");
@@ -38,7 +39,14 @@ export function choosePool(
   const [best] = pools
     .filter((pool) => pool.state === "running" && creatableTypes.includes(pool.type) && suits(pool))
     .toSorted((a, b) => compare(rank(a), rank(b)) || a.name.localeCompare(b.name));
-  return best ?? refuse(field, `Host ${host.name} has no running storage pool that can hold the disk.`, "unsupported");
+  return (
+    best ??
+    refuse(
+      field === "" ? "pool" : field,
+      `Host ${host.name} has no running storage pool that can hold the disk.`,
+      "unsupported",
+    )
+  );
 }
 
 function compare(a: readonly number[], b: readonly number[]): number {

@@ -1,0 +1,176 @@
+/**
+ * Deletes a snapshot, or a whole branch: the VM's present state and all other snapshots read the same as before. First
+ * the snapshots are forgotten (their layers are then known as retained), then layers are merged and files deleted: a
+ * failure on the way leaves layers that a later deletion takes up, and never a snapshot whose content is half merged.
+ */
+import { Type } from "typebox";
+import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import { refuseForeignSnapshots, startPaused, stopPaused } from "#management/snapshot/freeze.ts";
+import { type Merge, planCollect, without } from "#management/snapshot/layer.ts";
+import { readWorld } from "#management/snapshot/layer-world.ts";
+import { deleteFiles, mergeLayers, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
+import {
+  forgetSnapshot,
+  putRetained,
+  readRetained,
+  type RetainedLayer,
+  snapshotsOf,
+  writeMetadata,
+} from "#management/snapshot/snapshot-record.ts";
+import { treeWithout, withDescendants } from "#management/snapshot/tree.ts";
+import { operation, type StepContext } from "#management/task/operation.ts";
+import { requireState } from "#management/vm/lookup.ts";
+import { syncGuest } from "#management/vm/sync.ts";
+import type { OperationDeps } from "./deps.ts";
+
+interface Plan {
+  readonly vmId: Vm["id"];
+  readonly hostId: string;
+  readonly uuid: string;
+  readonly wasActive: boolean;
+  readonly snapshotIds: readonly string[];
+  readonly names: readonly string[];
+  readonly merges: readonly Merge[];
+  readonly deletes: readonly string[];
+  /** All layers that lose their snapshot, until they are merged or deleted. */
+  readonly orphans: readonly RetainedLayer[];
+  /** Those that stay because others read them. */
+  readonly retained: readonly { readonly path: string; readonly reason: string }[];
+  readonly formats: Readonly<Record<string, string>>;
+}
+
+export function snapshotDelete(deps: OperationDeps) {
+  return operation({
+    name: "snapshot.delete",
+    input: Type.Object({ snapshotId: Type.String(), children: Type.Optional(Type.Boolean()) }),
+    check({ snapshotId }) {
+      const { vm } = find(deps, snapshotId);
+      requireState(vm, "change", "changed");
+      refuseForeignSnapshots(vm);
+      deps.providers.get(vm.hostId);
+    },
+    claims: ({ snapshotId }) => ({ exclusive: [`vm:${find(deps, snapshotId).vm.id}`] }),
+    target: ({ snapshotId }) => snapshotTarget(deps, snapshotId),
+    steps: [
+      {
+        name: "plan",
+        async do({ input, signal }) {
+          const { snapshot, vm } = find(deps, input.snapshotId);
+          return { ...(await planDeletion(deps, vm, snapshot, input.children === true, signal)) };
+        },
+      },
+      {
+        name: "prepare",
+        async do({ result, signal }) {
+          const plan = result<Plan>("plan");
+          if (plan.merges.length > 0) await startPaused(deps, plan, { signal });
+        },
+        async undo({ resultIfAny, signal }) {
+          const plan = resultIfAny<Plan>("plan");
+          if (plan !== undefined && plan.merges.length > 0) await stopPaused(deps, plan, { signal });
+        },
+      },
+      { name: "forget", pointOfNoReturn: true, do: ({ result }) => forget(deps, result<Plan>("plan")) },
+      {
+        name: "merge",
+        pointOfNoReturn: true,
+        async do({ result, signal, progress }) {
+          const plan = result<Plan>("plan");
+          if (plan.merges.length === 0) return;
+          const onProgress = (done: number, total: number): void =>
+            progress({ done, total, unit: "byte" }, "merging layers");
+          await startPaused(deps, plan, { signal });
+          await mergeLayers(deps, plan, { signal, onProgress });
+          await stopPaused(deps, plan, { signal });
+        },
+      },
+      {
+        name: "clean",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          const plan = result<Plan>("plan");
+          await deleteFiles(deps, plan.hostId, plan.deletes, { signal });
+          await deps.store.transaction((transaction) =>
+            putRetained(transaction, plan.vmId, retainedLayers(plan.retained, plan.formats)),
+          );
+          await writeMetadata(deps, plan.vmId, { signal });
+        },
+      },
+      { name: "sync", do: (context) => sync(deps, context) },
+    ],
+    outcome({ result }) {
+      const { names, merges, retained } = result<Plan>("plan");
+      return { deletedSnapshots: names, mergedLayers: merges.length, retainedLayers: retained };
+    },
+  });
+}
+
+/** By id; names are unique within one VM only. */
+export function find(deps: Pick<OperationDeps, "inventory">, snapshotId: string): { snapshot: Snapshot; vm: Vm } {
+  const snapshot = deps.inventory.require("snapshot", snapshotId, { field: "snapshotId" });
+  const vm = deps.inventory.get("vm", snapshot.vmId);
+  if (vm === undefined) throw new AppError("not_found", `The VM of snapshot ${snapshot.name} is gone.`);
+  return { snapshot, vm };
+}
+
+export function snapshotTarget(deps: Pick<OperationDeps, "inventory">, snapshotId: string) {
+  const { snapshot } = find(deps, snapshotId);
+  return { kind: "snapshot", id: snapshot.id, name: snapshot.name };
+}
+
+async function planDeletion(
+  deps: OperationDeps,
+  vm: Vm,
+  snapshot: Snapshot,
+  children: boolean,
+  signal: AbortSignal,
+): Promise<Plan> {
+  const { guest } = deps.providers.get(vm.hostId);
+  const now = await guest.inventory.read(vm.uuid, { signal });
+  refuseForeignSnapshots(now);
+  const all = snapshotsOf(deps.inventory, vm.id);
+  const dropped = children ? withDescendants(all, snapshot) : [snapshot];
+  const droppedIds = new Set<string>(dropped.map((each) => each.id));
+  const retained = await readRetained(deps.store, vm.id);
+  const orphans = [...retained, ...dropped.flatMap((each) => each.disks.map(({ path, format }) => ({ path, format })))];
+  const world = await readWorld(deps, vm.hostId, [{ ...vm, spec: now.spec }], { signal });
+  const layers = planCollect(
+    without(world, (hold) => droppedIds.has(hold.id)),
+    vm.id,
+    orphans.map((layer) => layer.path),
+    { merge: true },
+  );
+  return {
+    vmId: vm.id,
+    hostId: vm.hostId,
+    uuid: vm.uuid,
+    wasActive: isActive(now),
+    snapshotIds: [...droppedIds],
+    names: dropped.map((each) => each.name),
+    merges: layers.merges,
+    deletes: [...layers.deletes, ...dropped.flatMap((each) => each.memoryPath ?? [])],
+    orphans,
+    retained: layers.retained,
+    formats: Object.fromEntries(
+      [...all.flatMap((each) => each.disks), ...retained].map(({ path, format }) => [path, format]),
+    ),
+  };
+}
+
+async function forget(deps: OperationDeps, plan: Plan): Promise<void> {
+  const dropped = new Set(plan.snapshotIds);
+  await deps.store.transaction(async (transaction) => {
+    const all = (await transaction.list("snapshot")).filter((each) => each.vmId === plan.vmId);
+    for (const { revision: _, ...snapshot } of treeWithout(all, dropped)) await transaction.put("snapshot", snapshot);
+    for (const id of dropped) await forgetSnapshot(transaction, id);
+    await putRetained(transaction, plan.vmId, plan.orphans);
+  });
+}
+
+async function sync<I>(deps: OperationDeps, context: StepContext<I>): Promise<void> {
+  const plan = context.result<Plan>("plan");
+  await syncGuest(deps, context, plan, poolNamesOfPaths(deps, plan.hostId, plan.deletes));
+}

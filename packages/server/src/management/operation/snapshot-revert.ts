@@ -1,0 +1,268 @@
+/**
+ * Brings a VM back to a snapshot: new overlays on the frozen layers, the snapshot's configuration, and, if its memory
+ * was saved, the guest as it ran. Everything that can fail is done before the guest is stopped, and undone if it fails;
+ * then the state that is left behind is given up, and layers that only it read are deleted.
+ */
+import { Type } from "typebox";
+import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
+import { type FileRef, refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
+import { chainOf, planCollect } from "#management/snapshot/layer.ts";
+import { readWorld } from "#management/snapshot/layer-world.ts";
+import { deleteFiles, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
+import {
+  metadataOf,
+  packConfiguration,
+  putRetained,
+  readConfiguration,
+  readRetained,
+  setCurrent,
+  snapshotsOf,
+  unpackConfiguration,
+  writeMetadata,
+} from "#management/snapshot/snapshot-record.ts";
+import { operation } from "#management/task/operation.ts";
+import { removeVolume } from "#management/vm/guest-file.ts";
+import { requireNotTemplate, requireState } from "#management/vm/lookup.ts";
+import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
+import { choosePool } from "#management/vm/disk-pool.ts";
+import { syncGuest } from "#management/vm/sync.ts";
+import { overlayVolumeName } from "#management/vm/volume-name.ts";
+import type { OperationDeps } from "./deps.ts";
+import { find, snapshotTarget } from "./snapshot-delete.ts";
+
+interface RevertedDisk {
+  readonly target: string;
+  readonly frozen: { readonly path: string; readonly format: string };
+  readonly overlay: FileRef;
+  readonly capacityBytes: number;
+}
+
+interface Plan {
+  readonly vmId: Vm["id"];
+  readonly vmName: string;
+  readonly hostId: string;
+  readonly uuid: string;
+  readonly snapshotId: Snapshot["id"];
+  readonly disks: readonly RevertedDisk[];
+  readonly vmState: Snapshot["vmState"];
+  readonly memoryPath?: string;
+  /** Packed domain XML of before, for undo. */
+  readonly before: string;
+  /** Active layers that grew from this VM's snapshots and are given up. */
+  readonly abandoned: readonly string[];
+  /** Disks that the VM has now and had not at the snapshot: they are taken off, their volumes stay. */
+  readonly detached: readonly string[];
+}
+
+export function snapshotRevert(deps: OperationDeps) {
+  return operation({
+    name: "snapshot.revert",
+    input: Type.Object({ snapshotId: Type.String() }),
+    check({ snapshotId }) {
+      const { vm } = find(deps, snapshotId);
+      requireState(vm, "revert", "reverted");
+      requireNotTemplate(vm, "reverted");
+      refuseForeignSnapshots(vm);
+      deps.providers.get(vm.hostId);
+    },
+    claims: ({ snapshotId }) => ({ exclusive: [`vm:${find(deps, snapshotId).vm.id}`] }),
+    target: ({ snapshotId }) => snapshotTarget(deps, snapshotId),
+    steps: [
+      {
+        name: "plan",
+        async do({ input, taskId, signal }) {
+          return { ...(await planRevert(deps, input.snapshotId, taskId, { signal })) };
+        },
+      },
+      {
+        name: "overlays",
+        async do({ result, signal }) {
+          await makeOverlays(deps, result<Plan>("plan"), { signal });
+        },
+        async undo(context) {
+          const plan = context.resultIfAny<Plan>("plan");
+          if (plan === undefined) return;
+          for (const { overlay } of plan.disks) await removeVolume(deps, plan.hostId, overlay, context);
+          await syncGuest(deps, context, plan, poolsOf(plan));
+        },
+      },
+      {
+        name: "define",
+        async do({ result, signal }) {
+          const plan = result<Plan>("plan");
+          const snapshot = deps.inventory.require("snapshot", plan.snapshotId);
+          const xml = await readConfiguration(deps.store, snapshot);
+          const metadata = await metadataOf(deps, plan.vmId, { currentSnapshotId: plan.snapshotId });
+          const edits = { name: plan.vmName, uuid: plan.uuid, disks: overlayMap(plan), metadata };
+          await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, edits, { signal });
+        },
+        async undo({ resultIfAny, signal }) {
+          const plan = resultIfAny<Plan>("plan");
+          if (plan === undefined) return;
+          const metadata = await metadataOf(deps, plan.vmId);
+          const xml = unpackConfiguration(plan.before);
+          await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, { metadata }, { signal });
+        },
+      },
+      {
+        name: "stop",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          const plan = result<Plan>("plan");
+          await deps.providers.get(plan.hostId).guest.lifecycle.forceOff(plan.uuid, { signal });
+        },
+      },
+      {
+        name: "clean",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          return clean(deps, result<Plan>("plan"), { signal });
+        },
+      },
+      {
+        name: "start",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          await start(deps, result<Plan>("plan"), { signal });
+        },
+      },
+      {
+        name: "sync",
+        async do(context) {
+          const plan = context.result<Plan>("plan");
+          await syncGuest(deps, context, plan, [
+            ...poolsOf(plan),
+            ...poolNamesOfPaths(deps, plan.hostId, plan.abandoned),
+          ]);
+        },
+      },
+    ],
+    outcome({ result, resultIfAny }) {
+      const { snapshotId, vmState, detached } = result<Plan>("plan");
+      const deletedLayers = resultIfAny<{ deleted: string[] }>("clean")?.deleted ?? [];
+      return { snapshotId, vmState, deletedLayers, keptVolumes: detached };
+    },
+  });
+}
+
+async function planRevert(deps: OperationDeps, snapshotId: string, taskId: string, call: Call): Promise<Plan> {
+  const { snapshot, vm } = find(deps, snapshotId);
+  const { guest, storage } = deps.providers.get(vm.hostId);
+  const now = await guest.inventory.read(vm.uuid, call);
+  refuseForeignSnapshots(now);
+  const disks: RevertedDisk[] = [];
+  for (const { target, path, format } of snapshot.disks) {
+    const stored = await storage.volume.findVolumeByPath(path, call);
+    if (stored === undefined) {
+      throw new AppError("not_found", `The layer ${path} of snapshot ${snapshot.name} is gone from its storage.`, {
+        remedy: "Restore it, or delete the snapshot.",
+      });
+    }
+    const overlay = overlayFor(deps, vm, snapshot, { target, path }, taskId);
+    disks.push({ target, frozen: { path, format }, overlay, capacityBytes: stored.capacityBytes });
+  }
+  if (snapshot.memoryPath !== undefined) await requireMemory(deps, vm, snapshot, snapshot.memoryPath, call);
+  const world = await readWorld(deps, vm.hostId, [{ ...vm, spec: now.spec }], call);
+  const grown = new Set([
+    ...snapshotsOf(deps.inventory, vm.id).flatMap((each) => each.disks.map((disk) => disk.path)),
+    ...(await readRetained(deps.store, vm.id)).map((layer) => layer.path),
+  ]);
+  const present = now.spec.disks.filter((disk) => disk.device === "disk" && disk.source !== undefined);
+  const sources = present.flatMap((disk) => disk.source ?? []);
+  const abandoned = sources.filter((source) =>
+    chainOf(world, source).some((path) => path !== source && grown.has(path)),
+  );
+  return {
+    vmId: vm.id,
+    vmName: vm.name,
+    hostId: vm.hostId,
+    uuid: vm.uuid,
+    snapshotId: snapshot.id,
+    disks,
+    vmState: snapshot.vmState,
+    ...(snapshot.memoryPath === undefined ? {} : { memoryPath: snapshot.memoryPath }),
+    before: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, call)),
+    abandoned,
+    detached: sources.filter((source) => !abandoned.includes(source)),
+  };
+}
+
+function overlayFor(
+  deps: OperationDeps,
+  vm: Vm,
+  snapshot: Snapshot,
+  disk: { target: string; path: string },
+  taskId: string,
+): FileRef {
+  const what = `Disk ${disk.target} of snapshot ${snapshot.name}`;
+  const own = requirePoolOfPath(deps.inventory, vm.hostId, disk.path, what);
+  const { inventory } = deps;
+  const host = inventory.require("host", vm.hostId);
+  const pool = isFilePool(own) ? own : choosePool({ inventory, host }, {}, "host", isFilePool);
+  const name = overlayVolumeName(vm, disk.target, taskId);
+  return { poolName: pool.name, name, path: `${pool.path ?? ""}/${name}` };
+}
+
+async function requireMemory(
+  deps: OperationDeps,
+  vm: Vm,
+  snapshot: Snapshot,
+  memoryPath: string,
+  call: Call,
+): Promise<void> {
+  const { volume } = deps.providers.get(vm.hostId).storage;
+  if ((await volume.findVolumeByPath(memoryPath, call)) !== undefined) return;
+  throw new AppError("not_found", `The saved memory ${memoryPath} of snapshot ${snapshot.name} is gone.`);
+}
+
+async function makeOverlays(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+  const { volume } = deps.providers.get(plan.hostId).storage;
+  for (const { overlay, frozen, capacityBytes } of plan.disks) {
+    await removeVolume(deps, plan.hostId, overlay, call);
+    const { poolName, name } = overlay;
+    await volume.createVolume({ poolName, name, format: "qcow2", capacityBytes, backing: frozen }, call);
+  }
+}
+
+function overlayMap(plan: Plan): Map<string, { path: string; format: string }> {
+  return new Map(plan.disks.map(({ target, overlay }) => [target, { path: overlay.path, format: "qcow2" }]));
+}
+
+/** Makes the snapshot the current one and deletes what only the abandoned state read. */
+async function clean(deps: OperationDeps, plan: Plan, call: Call): Promise<{ deleted: string[] }> {
+  const vm = deps.inventory.require("vm", plan.vmId);
+  const now = await deps.providers.get(plan.hostId).guest.inventory.read(plan.uuid, call);
+  const world = await readWorld(deps, plan.hostId, [{ ...vm, spec: now.spec }], call);
+  const retained = await readRetained(deps.store, plan.vmId);
+  const candidates = [...plan.abandoned, ...retained.map((layer) => layer.path)];
+  const layers = planCollect(world, plan.vmId, candidates, { merge: false });
+  const formats = Object.fromEntries(retained.map(({ path, format }) => [path, format]));
+  await deps.store.transaction(async (transaction) => {
+    await setCurrent(transaction, plan.vmId, plan.snapshotId);
+    // Until they are deleted they are retained: nothing is forgotten if that fails.
+    const doomed = layers.deletes.map((path) => ({ path }));
+    await putRetained(transaction, plan.vmId, retainedLayers([...layers.retained, ...doomed], formats));
+  });
+  await deleteFiles(deps, plan.hostId, layers.deletes, call);
+  await deps.store.transaction((transaction) =>
+    putRetained(transaction, plan.vmId, retainedLayers(layers.retained, formats)),
+  );
+  await writeMetadata(deps, plan.vmId, call);
+  return { deleted: [...layers.deletes] };
+}
+
+async function start(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+  const { guest } = deps.providers.get(plan.hostId);
+  if (plan.vmState === "shutoff" || isActive(await guest.inventory.read(plan.uuid, call))) return;
+  const paused = plan.vmState === "paused";
+  if (plan.memoryPath === undefined) await guest.lifecycle.start(plan.uuid, { paused }, call);
+  else await guest.snapshot.restoreMemory(plan.memoryPath, { disks: overlayMap(plan), paused }, call);
+}
+
+function poolsOf(plan: Plan): string[] {
+  return plan.disks.map(({ overlay }) => overlay.poolName);
+}

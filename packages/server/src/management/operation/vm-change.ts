@@ -1,0 +1,234 @@
+/**
+ * Changes a VM: live where the hypervisor can, else at the next start; the result says which. New disks are made first
+ * and removed again if the change fails; volumes of removed disks go last, once nothing can fail any more.
+ */
+import { Type } from "typebox";
+import { VmChange, type Vm } from "@innkeeper/contract/resource/vm.ts";
+import type { VmDisk, VmNic, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
+import { childrenOf } from "#management/snapshot/layer.ts";
+import { readWorld } from "#management/snapshot/layer-world.ts";
+import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
+import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
+import { operation } from "#management/task/operation.ts";
+import { checkChange, diskOf } from "#management/vm/change-check.ts";
+import { removeDisks } from "#management/vm/disk-make.ts";
+import { type DiskPlan, planDisks } from "#management/vm/disk-plan.ts";
+import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
+import { type ResolvedChange, toGuestChange, toInverse } from "#management/vm/guest-change.ts";
+import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
+import { planNics } from "#management/vm/nic-plan.ts";
+import { requirePoolOfPath, volumeNameIn } from "#management/vm/storage-reach.ts";
+import { syncGuest, syncPools } from "#management/vm/sync.ts";
+import type { GuestChangeResult } from "#virtualization/port.ts";
+import type { OperationDeps } from "./deps.ts";
+
+interface Plan {
+  readonly vmId: Vm["id"];
+  readonly hostId: string;
+  readonly uuid: string;
+  readonly disks: readonly DiskPlan[];
+  readonly nics: readonly VmNic[];
+  /** Paths of the volumes that go with their disks. */
+  readonly deletes: readonly string[];
+  /** Packed domain XML and configuration of before, for undo. */
+  readonly before: string;
+  readonly spec: VmSpec;
+}
+type Input = { vmId: string; request: VmChange };
+
+export function vmChange(deps: OperationDeps) {
+  return operation({
+    name: "vm.change",
+    input: Type.Object({ vmId: Type.String(), request: VmChange }),
+    check(input) {
+      const vm = deps.inventory.require("vm", input.vmId, { field: "vmId" });
+      checkChange(deps.inventory, vm, input.request);
+      planNewDisks(deps, vm, input.request, "check");
+      deps.providers.get(vm.hostId);
+    },
+    claims: ({ vmId }) => ({ exclusive: [vmClaim(deps.inventory, vmId)] }),
+    target: ({ vmId }) => vmTarget(deps.inventory, vmId),
+    steps: [
+      { name: "plan", do: async ({ input, taskId, signal }) => ({ ...(await plan(deps, input, taskId, { signal })) }) },
+      {
+        name: "disks",
+        async do(context) {
+          const { hostId, disks } = context.result<Plan>("plan");
+          return { disks: await makeDisks(deps, context, hostId, disks) };
+        },
+        async undo(context) {
+          const made = context.resultIfAny<Plan>("plan");
+          if (made === undefined) return;
+          await removeDisks(deps, made.hostId, made.disks, { signal: context.signal });
+          await syncPools(deps, context, made.hostId, poolNamesOf(made.disks));
+        },
+      },
+      {
+        name: "change",
+        async do({ input, result, signal }) {
+          const { disks } = result<{ disks: VmDisk[] }>("disks");
+          return { ...(await change(deps, input, result<Plan>("plan"), disks, { signal })) };
+        },
+        async undo(context) {
+          const made = context.resultIfAny<Plan>("plan");
+          const disks = context.resultIfAny<{ disks: VmDisk[] }>("disks")?.disks;
+          if (made === undefined || disks === undefined) return;
+          await restore(deps, context.input, made, disks, { signal: context.signal });
+          await syncGuest(deps, context, made);
+        },
+      },
+      {
+        name: "volumes",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          const { hostId, deletes } = result<Plan>("plan");
+          await deleteFiles(deps, hostId, deletes, { signal });
+        },
+      },
+      {
+        name: "sync",
+        async do(context) {
+          const made = context.result<Plan>("plan");
+          const pools = [...poolNamesOf(made.disks), ...poolNamesOfPaths(deps, made.hostId, sourcesOf(made.spec))];
+          await syncGuest(deps, context, made, pools);
+        },
+      },
+    ],
+    outcome({ result }) {
+      const { applied, pending } = result<{ applied: string[]; pending: string[] }>("change");
+      return { applied, pending, deletedVolumes: result<Plan>("plan").deletes };
+    },
+  });
+}
+
+function planNewDisks(deps: OperationDeps, vm: Vm, request: VmChange, taskId: string): DiskPlan[] {
+  const { inventory } = deps;
+  const context = {
+    inventory,
+    host: inventory.require("host", vm.hostId),
+    vm,
+    field: "disksAdd",
+    machine: request.machine ?? vm.spec.machine,
+    usedTargets: vm.spec.disks.map((disk) => disk.target),
+    unique: taskId,
+  };
+  return planDisks(context, request.disksAdd ?? []);
+}
+
+async function plan(deps: OperationDeps, input: Input, taskId: string, call: Call): Promise<Plan> {
+  const stored = deps.inventory.require("vm", input.vmId, { field: "vmId" });
+  const { guest } = deps.providers.get(stored.hostId);
+  const now = await guest.inventory.read(stored.uuid, call);
+  const vm: Vm = { ...stored, state: now.state, spec: now.spec };
+  checkChange(deps.inventory, vm, input.request);
+  return {
+    vmId: vm.id,
+    hostId: vm.hostId,
+    uuid: vm.uuid,
+    disks: planNewDisks(deps, vm, input.request, taskId),
+    nics: planNics(deps.inventory, input.request.nicsAdd ?? []),
+    deletes: await deletableDisks(deps, vm, input.request, call),
+    before: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, call)),
+    spec: now.spec,
+  };
+}
+
+/** conflict if anyone but this VM's present disk needs a volume that is to be deleted. */
+async function deletableDisks(deps: OperationDeps, vm: Vm, request: VmChange, call: Call): Promise<string[]> {
+  const doomed = (request.disksRemove ?? []).filter((each) => each.deleteVolume === true);
+  if (doomed.length === 0) return [];
+  const world = await readWorld(deps, vm.hostId, [vm], call);
+  return doomed.map(({ target }) => {
+    const index = (request.disksRemove ?? []).findIndex((each) => each.target === target);
+    const field = `disksRemove[${index}].deleteVolume`;
+    const { source, device } = diskOf(vm, target, field);
+    if (source === undefined || device !== "disk") {
+      throw new AppError("invalid_field", `${target} has no volume that could be deleted.`, { field });
+    }
+    requirePoolOfPath(deps.inventory, vm.hostId, source, `Disk ${target} of VM ${vm.name}`);
+    const users = [
+      ...world.holds
+        .filter(
+          (hold) => hold.path === source && !(hold.kind === "vm" && hold.vmId === vm.id && hold.target === target),
+        )
+        .map((hold) => hold.title),
+      ...childrenOf(world, source).map((layer) => `volume ${layer.path}`),
+    ];
+    if (users.length === 0) return source;
+    throw new AppError("conflict", `The volume of disk ${target} is used by ${users.join(", ")}.`, { field });
+  });
+}
+
+async function change(
+  deps: OperationDeps,
+  input: Input,
+  made: Plan,
+  disks: readonly VmDisk[],
+  call: Call,
+): Promise<GuestChangeResult> {
+  const { guest } = deps.providers.get(made.hostId);
+  const now = await guest.inventory.read(made.uuid, call);
+  const running = isActive(now);
+  const resolved = await resolve(deps, input, made, disks);
+  const result = await guest.lifecycle.change(made.uuid, toGuestChange(resolved, now.spec, running), call);
+  if (running) return result;
+  const grown = await growStopped(deps, made, input.request, call);
+  return { applied: [...result.applied, ...grown], pending: result.pending };
+}
+
+/** A stopped guest's disks grow through their storage. */
+async function growStopped(deps: OperationDeps, made: Plan, request: VmChange, call: Call): Promise<string[]> {
+  const { volume } = deps.providers.get(made.hostId).storage;
+  const applied: string[] = [];
+  for (const { target, capacityBytes } of request.disksChange ?? []) {
+    const source = made.spec.disks.find((disk) => disk.target === target)?.source;
+    if (capacityBytes === undefined || source === undefined) continue;
+    const pool = requirePoolOfPath(deps.inventory, made.hostId, source, `Disk ${target}`);
+    const stored = await volume.findVolumeByPath(source, call);
+    if (stored !== undefined && stored.capacityBytes < capacityBytes) {
+      await volume.resizeVolume(pool.name, volumeNameIn(pool, source), capacityBytes, call);
+    }
+    applied.push(`disks.${target}.capacityBytes`);
+  }
+  return applied;
+}
+
+/** Live parts by the inverse change, the persistent configuration as a whole. A disk that grew stays grown. */
+async function restore(
+  deps: OperationDeps,
+  input: Input,
+  made: Plan,
+  disks: readonly VmDisk[],
+  call: Call,
+): Promise<void> {
+  const { guest } = deps.providers.get(made.hostId);
+  const now = await guest.inventory.read(made.uuid, call);
+  if (isActive(now)) {
+    const resolved = await resolve(deps, input, made, disks);
+    await guest.lifecycle.change(made.uuid, toInverse(resolved, made.spec, now.spec), call);
+  }
+  const metadata = await metadataOf(deps, made.vmId);
+  await guest.lifecycle.defineXml(unpackConfiguration(made.before), { metadata }, call);
+}
+
+async function resolve(
+  deps: OperationDeps,
+  input: Input,
+  made: Plan,
+  disks: readonly VmDisk[],
+): Promise<ResolvedChange> {
+  const { description, tags, template } = input.request;
+  const own = {
+    ...(description === undefined ? {} : { description }),
+    ...(tags === undefined ? {} : { tags }),
+    ...(template === undefined ? {} : { template }),
+  };
+  return { request: input.request, disks, nics: made.nics, metadata: await metadataOf(deps, made.vmId, own) };
+}
+
+function sourcesOf(spec: VmSpec): string[] {
+  return spec.disks.flatMap((disk) => disk.source ?? []);
+}

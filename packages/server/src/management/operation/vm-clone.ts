@@ -1,0 +1,258 @@
+/**
+ * Clones a VM, on its own host. Full: its disks are copied, chains flattened. Linked: overlays on layers that never
+ * change any more: those of a snapshot, which is taken for it if none is named (as vSphere requires). A full clone of the
+ * present state of a running VM copies layers that are frozen for as long as it takes. The clone gets its own UUID,
+ * MACs, NVRAM and TPM state.
+ */
+import { Type } from "typebox";
+import { randomUUID } from "node:crypto";
+import { newId, type SnapshotId, type VmId } from "@innkeeper/contract/id.ts";
+import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
+import { VmClone, type Vm } from "@innkeeper/contract/resource/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import { timestamp } from "#core/clock.ts";
+import { planClone, type SourceLayer } from "#management/vm/clone-plan.ts";
+import { freeze, type FreezePlan, planFreeze, thaw } from "#management/snapshot/freeze.ts";
+import {
+  addSnapshot,
+  dropSnapshot,
+  packConfiguration,
+  readConfiguration,
+  snapshotsOf,
+  unpackConfiguration,
+  writeMetadata,
+} from "#management/snapshot/snapshot-record.ts";
+import { operation, type StepContext } from "#management/task/operation.ts";
+import { removeDisks } from "#management/vm/disk-make.ts";
+import type { DiskPlan } from "#management/vm/disk-plan.ts";
+import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
+import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
+import { checkClone, cloneSource } from "#management/vm/clone-check.ts";
+import { nameClaim, vmClaim, vmTarget } from "#management/vm/lookup.ts";
+import { syncGuest, syncPools } from "#management/vm/sync.ts";
+import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import type { OperationDeps } from "./deps.ts";
+import { poolsOf } from "./snapshot-create.ts";
+
+interface Plan {
+  readonly hostId: string;
+  readonly sourceId: Vm["id"];
+  readonly sourceUuid: string;
+  readonly vm: { readonly id: VmId; readonly name: string; readonly uuid: string };
+  readonly createdAt: string;
+  readonly disks: readonly DiskPlan[];
+  /** Packed domain XML that the clone is defined from. */
+  readonly configuration: string;
+  /** The source's layers are frozen first: for good under a snapshot (linked), or for as long as the copy takes. */
+  readonly freeze?: FreezePlan;
+  readonly snapshot?: {
+    readonly id: SnapshotId;
+    readonly parentId: Snapshot["parentId"];
+    readonly vmState: Snapshot["vmState"];
+  };
+}
+type Input = { vmId: string; request: VmClone };
+
+export function vmClone(deps: OperationDeps) {
+  return operation({
+    name: "vm.clone",
+    input: Type.Object({ vmId: Type.String(), request: VmClone }),
+    check({ vmId, request }) {
+      const source = cloneSource(deps.inventory, vmId, request);
+      checkClone(deps.inventory, source, request);
+      deps.providers.get(source.vm.hostId);
+    },
+    claims: ({ vmId, request }) => ({ exclusive: [vmClaim(deps.inventory, vmId), nameClaim(request.name)] }),
+    target: ({ vmId }) => vmTarget(deps.inventory, vmId),
+    steps: [
+      { name: "plan", do: async ({ input, taskId, signal }) => ({ ...(await plan(deps, input, taskId, signal)) }) },
+      {
+        name: "freeze",
+        async do({ input, result, signal }) {
+          const { freeze: frozen } = result<Plan>("plan");
+          if (frozen === undefined) return;
+          await freeze(deps, frozen, { quiesce: await canQuiesce(deps, input, frozen, signal) }, { signal });
+        },
+        async undo(context) {
+          const frozen = context.resultIfAny<Plan>("plan")?.freeze;
+          if (frozen === undefined) return;
+          await thaw(deps, frozen, { signal: context.signal });
+          await syncGuest(deps, context, frozen, poolsOf(frozen));
+        },
+      },
+      {
+        name: "snapshot",
+        async do({ input, result, signal }) {
+          const made = result<Plan>("plan");
+          if (made.snapshot === undefined || made.freeze === undefined) return;
+          await addSnapshot(
+            deps.store,
+            baseSnapshot(made, made.freeze, made.snapshot, input.request.name),
+            made.configuration,
+          );
+          await writeMetadata(deps, made.sourceId, { signal });
+        },
+        async undo({ resultIfAny, signal }) {
+          const made = resultIfAny<Plan>("plan");
+          if (made?.snapshot === undefined) return;
+          await dropSnapshot(deps.store, made.sourceId, made.snapshot.id, made.snapshot.parentId);
+          await writeMetadata(deps, made.sourceId, { signal });
+        },
+      },
+      {
+        name: "disks",
+        async do(context) {
+          const made = context.result<Plan>("plan");
+          return { disks: await makeDisks(deps, context, made.hostId, made.disks) };
+        },
+        async undo(context) {
+          const made = context.resultIfAny<Plan>("plan");
+          if (made === undefined) return;
+          await removeDisks(deps, made.hostId, made.disks, { signal: context.signal });
+          await syncPools(deps, context, made.hostId, poolNamesOf(made.disks));
+        },
+      },
+      {
+        name: "define",
+        async do(context) {
+          const { disks } = context.result<{ disks: VmDisk[] }>("disks");
+          await define(deps, context, disks);
+        },
+        async undo(context) {
+          const made = context.resultIfAny<Plan>("plan");
+          if (made === undefined) return;
+          const { lifecycle } = deps.providers.get(made.hostId).guest;
+          await lifecycle.forceOff(made.vm.uuid, { signal: context.signal });
+          await lifecycle.undefine(made.vm.uuid, { signal: context.signal });
+          await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid });
+        },
+      },
+      {
+        name: "thaw",
+        async do({ result, signal }) {
+          const { freeze: frozen, snapshot } = result<Plan>("plan");
+          if (frozen !== undefined && snapshot === undefined) await thaw(deps, frozen, { signal });
+        },
+      },
+      { name: "start", do: (context) => start(deps, context) },
+      {
+        name: "sync",
+        async do(context) {
+          const made = context.result<Plan>("plan");
+          await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid }, poolNamesOf(made.disks));
+          if (made.freeze !== undefined) await syncGuest(deps, context, made.freeze, poolsOf(made.freeze));
+        },
+      },
+    ],
+    outcome({ input, result }) {
+      const { vm, snapshot } = result<Plan>("plan");
+      const base = snapshot === undefined ? {} : { baseSnapshotId: snapshot.id };
+      return { vmId: vm.id, name: vm.name, linked: input.request.linked === true, ...base };
+    },
+  });
+}
+
+async function plan(deps: OperationDeps, input: Input, taskId: string, signal: AbortSignal): Promise<Plan> {
+  const source = cloneSource(deps.inventory, input.vmId, input.request);
+  const { vm, snapshot } = source;
+  const { guest, storage } = deps.providers.get(vm.hostId);
+  const now = await guest.inventory.read(vm.uuid, { signal });
+  checkClone(deps.inventory, { ...source, vm: { ...vm, state: now.state, spec: now.spec } }, input.request);
+  const linked = input.request.linked === true;
+  const snapshotId = linked && snapshot === undefined ? newId("snapshot") : undefined;
+  const mustFreeze = snapshot === undefined && (linked || isActive(now));
+  const frozen = mustFreeze ? planFreeze(deps, vm, now, snapshotId ?? taskId, { memory: false }) : undefined;
+  const xml =
+    snapshot === undefined
+      ? await guest.inventory.xml(vm.uuid, { inactive: true }, { signal })
+      : await readConfiguration(deps.store, snapshot);
+  const layers: SourceLayer[] = [];
+  const present = now.spec.disks.flatMap(({ target, device, readOnly, source: path, format = "raw" }) =>
+    device === "disk" && readOnly !== true && path !== undefined ? [{ target, path, format }] : [],
+  );
+  for (const layer of snapshot?.disks ?? present) {
+    const stored = await storage.volume.findVolumeByPath(layer.path, { signal });
+    if (stored === undefined) throw new AppError("not_found", `The layer ${layer.path} is gone from its storage.`);
+    layers.push({ ...layer, capacityBytes: stored.capacityBytes });
+  }
+  const clone = { id: newId("vm"), name: input.request.name, uuid: randomUUID() };
+  return {
+    hostId: vm.hostId,
+    sourceId: vm.id,
+    sourceUuid: vm.uuid,
+    vm: clone,
+    createdAt: timestamp(deps.clock),
+    disks: planClone(deps.inventory, vm, clone, layers, input.request),
+    configuration: packConfiguration(xml),
+    ...(frozen === undefined ? {} : { freeze: frozen }),
+    ...(snapshotId === undefined ? {} : { snapshot: baseOf(deps, vm, snapshotId, isActive(now)) }),
+  };
+}
+
+function baseOf(deps: OperationDeps, vm: Vm, id: SnapshotId, active: boolean): NonNullable<Plan["snapshot"]> {
+  const parentId = snapshotsOf(deps.inventory, vm.id).find((each) => each.current)?.id ?? null;
+  return { id, parentId, vmState: active ? "running" : "shutoff" };
+}
+
+function baseSnapshot(
+  made: Plan,
+  frozen: FreezePlan,
+  base: NonNullable<Plan["snapshot"]>,
+  cloneName: string,
+): Omit<Snapshot, "revision"> {
+  return {
+    id: base.id,
+    vmId: made.sourceId,
+    name: `base of ${cloneName} (${base.id.slice(-4)})`,
+    description: `Taken for the linked clone ${cloneName}, whose disks lie on it.`,
+    parentId: base.parentId,
+    current: true,
+    withMemory: false,
+    quiesced: false,
+    vmState: base.vmState,
+    disks: frozen.disks.map((disk) => ({ target: disk.target, ...disk.frozen })),
+    createdAt: made.createdAt,
+  };
+}
+
+/** File systems are frozen if the guest can do it; else the copy is what a power cut would leave. */
+async function canQuiesce(
+  deps: OperationDeps,
+  input: Input,
+  frozen: FreezePlan,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (!frozen.wasActive) return false;
+  const vm = deps.inventory.require("vm", input.vmId);
+  const { guest } = deps.providers.get(frozen.hostId);
+  if (!(await guest.inventory.read(vm.uuid, { signal })).guestAgentConnected) return false;
+  return guest.console.agent(vm.uuid, { signal }).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function define(deps: OperationDeps, context: StepContext<Input>, disks: readonly VmDisk[]): Promise<void> {
+  const made = context.result<Plan>("plan");
+  const { description } = context.input.request;
+  const source = deps.inventory.require("vm", made.sourceId);
+  const metadata = newGuestMetadata(made.vm.id, made.createdAt, {
+    description: description ?? source.description,
+    tags: source.tags,
+  });
+  const files = disks.flatMap(({ target, source: path, format = "qcow2" }) =>
+    path === undefined ? [] : ([[target, { path, format }]] as const),
+  );
+  const edits = { name: made.vm.name, uuid: made.vm.uuid, disks: new Map(files), newMacs: true, metadata };
+  const { lifecycle } = deps.providers.get(made.hostId).guest;
+  await lifecycle.defineXml(unpackConfiguration(made.configuration), edits, { signal: context.signal });
+}
+
+async function start(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
+  if (context.input.request.start !== true) return;
+  const { hostId, vm } = context.result<Plan>("plan");
+  const { guest } = deps.providers.get(hostId);
+  const call = { signal: context.signal };
+  if (!isActive(await guest.inventory.read(vm.uuid, call))) await guest.lifecycle.start(vm.uuid, {}, call);
+}

@@ -1,0 +1,113 @@
+/**
+ * Deletes a VM, with its disks or without. What will be deleted is settled and stored before anything is touched; a VM
+ * whose disks others need is refused by their names. Without deleteDisks all files stay, and the result names them.
+ */
+import { Type } from "typebox";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import { refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
+import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
+import { forgetSnapshots } from "#management/snapshot/snapshot-record.ts";
+import { operation } from "#management/task/operation.ts";
+import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
+import { readGuestIfAny } from "#management/vm/guest-read.ts";
+import { syncGuest } from "#management/vm/sync.ts";
+import { deletableFiles, ownPaths, type VmFiles } from "#management/vm/vm-file.ts";
+import type { OperationDeps } from "./deps.ts";
+
+interface Plan extends VmFiles {
+  readonly vmId: Vm["id"];
+  readonly name: string;
+  readonly hostId: string;
+  readonly uuid: string;
+}
+
+export function vmDelete(deps: OperationDeps) {
+  function check(vmId: string, force: boolean): Vm {
+    const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
+    if (!force) refuseRunning(vm);
+    refuseForeignSnapshots(vm);
+    deps.providers.get(vm.hostId);
+    return vm;
+  }
+
+  return operation({
+    name: "vm.delete",
+    input: Type.Object({
+      vmId: Type.String(),
+      deleteDisks: Type.Optional(Type.Boolean()),
+      force: Type.Optional(Type.Boolean()),
+    }),
+    check({ vmId, force }) {
+      check(vmId, force === true);
+    },
+    claims: ({ vmId }) => ({ exclusive: [vmClaim(deps.inventory, vmId)] }),
+    target: ({ vmId }) => vmTarget(deps.inventory, vmId),
+    steps: [
+      {
+        name: "plan",
+        async do({ input, signal }) {
+          const vm = check(input.vmId, input.force === true);
+          const { guest } = deps.providers.get(vm.hostId);
+          const now = await readGuestIfAny(guest, vm.uuid, { signal });
+          if (now !== undefined && input.force !== true) refuseRunning(now);
+          const present = now === undefined ? vm : { ...vm, spec: now.spec };
+          const files =
+            input.deleteDisks === true
+              ? await deletableFiles(deps, present, { signal })
+              : { owned: [], kept: await keptFiles(deps, present) };
+          const plan: Plan = { vmId: vm.id, name: vm.name, hostId: vm.hostId, uuid: vm.uuid, ...files };
+          return { ...plan };
+        },
+      },
+      {
+        name: "stop",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          const { hostId, uuid } = result<Plan>("plan");
+          await deps.providers.get(hostId).guest.lifecycle.forceOff(uuid, { signal });
+        },
+      },
+      {
+        name: "undefine",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          const { hostId, uuid } = result<Plan>("plan");
+          await deps.providers.get(hostId).guest.lifecycle.undefine(uuid, { signal });
+        },
+      },
+      {
+        name: "files",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          const { hostId, owned, vmId } = result<Plan>("plan");
+          await deleteFiles(deps, hostId, owned, { signal });
+          await forgetSnapshots(deps.store, vmId);
+        },
+      },
+      {
+        name: "sync",
+        async do(context) {
+          const plan = context.result<Plan>("plan");
+          await syncGuest(deps, context, plan, poolNamesOfPaths(deps, plan.hostId, plan.owned));
+        },
+      },
+    ],
+    outcome({ result }) {
+      const { vmId, name, owned, kept } = result<Plan>("plan");
+      return { vmId, name, deletedVolumes: owned, keptVolumes: kept };
+    },
+  });
+}
+
+function refuseRunning(vm: Pick<Vm, "name" | "state">): void {
+  if (!isActive(vm)) return;
+  throw new AppError("invalid_state", `VM ${vm.name} is ${vm.state}; it was not deleted.`, {
+    remedy: "Shut it down first, or delete it with force.",
+  });
+}
+
+async function keptFiles(deps: OperationDeps, vm: Vm): Promise<Plan["kept"]> {
+  return (await ownPaths(deps, vm)).map((path) => ({ path, reason: "its disks were to stay" }));
+}
