@@ -74,7 +74,7 @@ export class XdrReader {
   string(limit: number): string {
     const length = this.length(limit, 1);
     const at = this.take((length + 3) & ~3);
-    return length <= SHORT_TEXT ? this.#shortText(at, length) : this.bytes.utf8Slice(at, at + length);
+    return length <= SHORT_TEXT ? this.#shortText(at, length) : this.bytes.toString("utf8", at, at + length);
   }
 
   /** A copy: the message's buffer is not kept alive by a field of it. */
@@ -92,11 +92,11 @@ export class XdrReader {
       wide |= byte;
       hash = (Math.imul(hash, 31) + byte) | 0;
     }
-    if (wide > 127) return bytes.utf8Slice(at, at + length);
+    if (wide > 127) return bytes.toString("utf8", at, at + length);
     const slot = (hash ^ (hash >>> 15)) & (SLOTS - 1);
     const known = slots[slot];
     if (known !== undefined && known.length === length && isSame(known, bytes, at)) return known;
-    const text = bytes.latin1Slice(at, at + length);
+    const text = bytes.toString("latin1", at, at + length);
     slots[slot] = text;
     return text;
   }

@@ -44,7 +44,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
   const folder = await mkdtemp(join(tmpdir(), "innkeeper-libvirtd-"));
   const socket = join(folder, "run", "libvirt-sock");
   const [tcpPort, tlsPort] = await freePorts();
-  await writeFile(join(folder, "libvirtd.conf"), configuration(folder, tcpPort, tlsPort, options));
+  await writeFile(join(folder, "libvirtd.conf"), configuration(tcpPort, tlsPort, options));
   await writeFile(join(folder, "init.sh"), initScript(folder, options.prelude ?? []));
   const child = spawn(
     "setpriv",
@@ -84,7 +84,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
   };
 }
 
-function configuration(folder: string, tcpPort: number, tlsPort: number, options: DaemonOptions): string {
+function configuration(tcpPort: number, tlsPort: number, options: DaemonOptions): string {
   const { tls } = options;
   return [
     // libvirt takes the first of several settings of one name.

@@ -7,12 +7,14 @@ const STDERR_MAX = 4_096;
 
 export class SshDuplex extends Duplex {
   readonly #channel: ClientChannel;
-  #stderr = "";
+  #stderr: string;
   #exit: number | null = null;
 
-  constructor(channel: ClientChannel) {
+  /** @param stderr what came on the error output so far. */
+  constructor(channel: ClientChannel, stderr = "") {
     super({ allowHalfOpen: false });
     this.#channel = channel;
+    this.#stderr = stderr;
     channel.on("data", (chunk: Buffer) => {
       if (!this.push(chunk)) channel.pause();
     });

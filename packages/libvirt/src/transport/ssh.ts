@@ -1,12 +1,12 @@
 // SSH by the ssh2 package, which is loaded only when an SSH URI is used. One SSH session carries the connection and, in
 // further channels, the connections of its streams; it ends with the last of them.
 import { ConnectError } from "#rpc/error.ts";
-import { probeCommand, remoteEnd } from "./ssh-command.ts";
+import { NONE, THROUGH, remoteEnd } from "./ssh-command.ts";
 import { sshCredentials } from "./ssh-credential.ts";
 import { SshDuplex } from "./ssh-duplex.ts";
 import { HostKeyCheck } from "./ssh-host-key.ts";
 import type { Duplex } from "node:stream";
-import type { Client, ClientChannel, ConnectConfig } from "ssh2";
+import type { Client, ClientChannel, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
 import type { RemoteEnd } from "./ssh-command.ts";
 import type { Credentials, SshOptions } from "./ssh-credential.ts";
 import type { ConnectionUri } from "./uri.ts";
@@ -28,7 +28,7 @@ export async function connectSsh(
   if (uri.parameters.has("command")) throw new ConnectError("uri", "command= is not supported: SSH is built in here");
   const session = await SshSession.open(uri, options, signal);
   try {
-    const end = remoteEnd(uri, isReadOnly, await session.output(probeCommand(uri), signal));
+    const end = remoteEnd(uri, isReadOnly);
     const socket = await session.channel(end, signal);
     const again: Dial = async (own) => {
       try {
@@ -79,27 +79,47 @@ class SshSession {
     return new SshSession(client, target);
   }
 
-  async output(command: string, signal: AbortSignal): Promise<string> {
-    const channel = await this.#exec(command, signal);
-    let text = "";
-    const { promise, resolve } = Promise.withResolvers<void>();
-    channel.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
-    channel.stderr.resume();
-    channel.once("close", resolve);
-    await ending(promise, signal, () => channel.close());
-    return text;
+  async channel(end: RemoteEnd, signal: AbortSignal): Promise<Duplex> {
+    this.#channels += 1;
+    try {
+      const socket =
+        (await this.#program(end.command, signal)) ?? new SshDuplex(await this.#forward(end.socket, signal));
+      socket.once("close", () => this.#release());
+      return socket;
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
   }
 
-  async channel(end: RemoteEnd, signal: AbortSignal): Promise<Duplex> {
-    const channel =
-      end.kind === "command" ? await this.#exec(end.command, signal) : await this.#forward(end.path, signal);
-    this.#channels += 1;
-    const socket = new SshDuplex(channel);
-    socket.once("close", () => {
-      this.#channels -= 1;
-      if (this.#channels === 0) this.end();
-    });
-    return socket;
+  #release(): void {
+    this.#channels -= 1;
+    if (this.#channels === 0) this.end();
+  }
+
+  /** Null when the host has no program that reaches the daemon. */
+  async #program(command: string, signal: AbortSignal): Promise<Duplex | null> {
+    const channel = await this.#exec(command, signal);
+    const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    let said = "";
+    const onSaid = (chunk: Buffer): void => {
+      said += chunk.toString("utf8");
+      // A login shell may say things of its own before.
+      if (said.includes(`${THROUGH}\n`)) resolve(true);
+      else if (said.includes(`${NONE}\n`)) resolve(false);
+    };
+    const onClose = (): void =>
+      reject(
+        new ConnectError("unreachable", `${this.#target}: the far side ended: ${said.trim() || "without a word"}`),
+      );
+    channel.stderr.on("data", onSaid);
+    channel.once("close", onClose);
+    const isThrough = await ending(promise, signal, () => channel.close());
+    channel.stderr.off("data", onSaid);
+    channel.off("close", onClose);
+    if (isThrough) return new SshDuplex(channel, said.slice(said.indexOf(THROUGH) + THROUGH.length + 1));
+    channel.close();
+    return null;
   }
 
   end(): void {
@@ -142,7 +162,9 @@ function configuration(
   check: HostKeyCheck,
   { username, methods }: Credentials,
 ): ConnectConfig {
-  const known = check.types.flatMap((type) => (type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]));
+  const known = check.types
+    .flatMap((type) => (type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]))
+    .filter(isUsable);
   return {
     host,
     port,
@@ -153,13 +175,11 @@ function configuration(
       check.accepts(key).then(verify, () => verify(false));
     },
     // "prepend" keeps the rest of ssh2's list; a type it does not know would be an error.
-    ...(known.length === 0
-      ? {}
-      : { algorithms: { serverHostKey: { prepend: known.filter(isUsable), append: [], remove: [] } } }),
+    ...(known.length === 0 ? {} : { algorithms: { serverHostKey: { prepend: known, append: [], remove: [] } } }),
   };
 }
 
-function isUsable(type: string): boolean {
+function isUsable(type: string): type is ServerHostKeyAlgorithm {
   return /^(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|rsa-sha2-(?:256|512))$/u.test(type);
 }
 

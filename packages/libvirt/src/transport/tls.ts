@@ -38,8 +38,6 @@ export async function connectTls(uri: ConnectionUri, options: TlsOptions, signal
     checkServerIdentity: (_host, certificate) => checkServerIdentity(name, certificate),
     rejectUnauthorized: isVerified,
     minVersion: "TLSv1.2",
-    // Read when confirmed: an early 'data' listener would swallow the byte.
-    highWaterMark: 262_144,
   };
   let socket: TLSSocket;
   try {

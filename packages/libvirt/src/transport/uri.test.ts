@@ -1,7 +1,8 @@
 import { strict as assert } from "node:assert";
+import { execFileSync } from "node:child_process";
 import { describe, test } from "node:test";
 import { ConnectError } from "#rpc/error.ts";
-import { probeCommand, remoteEnd } from "./ssh-command.ts";
+import { remoteEnd } from "./ssh-command.ts";
 import { parseUri } from "./uri.ts";
 
 describe("URIs", () => {
@@ -45,32 +46,34 @@ describe("URIs", () => {
   });
 });
 
-function choose(text: string, found: string): string {
-  const end = remoteEnd(parseUri(text), false, found);
-  return end.kind === "socket" ? end.path : end.command;
+function command(text: string): string {
+  return remoteEnd(parseUri(text), false).command.replaceAll(String.raw`'\''`, "'");
 }
 
 describe("the far side of SSH", () => {
   test("helper, netcat or a forwarded socket", () => {
+    const auto = command("qemu+ssh://h/system");
     assert.match(
-      choose("qemu+ssh://h/system", "helper netcat"),
-      /^sh -c 'exec virt-ssh-helper '\\''qemu:\/\/\/system'\\'''$/u,
+      auto,
+      /^sh -c 'if command -v virt-ssh-helper .*; exec virt-ssh-helper 'qemu:\/\/\/system'; else if command -v nc /u,
     );
-    assert.match(choose("qemu+ssh://h/system", "netcat"), /-U '\\''\/var\/run\/libvirt\/libvirt-sock'\\''/u);
-    assert.equal(choose("qemu+ssh://h/system", ""), "/var/run/libvirt/libvirt-sock");
-    assert.equal(choose("qemu+ssh://h/system?socket=/s", "helper"), "/s");
-    assert.match(choose("qemu+ssh://h/session", ""), /virt-ssh-helper/u);
-    assert.throws(() => choose("qemu+ssh://h/system?proxy=native&socket=/s", "helper"), ConnectError);
-    assert.throws(() => choose("qemu+ssh://h/system?proxy=odd", "helper"), ConnectError);
+    assert.match(auto, /-U '\/var\/run\/libvirt\/libvirt-sock'; else echo "innkeeper: none"/u);
+    assert.equal(command("qemu+ssh://h/system?socket=/s").includes("virt-ssh-helper"), false);
+    assert.equal(remoteEnd(parseUri("qemu+ssh://h/system?socket=/s"), false).socket, "/s");
+    assert.equal(remoteEnd(parseUri("qemu+ssh://h/system"), true).socket, "/var/run/libvirt/libvirt-sock-ro");
+    assert.equal(command("qemu+ssh://h/session").includes("nc"), false);
+    assert.throws(() => command("qemu+ssh://h/system?proxy=native&socket=/s"), ConnectError);
+    assert.throws(() => command("qemu+ssh://h/system?proxy=odd"), ConnectError);
   });
 
   test("nothing from the URI becomes shell", () => {
-    const evil = "/x'; touch /evil; '";
-    const command = choose(`qemu+ssh://h/system?netcat=${encodeURIComponent(evil)}&socket=/s`, "");
-    assert.match(command, /exec '\\''\/x'\\''\\'\\'''\\''; touch/u);
-    assert.equal(
-      probeCommand(parseUri(`qemu+ssh://h/system?netcat=${encodeURIComponent(evil)}`)).includes("'/x'; touch"),
+    const evil = `/x'; echo evil; '`;
+    const { command: text } = remoteEnd(
+      parseUri(`qemu+ssh://h/system?netcat=${encodeURIComponent(evil)}&socket=${encodeURIComponent(evil)}`),
       false,
     );
+    const said = execFileSync("sh", ["-c", `${text} 2>&1 || :`], { encoding: "utf8" });
+    assert.equal(said.split("\n").includes("evil"), false, said);
+    assert.match(said, /not found/u);
   });
 });
