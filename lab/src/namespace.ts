@@ -138,7 +138,8 @@ function sendKill(pid: number): void {
  * dies with it all the same (setpriv(1) --pdeathsig), its own children that became daemons do not.
  */
 export function enterArguments(pid: number, argv: readonly string[]): string[] {
-  const namespaces = ["--net", "--mount", "--pid", "--uts", "--ipc"];
+  // --root: where this process runs in a chroot, the mount namespace's own root would be another.
+  const namespaces = ["--net", "--mount", "--pid", "--uts", "--ipc", "--root"];
   return ["nsenter", "--target", String(pid), ...namespaces, "--", "setpriv", "--pdeathsig", "KILL", "--", ...argv];
 }
 
