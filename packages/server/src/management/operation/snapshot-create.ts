@@ -121,6 +121,9 @@ function checkSnapshot(deps: OperationDeps, vm: Vm, request: SnapshotCreate): vo
   if (snapshotsOf(deps.inventory, vm.id).some((snapshot) => snapshot.name === request.name)) {
     refuse("name", `VM ${vm.name} already has a snapshot ${JSON.stringify(request.name)}.`, "name_taken");
   }
+  if (request.quiesce === true && request.memory === true) {
+    refuse("quiesce", "A snapshot with memory needs no quiescing: what is in flight is in the memory.");
+  }
   requirePersistent(vm, "snapshotted");
   requireState(vm, "snapshot", "snapshotted");
   if (request.memory === true) requireState(vm, "snapshotWithMemory", "snapshotted with its memory");

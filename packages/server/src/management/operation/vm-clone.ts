@@ -28,6 +28,7 @@ import type { DiskPlan } from "#management/vm/disk-plan.ts";
 import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
 import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
 import { checkClone, cloneSource } from "#management/vm/clone-check.ts";
+import { removeGuest } from "#management/vm/guest-read.ts";
 import { nameClaim, vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { syncGuest, syncPools } from "#management/vm/sync.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
@@ -122,9 +123,7 @@ export function vmClone(deps: OperationDeps) {
         async undo(context) {
           const made = context.resultIfAny<Plan>("plan");
           if (made === undefined) return;
-          const { lifecycle } = deps.providers.get(made.hostId).guest;
-          await lifecycle.forceOff(made.vm.uuid, { signal: context.signal });
-          await lifecycle.undefine(made.vm.uuid, { signal: context.signal });
+          await removeGuest(deps.providers.get(made.hostId).guest, made.vm.uuid, { signal: context.signal });
           await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid });
         },
       },

@@ -5,10 +5,12 @@
 import { Type } from "typebox";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { VmCreate } from "@innkeeper/contract/resource/vm.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { timestamp } from "#core/clock.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
 import { removeDisks } from "#management/vm/disk-make.ts";
 import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
+import { removeGuest } from "#management/vm/guest-read.ts";
 import { nameClaim } from "#management/vm/lookup.ts";
 import { syncGuest, syncPools } from "#management/vm/sync.ts";
 import { planVm, type VmPlan } from "#management/vm/vm-plan.ts";
@@ -49,7 +51,7 @@ export function vmCreate(deps: OperationDeps) {
         async undo(context) {
           const plan = context.resultIfAny<Plan>("plan");
           if (plan === undefined) return;
-          await removeDisks(deps, plan.placement.hostId, plan.disks, context);
+          await removeDisks(deps, plan.placement.hostId, plan.disks, { signal: context.signal });
           await syncPools(deps, context, plan.placement.hostId, poolNamesOf(plan.disks));
         },
       },
@@ -59,14 +61,13 @@ export function vmCreate(deps: OperationDeps) {
           const plan = context.result<Plan>("plan");
           const { disks } = context.result<{ disks: VmDisk[] }>("disks");
           const { guest } = deps.providers.get(plan.placement.hostId);
-          await guest.lifecycle.define(definition(plan, context.input.request, disks), context);
+          await guest.lifecycle.define(definition(plan, context.input.request, disks), { signal: context.signal });
         },
         async undo(context) {
           const plan = context.resultIfAny<Plan>("plan");
           if (plan === undefined) return;
           const { guest } = deps.providers.get(plan.placement.hostId);
-          await guest.lifecycle.forceOff(plan.vm.uuid, context);
-          await guest.lifecycle.undefine(plan.vm.uuid, context);
+          await removeGuest(guest, plan.vm.uuid, { signal: context.signal });
           await syncGuest(deps, context, guestOf(plan));
         },
       },
@@ -90,8 +91,8 @@ async function start(deps: OperationDeps, context: StepContext<Input>): Promise<
   if (context.input.request.start !== true) return;
   const plan = context.result<Plan>("plan");
   const { guest } = deps.providers.get(plan.placement.hostId);
-  const { state } = await guest.inventory.read(plan.vm.uuid, context);
-  if (state === "shutoff" || state === "crashed") await guest.lifecycle.start(plan.vm.uuid, {}, context);
+  const call = { signal: context.signal };
+  if (!isActive(await guest.inventory.read(plan.vm.uuid, call))) await guest.lifecycle.start(plan.vm.uuid, {}, call);
 }
 
 function guestOf(plan: Plan): { hostId: string; uuid: string } {

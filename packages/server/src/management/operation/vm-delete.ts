@@ -11,7 +11,7 @@ import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { forgetSnapshots } from "#management/snapshot/snapshot-record.ts";
 import { operation } from "#management/task/operation.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
-import { readGuestIfAny } from "#management/vm/guest-read.ts";
+import { readGuestIfAny, removeGuest, stopGuest } from "#management/vm/guest-read.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import { deletableFiles, ownPaths, type VmFiles } from "#management/vm/vm-file.ts";
 import type { OperationDeps } from "./deps.ts";
@@ -66,7 +66,7 @@ export function vmDelete(deps: OperationDeps) {
         pointOfNoReturn: true,
         async do({ result, signal }) {
           const { hostId, uuid } = result<Plan>("plan");
-          await deps.providers.get(hostId).guest.lifecycle.forceOff(uuid, { signal });
+          await stopGuest(deps.providers.get(hostId).guest, uuid, { signal });
         },
       },
       {
@@ -74,7 +74,7 @@ export function vmDelete(deps: OperationDeps) {
         pointOfNoReturn: true,
         async do({ result, signal }) {
           const { hostId, uuid } = result<Plan>("plan");
-          await deps.providers.get(hostId).guest.lifecycle.undefine(uuid, { signal });
+          await removeGuest(deps.providers.get(hostId).guest, uuid, { signal });
         },
       },
       {
