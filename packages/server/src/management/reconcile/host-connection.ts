@@ -18,9 +18,13 @@ import { newEvent } from "./resource-event.ts";
 export interface HostConnectionDeps extends ReconcileDeps {
   readonly providers: ProviderTable;
   readonly providerFactory: ProviderFactory;
+  /** invalid_field when no host can be reached so; the drivers know. Touches nothing. */
+  readonly checkAddress: (address: HostAddress) => void;
   readonly credentials: HostCredentials;
   readonly reconciler: HostReconciler;
   readonly watch?: WatchOptions;
+  /** Called after each connect; for work that had to wait for the host. Must not throw. */
+  readonly onConnected?: (hostId: string) => void;
 }
 
 interface Attached {
@@ -49,6 +53,10 @@ export class HostConnections implements AsyncDisposable {
         await this.#writeStatus(host.id, { state: "refused", detail });
       }
     }
+  }
+
+  checkAddress(address: HostAddress): void {
+    this.#deps.checkAddress(address);
   }
 
   /** A provider that is not managed: for the check of a host before it is added. The caller disposes of it. */
@@ -93,6 +101,7 @@ export class HostConnections implements AsyncDisposable {
       await end();
       await this.#onStatus(hostId, status);
       if (status.state !== "connected" || signal.aborted) continue;
+      this.#deps.onConnected?.(hostId);
       const stop = new AbortController();
       const own = AbortSignal.any([stop.signal, signal]);
       const { reconciler, watch: options = defaultWatchOptions } = this.#deps;
