@@ -35,8 +35,8 @@ export class ChangeFeed {
     committed.resolve();
   }
 
-  /** Changes after `since`, oldest first, for ever; ends when the signal aborts. precondition_failed if `since` can't be resumed from. */
-  async *read(since: number, signal: AbortSignal): AsyncGenerator<ChangeEntry, void> {
+  /** precondition_failed unless every change after `since` can still be told. */
+  async check(since: number): Promise<void> {
     if (since > this.#revision) {
       throw new AppError(
         "precondition_failed",
@@ -44,6 +44,12 @@ export class ChangeFeed {
         { field: "since", remedy: "List anew, then watch from the revision of that list." },
       );
     }
+    if (since < this.#revision) await this.#after(since);
+  }
+
+  /** Changes after `since`, oldest first, for ever; ends when the signal aborts. See `check`. */
+  async *read(since: number, signal: AbortSignal): AsyncGenerator<ChangeEntry, void> {
+    await this.check(since);
     const aborted = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener("abort", () => resolve(), { once: true });

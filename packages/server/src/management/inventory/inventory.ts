@@ -66,9 +66,10 @@ export class Inventory implements Disposable {
   require<K extends ResourceKind>(
     kind: K,
     idOrName: string,
-    options: { readonly field?: string; readonly hostId?: string } = {},
+    options: { readonly field?: string; readonly hostId?: string; readonly idOnly?: boolean } = {},
   ): ResourceMap[K] {
-    const found = isId(kind, idOrName) ? this.#byIdOrUndefined(kind, idOrName) : this.by(kind, "name", idOrName);
+    const isAnId = options.idOnly === true || isId(kind, idOrName);
+    const found = isAnId ? this.#byIdOrUndefined(kind, idOrName) : this.by(kind, "name", idOrName);
     const matching = found.filter(
       (resource) => options.hostId === undefined || !("hostId" in resource) || resource.hostId === options.hostId,
     );
@@ -105,6 +106,11 @@ export class Inventory implements Disposable {
   /** Changes after `since`, then live, until the signal aborts. See ChangeFeed. */
   changes(since: number, signal: AbortSignal): AsyncGenerator<ChangeEntry, void> {
     return this.#feed.read(since, signal);
+  }
+
+  /** precondition_failed unless `changes(since)` would have every change since then. */
+  checkResumable(since: number): Promise<void> {
+    return this.#feed.check(since);
   }
 
   /** Called after the inventory has taken the changes of a commit. Returns how to stop. */

@@ -1,0 +1,98 @@
+/** Reads a request as the contract has it: query, body, headers, who asks, and how long it may take. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import type { OperationId } from "@innkeeper/contract/endpoint/table.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Principal } from "#management/access/access.ts";
+import type { HandlerContext } from "#rest/handler.ts";
+import type { RestServices } from "#rest/service.ts";
+import { validateBody, validateQuery } from "#rest/validation.ts";
+
+/** Handlers that ask a host at once are given so long. */
+const askTimeoutMs = 30_000;
+/** These last as long as the client wants. */
+const unlimited: ReadonlySet<string> = new Set(["watch", "vmConsole", "volumeUpload", "volumeDownload", "imageUpload"]);
+/** A wait that the client asked for (TaskQuery) and what it needs besides. */
+const waitTimeoutMs = 60_000 + askTimeoutMs;
+
+export interface RequestState {
+  principal: Principal | undefined;
+  /** Left by handlers for the audit trail. */
+  taskId: string | undefined;
+  errorCode: string | undefined;
+}
+
+declare module "fastify" {
+  interface FastifyRequest {
+    inn: RequestState;
+  }
+}
+
+/** What a handler is given; refuses a query, body or header that is not the contract's. */
+export function requestContext(
+  services: RestServices,
+  operationId: string,
+  each: Endpoint,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): HandlerContext<OperationId> {
+  const query = validateQuery(each.query, request.query);
+  const body = readBody(each, request);
+  const ifRevision = readIfMatch(request);
+  const { principal } = request.inn;
+  return {
+    parameters: request.params as never,
+    query: query as never,
+    body: body as never,
+    get principal(): Principal {
+      if (principal === undefined) throw new AppError("unauthenticated", "This needs a login.");
+      return principal;
+    },
+    userName: principal?.user.name ?? "nobody",
+    signal: requestSignal(services, operationId, reply),
+    ...(ifRevision === undefined ? {} : { ifRevision }),
+    address: request.ip,
+    request,
+    reply,
+  };
+}
+
+function readBody(each: Endpoint, request: FastifyRequest): unknown {
+  if (each.bodyType !== undefined) {
+    if (request.headers["content-type"]?.split(";")[0]?.trim() === each.bodyType) return undefined;
+    throw new AppError("bad_request", `The body must be ${each.bodyType}.`, { field: "Content-Type" });
+  }
+  const isEmpty = request.body === undefined || request.body === null;
+  if (each.body === undefined) {
+    if (isEmpty) return undefined;
+    throw new AppError("bad_request", "This endpoint takes no body.");
+  }
+  // Every field of some bodies is optional: none at all is the same as {}.
+  const nothingRequired = ((each.body as { required?: readonly string[] }).required ?? []).length === 0;
+  if (request.body === undefined) {
+    if (!nothingRequired) throw new AppError("bad_request", "The body is missing; it must be application/json.");
+    return validateBody(each.body, {});
+  }
+  return validateBody(each.body, request.body);
+}
+
+/** RFC 9110 §13.1.1, for the strong ETags that this API gives: `"17"`. */
+function readIfMatch(request: FastifyRequest): number | undefined {
+  const header = request.headers["if-match"];
+  if (header === undefined || header === "*" || request.method === "GET") return undefined;
+  const [, revision] = /^"(\d{1,15})"$/.exec(header) ?? [];
+  if (revision !== undefined) return Number(revision);
+  throw new AppError("bad_request", "If-Match must be the ETag of one resource as it was read, in quotes.", {
+    field: "If-Match",
+  });
+}
+
+function requestSignal(services: RestServices, operationId: string, reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once("close", () => {
+    if (!reply.raw.writableFinished) gone.abort(new AppError("cancelled", "The client went away."));
+  });
+  const signals = [gone.signal, services.stop];
+  if (!unlimited.has(operationId)) signals.push(AbortSignal.timeout(waitTimeoutMs));
+  return AbortSignal.any(signals);
+}

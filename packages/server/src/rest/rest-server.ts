@@ -1,0 +1,112 @@
+/**
+ * The HTTP server: limits, headers, bodies, errors, and the routes of the contract. It listens where the app says.
+ * Every answer has security headers and the request's id.
+ */
+import { randomUUID } from "node:crypto";
+import type { SecureServerOptions } from "node:http2";
+import websocket from "@fastify/websocket";
+import fastify, { type FastifyInstance } from "fastify";
+import { problemContentType } from "@innkeeper/contract/problem.ts";
+import { AppError, toProblem } from "#core/app-error.ts";
+import { chooseProtocol } from "#rest/authentication.ts";
+import { asAppError, sendError } from "#rest/error.ts";
+import { registerEndpoints } from "#rest/registration.ts";
+import type { RestServices } from "#rest/service.ts";
+
+const jsonBodyMaxBytes = 1024 * 1024;
+const headerMaxBytes = 16 * 1024;
+const headersTimeoutMs = 10_000;
+/** Longer than any wait (waitMs) and heartbeat; ends connections on which nothing moves. */
+const idleTimeoutMs = 120_000;
+/** A console takes keystrokes, not files. */
+const consoleFrameMaxBytes = 64 * 1024;
+
+export type TlsOptions = Pick<SecureServerOptions, "key" | "cert" | "ca">;
+
+/** `tls`: HTTPS with these; absent: plain HTTP, which the app allows where it is safe. */
+export async function restServer(
+  services: RestServices,
+  options: { readonly tls?: TlsOptions } = {},
+): Promise<FastifyInstance> {
+  const server = fastify({
+    logger: false,
+    bodyLimit: jsonBodyMaxBytes,
+    connectionTimeout: idleTimeoutMs,
+    http: { maxHeaderSize: headerMaxBytes, headersTimeout: headersTimeoutMs },
+    ...(options.tls === undefined ? {} : { https: options.tls }),
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    genReqId: (request) => requestId(request.headers["x-request-id"]),
+    routerOptions: { maxParamLength: 200 },
+    clientErrorHandler: (error, socket) => {
+      const tooLarge = error.code === "HPE_HEADER_OVERFLOW";
+      const message = tooLarge ? "The request's headers are too large." : "This is not an HTTP request.";
+      const problem = JSON.stringify(toProblem(new AppError(tooLarge ? "too_large" : "bad_request", message)));
+      if (!socket.writable) return;
+      socket.end(
+        `HTTP/1.1 ${tooLarge ? "431 Request Header Fields Too Large" : "400 Bad Request"}\r\nContent-Type: ${problemContentType}\r\nContent-Length: ${Buffer.byteLength(problem)}\r\nConnection: close\r\n\r\n${problem}`,
+      );
+    },
+  });
+  server.decorateRequest("inn");
+  server.addHook("onRequest", async (request, reply) => {
+    request.inn = { principal: undefined, taskId: undefined, errorCode: undefined };
+    void reply.headers({
+      "x-request-id": request.id,
+      "x-content-type-options": "nosniff",
+      "x-frame-options": "DENY",
+      "referrer-policy": "no-referrer",
+      "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+      "cache-control": "no-store",
+      ...(options.tls === undefined ? {} : { "strict-transport-security": "max-age=31536000" }),
+    });
+  });
+  server.setErrorHandler((error, request, reply) => {
+    const known = asAppError(error);
+    request.inn.errorCode = known instanceof AppError ? known.code : "internal";
+    return sendError(services.log, error, request, reply);
+  });
+  server.setNotFoundHandler((request, reply) =>
+    sendError(
+      services.log,
+      new AppError("not_found", "There is no such endpoint; see /api/v1/openapi.json."),
+      request,
+      reply,
+    ),
+  );
+  addBodyParsers(server);
+  await server.register(websocket, {
+    options: { maxPayload: consoleFrameMaxBytes, handleProtocols: chooseProtocol, perMessageDeflate: false },
+  });
+  await server.register(async (scope) => registerEndpoints(scope, services));
+  return server;
+}
+
+/** JSON in valid UTF-8 alone; octet streams are handed over unread; anything else is refused. */
+function addBodyParsers(server: FastifyInstance): void {
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("application/json", { parseAs: "buffer" }, async (_request: unknown, body: Buffer) =>
+    parseJson(body),
+  );
+  server.addContentTypeParser("application/octet-stream", async (_request: unknown, payload: unknown) => payload);
+}
+
+function parseJson(body: Buffer): unknown {
+  if (body.length === 0) return undefined;
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(body);
+  } catch {
+    throw new AppError("bad_request", "The body is not valid UTF-8.");
+  }
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new AppError("bad_request", `The body is not valid JSON: ${error instanceof Error ? error.message : ""}.`);
+  }
+}
+
+/** The client's own id where it is harmless in a log line, else a new one. */
+function requestId(header: string | string[] | undefined): string {
+  return typeof header === "string" && /^[A-Za-z0-9._:-]{1,100}$/.test(header) ? header : randomUUID();
+}

@@ -1,0 +1,41 @@
+/** The route of the console: opens it as an ordinary request, and only then becomes a WebSocket. */
+import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import { AppError } from "#core/app-error.ts";
+import { serviceContext } from "#rest/handler.ts";
+import { requestContext } from "#rest/request-context.ts";
+import { type ByteChannel, type ConsoleSocket, discardConsole, joinConsole } from "#rest/route/console.ts";
+import type { RestServices } from "#rest/service.ts";
+
+type BaseRoute = Pick<RouteOptions, "method" | "url" | "onRequest" | "onResponse">;
+
+export function consoleRoute(base: BaseRoute, each: Endpoint, services: RestServices): RouteOptions {
+  const opened = new WeakMap<FastifyRequest, ByteChannel>();
+  return {
+    ...base,
+    preHandler: async (request: FastifyRequest, reply: FastifyReply) => {
+      const context = requestContext(services, "vmConsole", each, request, reply);
+      const { vmId } = context.parameters as { vmId: string };
+      const query = context.query as { type?: "serial" | "vnc"; force?: boolean } | undefined;
+      const options = { type: query?.type ?? "serial", force: query?.force ?? false } as const;
+      const channel = await services.vm.console(vmId, options, serviceContext(context));
+      opened.set(request, channel);
+    },
+    // Whoever asks without an upgrade learns whether it could be opened, and that this is no way to open it.
+    handler: async (request: FastifyRequest) => {
+      const channel = opened.get(request);
+      if (channel !== undefined) await discardConsole(channel);
+      throw new AppError("bad_request", "A console is a WebSocket; ask for it with an upgrade.", { field: "Upgrade" });
+    },
+    wsHandler: (socket: ConsoleSocket, request: FastifyRequest) => {
+      const channel = opened.get(request);
+      const { principal } = request.inn;
+      if (channel === undefined || principal === undefined) return socket.terminate();
+      const session = { access: services.access, principal, stop: services.stop };
+      joinConsole(socket, channel, session).catch((error: unknown) => {
+        services.log.warn({ err: error, requestId: request.id }, "a console ended badly");
+        socket.terminate();
+      });
+    },
+  };
+}

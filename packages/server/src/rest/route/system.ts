@@ -1,0 +1,29 @@
+/** The control plane itself: health, facts, and the description of its API. */
+import { openapiDocument } from "#rest/openapi.ts";
+import type { HandlerTable } from "#rest/handler.ts";
+import type { RestServices } from "#rest/service.ts";
+
+/** Anyone may ask for health: the store is tried at most this often. */
+const probeMs = 1000;
+
+export function systemHandlers({ inventory, system, clock }: RestServices): HandlerTable {
+  const openapi = openapiDocument(system.version);
+  let probed: { readonly atMs: number; readonly result: Promise<void> } | undefined;
+  return {
+    systemHealth: async () => {
+      const now = clock.monotonicMs();
+      if (probed === undefined || now - probed.atMs > probeMs) probed = { atMs: now, result: system.probe() };
+      await probed.result;
+      return { status: "ok" };
+    },
+    systemGet: () => ({
+      version: system.version,
+      revision: inventory.revision,
+      startedAt: system.startedAt,
+      store: system.storeName,
+      nodeVersion: process.version,
+      residentMiB: Math.round(process.memoryUsage.rss() / 2 ** 20),
+    }),
+    systemOpenapi: () => openapi,
+  };
+}

@@ -1,0 +1,19 @@
+/** VMs: what is asked of their hosts at once, without a task. The console is in `console.ts`. */
+import { type HandlerTable, serviceContext } from "#rest/handler.ts";
+import type { RestServices } from "#rest/service.ts";
+
+export function vmHandlers({ vm }: RestServices): HandlerTable {
+  return {
+    vmXml: async (context) => {
+      const options = { inactive: context.query?.inactive ?? false };
+      const xml = await vm.xml(context.parameters.vmId, options, serviceContext(context));
+      void context.reply.type("application/xml; charset=utf-8").send(xml);
+    },
+    vmGuest: (context) => vm.guest(context.parameters.vmId, serviceContext(context)),
+    vmStatistics: (context) => vm.statistics(context.parameters.vmId, serviceContext(context)),
+    vmScreenshot: async (context) => {
+      const picture = await vm.screenshot(context.parameters.vmId, serviceContext(context));
+      void context.reply.type(picture.contentType).send(Buffer.from(picture.bytes));
+    },
+  };
+}

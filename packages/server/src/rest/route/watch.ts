@@ -1,0 +1,107 @@
+/**
+ * `/watch`: the change log as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+ * Resumable by revision without gap; what the user may not read is left out, as of each moment; a client that does not
+ * read is dropped, it costs no memory meanwhile; the stream ends with the session.
+ */
+import { once } from "node:events";
+import type { ServerResponse } from "node:http";
+import type { Privilege } from "@innkeeper/contract/privilege.ts";
+import { AppError } from "#core/app-error.ts";
+import type { AccessControl, Principal } from "#management/access/access.ts";
+import { resourceKinds } from "#management/inventory/inventory.ts";
+import type { HandlerTable } from "#rest/handler.ts";
+import type { RestServices } from "#rest/service.ts";
+
+type WatchedKind = (typeof resourceKinds)[number];
+
+/** A comment this often keeps proxies from closing an idle stream, and notices who has gone. */
+const heartbeatMs = 15_000;
+const drainTimeoutMs = 30_000;
+
+/** What one must be allowed to see a kind. Tokens: one's own, by nobody else. */
+const privilegeOf: Readonly<Record<WatchedKind, Privilege | "own">> = {
+  host: "host.read",
+  vm: "vm.read",
+  snapshot: "snapshot.read",
+  volume: "volume.read",
+  "storage-pool": "pool.read",
+  network: "network.read",
+  image: "image.read",
+  task: "task.read",
+  event: "event.read",
+  user: "user.read",
+  token: "own",
+};
+
+export function watchHandlers({ inventory, access, stop }: RestServices): HandlerTable {
+  return {
+    watch: async ({ query, request, reply, principal, signal }) => {
+      const kinds = readKinds(query?.kind);
+      const since = query?.since ?? lastEventId(request.headers["last-event-id"]) ?? inventory.revision;
+      await inventory.checkResumable(since);
+      reply.hijack();
+      const end = new AbortController();
+      const ended = AbortSignal.any([end.signal, signal, stop]);
+      const stopListening = access.onEnd(principal, () => end.abort());
+      const { raw } = reply;
+      const stream = new EventStream(raw, reply.getHeaders(), since);
+      const heartbeat = setInterval(() => {
+        if (access.holds(principal)) stream.comment("");
+        else end.abort();
+      }, heartbeatMs);
+      try {
+        for await (const change of inventory.changes(since, ended)) {
+          const kind = change.kind;
+          if (kinds !== undefined && !kinds.has(kind)) continue;
+          if (!maySee(access, principal, kind, change.resource)) continue;
+          await stream.send(change.revision, change, ended);
+        }
+      } catch {
+        // The log no longer reaches back so far, or the client did not read: it reconnects and is told.
+      } finally {
+        clearInterval(heartbeat);
+        stopListening();
+        raw.end();
+      }
+    },
+  };
+}
+
+function maySee(access: AccessControl, principal: Principal, kind: WatchedKind, resource: unknown): boolean {
+  const privilege = privilegeOf[kind];
+  if (privilege !== "own") return access.may(principal, privilege);
+  return (resource as { userId?: string } | undefined)?.userId === principal.user.id;
+}
+
+function readKinds(text: string | undefined): ReadonlySet<string> | undefined {
+  if (text === undefined) return undefined;
+  const kinds = text.split(",");
+  const unknown = kinds.find((kind) => !(resourceKinds as readonly string[]).includes(kind));
+  if (unknown === undefined) return new Set(kinds);
+  throw new AppError("invalid_field", `There is no kind ${JSON.stringify(unknown)}.`, { field: "kind" });
+}
+
+function lastEventId(header: string | string[] | undefined): number | undefined {
+  return typeof header === "string" && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
+}
+
+class EventStream {
+  readonly #raw: ServerResponse;
+
+  constructor(raw: ServerResponse, headers: Readonly<Record<string, unknown>>, since: number) {
+    this.#raw = raw;
+    for (const [name, value] of Object.entries(headers)) if (typeof value === "string") raw.setHeader(name, value);
+    raw.writeHead(200, { "content-type": "text/event-stream", "x-accel-buffering": "no" });
+    raw.write(`retry: 1000\n: from revision ${since}\n\n`);
+  }
+
+  comment(text: string): void {
+    if (!this.#raw.writableNeedDrain) this.#raw.write(`:${text}\n\n`);
+  }
+
+  /** Resolves when there is room for the next one; throws when the client takes nothing for too long. */
+  async send(id: number, data: unknown, signal: AbortSignal): Promise<void> {
+    if (this.#raw.write(`id: ${id}\ndata: ${JSON.stringify(data)}\n\n`)) return;
+    await once(this.#raw, "drain", { signal: AbortSignal.any([signal, AbortSignal.timeout(drainTimeoutMs)]) });
+  }
+}

@@ -1,0 +1,71 @@
+/** What REST calls: management's services, each by what is used of it. */
+import type { Readable } from "node:stream";
+import type { Static } from "typebox";
+import type { ImageUploadQuery } from "@innkeeper/contract/endpoint/storage.ts";
+import type { Host, HostChange } from "@innkeeper/contract/resource/host.ts";
+import type { Image, ImageCreate } from "@innkeeper/contract/resource/image.ts";
+import type { StoragePool, StoragePoolChange } from "@innkeeper/contract/resource/storage-pool.ts";
+import type { Volume } from "@innkeeper/contract/resource/volume.ts";
+import type { Clock } from "#core/clock.ts";
+import type { Logger } from "#core/log.ts";
+import type { AccessControl } from "#management/access/access.ts";
+import type { Audit } from "#management/access/audit.ts";
+import type { UserService } from "#management/access/user-service.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import type { TaskEngine } from "#management/task/engine.ts";
+import type { VmService } from "#management/vm/vm-service.ts";
+
+export interface ServiceContext {
+  readonly userName: string;
+  readonly signal: AbortSignal;
+  readonly ifRevision?: number;
+}
+
+export type Octets = ReadableStream<Uint8Array>;
+
+export interface HostService {
+  change(hostId: string, request: HostChange, context: ServiceContext): Promise<Host>;
+}
+export interface PoolService {
+  change(poolId: string, request: StoragePoolChange, context: ServiceContext): Promise<StoragePool>;
+  refresh(poolId: string, context: ServiceContext): Promise<StoragePool>;
+}
+export interface VolumeService {
+  upload(volumeId: string, content: Octets, sizeBytes: number, context: ServiceContext): Promise<Volume>;
+  download(
+    volumeId: string,
+    context: ServiceContext,
+  ): Promise<{ readonly content: Octets; readonly sizeBytes: number }>;
+}
+export interface ImageService {
+  create(request: ImageCreate, context: ServiceContext): Promise<Image>;
+  upload(request: Static<typeof ImageUploadQuery>, content: Octets, context: ServiceContext): Promise<Image>;
+}
+
+export interface SystemInfo {
+  readonly version: string;
+  readonly startedAt: string;
+  readonly storeName: string;
+  /** Throws unless the store can be written. */
+  probe(): Promise<void>;
+}
+
+export interface RestServices {
+  readonly inventory: Inventory;
+  readonly tasks: TaskEngine;
+  readonly access: AccessControl;
+  readonly users: UserService;
+  readonly audit: Audit;
+  readonly vm: VmService;
+  readonly host: HostService;
+  readonly pool: PoolService;
+  readonly volume: VolumeService;
+  readonly image: ImageService;
+  readonly system: SystemInfo;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Aborts when the server stops: streams end. */
+  readonly stop: AbortSignal;
+}
+
+export type UploadBody = Readable;
