@@ -51,7 +51,7 @@ export function emitSchema(program: string, structs: readonly StructModel[], uni
     );
     lines.push(`  ${name}: ${quote(`switch ${text.join(" ")}`)},`);
   }
-  return `export const ${program}Schema: Readonly<Record<string, string>> = {\n${lines.join("\n").replaceAll("string<4194304>", "string")}\n};\n`;
+  return `export const ${program}Schema: Readonly<Record<string, string>> = {\n${lines.join("\n").replace(/\bstring<4194304>(?![<[])/gu, "string")}\n};\n`;
 }
 
 export function emitTypes(structs: readonly StructModel[], unions: readonly UnionModel[], imports: string): string {
