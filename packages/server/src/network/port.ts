@@ -13,6 +13,8 @@ export interface NetworkEvent {
 
 export interface HostNetwork {
   list(call: Call): Promise<readonly HostNetworkState[]>;
+  /** invalid_field when such a network can't be; asks nobody. */
+  check(network: Omit<NetworkCreate, "host">): void;
   create(network: Omit<NetworkCreate, "host">, call: Call): Promise<HostNetworkState>;
   start(name: string, call: Call): Promise<void>;
   stop(name: string, call: Call): Promise<void>;

@@ -8,7 +8,7 @@ import { isNotFound, mapLibvirtError } from "#libvirt/error.ts";
 import { mapped, mergeEvents } from "#libvirt/event-merge.ts";
 import { type ConnectedCall, type LibvirtContext, longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import type { HostNetwork, HostNetworkState, NetworkEvent } from "#network/port.ts";
-import { networkXml, readNetworkXml } from "./network-xml.ts";
+import { checkNetwork, networkXml, readNetworkXml } from "./network-xml.ts";
 
 const parallelCalls = 3;
 
@@ -31,6 +31,10 @@ export class LibvirtNetwork implements HostNetwork {
       const described = await mapLimited(nets, parallelCalls, (network) => describeIfThere(connected, network));
       return described.filter((network) => network !== undefined);
     });
+  }
+
+  check(network: Omit<NetworkCreate, "host">): void {
+    checkNetwork(network);
   }
 
   async create(network: Omit<NetworkCreate, "host">, call: Call): Promise<HostNetworkState> {

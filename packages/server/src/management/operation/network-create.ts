@@ -1,0 +1,72 @@
+/** Defines and starts a libvirt network on a host. */
+import { Type } from "typebox";
+import { NetworkCreate } from "@innkeeper/contract/resource/network.ts";
+import { AppError } from "#core/app-error.ts";
+import { operation } from "#management/task/operation.ts";
+import type { OperationDeps } from "./deps.ts";
+
+interface Planned {
+  readonly hostId: string;
+}
+
+export function networkCreate(deps: OperationDeps) {
+  const { inventory, providers } = deps;
+  const hostOf = (request: NetworkCreate) => inventory.require("host", request.host, { field: "host" });
+  return operation({
+    name: "network.create",
+    input: Type.Object({ request: NetworkCreate }),
+    check({ request }) {
+      const host = hostOf(request);
+      const taken = inventory.byHost("network", host.id).some((network) => network.name === request.name);
+      if (taken) throw nameTaken(request.name, host.name);
+      providers.get(host.id).network.check(definition(request));
+    },
+    claims: ({ request }) => ({ exclusive: [`network:${request.host}:${request.name}`] }),
+    target: () => undefined,
+    steps: [
+      {
+        name: "plan",
+        async do({ input, signal }) {
+          const host = hostOf(input.request);
+          const networks = await providers.get(host.id).network.list({ signal });
+          if (networks.some((each) => each.name === input.request.name)) throw nameTaken(input.request.name, host.name);
+          return { hostId: host.id };
+        },
+      },
+      {
+        name: "create",
+        async do({ input, result, signal }) {
+          await providers.get(result<Planned>("plan").hostId).network.create(definition(input.request), { signal });
+        },
+        async undo({ input, resultIfAny, signal }) {
+          const planned = resultIfAny<Planned>("plan");
+          if (planned === undefined) return;
+          const { network } = providers.get(planned.hostId);
+          const made = (await network.list({ signal })).find((each) => each.name === input.request.name);
+          if (made?.forwardMode === input.request.forwardMode) await network.delete(made.name, { signal });
+          await deps.hostSync.syncNetworks(planned.hostId, { signal });
+        },
+      },
+      {
+        name: "sync",
+        async do({ input, result, signal }) {
+          const { hostId } = result<Planned>("plan");
+          await deps.hostSync.syncNetworks(hostId, { signal });
+          const made = inventory.byHost("network", hostId).find((each) => each.name === input.request.name);
+          return { networkId: made?.id };
+        },
+      },
+    ],
+    outcome: ({ input, result }) => ({ ...result("sync"), name: input.request.name }),
+  });
+}
+
+function definition(request: NetworkCreate): Omit<NetworkCreate, "host"> {
+  const { host: _host, ...network } = request;
+  return network;
+}
+
+function nameTaken(name: string, hostName: string): AppError {
+  const message = `There is already a network ${JSON.stringify(name)} on host ${hostName}.`;
+  return new AppError("name_taken", message, { field: "name" });
+}

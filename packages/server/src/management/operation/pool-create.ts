@@ -1,0 +1,85 @@
+/** Defines, builds and starts a storage pool on a host. */
+import { Type } from "typebox";
+import { type StoragePool, StoragePoolCreate } from "@innkeeper/contract/resource/storage-pool.ts";
+import { AppError } from "#core/app-error.ts";
+import { setShared } from "#management/pool/pool-service.ts";
+import { operation } from "#management/task/operation.ts";
+import type { OperationDeps } from "./deps.ts";
+
+interface Planned {
+  readonly hostId: string;
+}
+
+export function poolCreate(deps: OperationDeps) {
+  const { inventory, providers } = deps;
+  const hostOf = (request: StoragePoolCreate) => inventory.require("host", request.host, { field: "host" });
+  return operation({
+    name: "pool.create",
+    input: Type.Object({ request: StoragePoolCreate }),
+    check({ request }) {
+      const host = hostOf(request);
+      const pools = inventory.byHost("storage-pool", host.id);
+      const named = pools.find((pool) => pool.name === request.name);
+      if (named !== undefined) throw nameTaken(request.name, host.name);
+      const placed = pools.find((pool) => pool.path === request.path);
+      if (placed !== undefined) {
+        const message = `Storage pool ${placed.name} of host ${host.name} has ${request.path} already.`;
+        throw new AppError("conflict", message, { field: "path" });
+      }
+      providers.get(host.id);
+    },
+    claims: ({ request }) => ({ exclusive: [`pool:${request.host}:${request.name}`] }),
+    target: () => undefined,
+    steps: [
+      {
+        name: "plan",
+        async do({ input, signal }) {
+          const host = hostOf(input.request);
+          const pools = await providers.get(host.id).storage.pool.listPools({ signal });
+          // Made behind our back a moment ago: not ours to take up, nor to remove when we fail.
+          if (pools.some((pool) => pool.name === input.request.name)) throw nameTaken(input.request.name, host.name);
+          return { hostId: host.id };
+        },
+      },
+      {
+        name: "create",
+        async do({ input, result, signal }) {
+          const { host: _host, shared: _shared, ...pool } = input.request;
+          await providers.get(result<Planned>("plan").hostId).storage.pool.createPool(pool, { signal });
+        },
+        async undo({ input, resultIfAny, signal }) {
+          const planned = resultIfAny<Planned>("plan");
+          if (planned === undefined) return;
+          const { pool: pools } = providers.get(planned.hostId).storage;
+          const made = (await pools.listPools({ signal })).find((pool) => pool.name === input.request.name);
+          if (made?.type === input.request.type && made.path === input.request.path) {
+            await pools.deletePool(made.name, { signal });
+          }
+          await deps.hostSync.syncPool(planned.hostId, input.request.name, { signal });
+        },
+      },
+      {
+        name: "sync",
+        async do({ input, result, signal }) {
+          const { hostId } = result<Planned>("plan");
+          const pool = await deps.hostSync.syncPool(hostId, input.request.name, { signal });
+          return { poolId: pool?.id };
+        },
+      },
+      {
+        name: "prove-shared",
+        async do({ input, result, signal }) {
+          if (input.request.shared !== true) return;
+          const { poolId } = result<{ poolId: StoragePool["id"] }>("sync");
+          await setShared(deps, inventory.require("storage-pool", poolId), true, { signal });
+        },
+      },
+    ],
+    outcome: ({ input, result }) => ({ ...result("sync"), name: input.request.name }),
+  });
+}
+
+function nameTaken(name: string, hostName: string): AppError {
+  const message = `There is already a storage pool ${JSON.stringify(name)} on host ${hostName}.`;
+  return new AppError("name_taken", message, { field: "name" });
+}

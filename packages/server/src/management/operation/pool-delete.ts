@@ -1,0 +1,57 @@
+/** Stops and forgets a pool that no VM and no image lives in; its volumes stay where they are. */
+import { Type } from "typebox";
+import { AppError } from "#core/app-error.ts";
+import { poolTarget } from "#management/pool/pool-lookup.ts";
+import { operation } from "#management/task/operation.ts";
+import { describeUsers, volumeUsers } from "#management/volume/volume-user.ts";
+import type { OperationDeps } from "./deps.ts";
+
+export function poolDelete(deps: OperationDeps) {
+  const { inventory, providers } = deps;
+  return operation({
+    name: "pool.delete",
+    input: Type.Object({ poolId: Type.String() }),
+    check({ poolId }) {
+      const pool = inventory.require("storage-pool", poolId, { field: "poolId" });
+      providers.get(pool.hostId);
+      for (const volume of inventory.by("volume", "poolId", pool.id)) {
+        // Users on other hosts reach shared storage through their own pool.
+        const users = volumeUsers(inventory, volume).filter(
+          (user) => user.kind !== "volume" && isOn(pool.hostId, user.id),
+        );
+        if (users.length === 0) continue;
+        throw new AppError(
+          "conflict",
+          `Storage pool ${pool.name} is in use: ${volume.name} is used by ${describeUsers(users)}. Nothing was changed.`,
+          { field: "poolId", remedy: "Move or delete what uses it first." },
+        );
+      }
+    },
+    claims: ({ poolId }) => ({ exclusive: [`storage-pool:${poolId}`] }),
+    target: ({ poolId }) => poolTarget(inventory, poolId),
+    steps: [
+      {
+        name: "plan",
+        async do({ input }) {
+          const { hostId, name } = inventory.require("storage-pool", input.poolId);
+          return { hostId, name };
+        },
+      },
+      {
+        name: "delete",
+        pointOfNoReturn: true,
+        async do({ result, signal }) {
+          const { hostId, name } = result<{ hostId: string; name: string }>("plan");
+          await providers.get(hostId).storage.pool.deletePool(name, { signal });
+          await deps.hostSync.syncPool(hostId, name, { signal });
+        },
+      },
+    ],
+  });
+
+  function isOn(hostId: string, id: string): boolean {
+    const snapshot = inventory.get("snapshot", id);
+    const owner = inventory.get("vm", snapshot?.vmId ?? id) ?? inventory.get("image", id);
+    return owner?.hostId === hostId;
+  }
+}

@@ -1,0 +1,97 @@
+/** Content of volumes in and out. */
+import type { Volume } from "@innkeeper/contract/resource/volume.ts";
+import { AppError } from "#core/app-error.ts";
+import { inspectedBytes, inspectImage } from "#management/image/image-format.ts";
+import { withHead } from "#management/image/upload-head.ts";
+import type { ServiceContext } from "#management/host/host-service.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import { checkRevision } from "#management/inventory/precondition.ts";
+import { requirePoolOf, requireRunningPool } from "#management/pool/pool-lookup.ts";
+import type { Providers } from "#management/providers.ts";
+import type { HostSync } from "#management/reconcile/host-sync.ts";
+import type { Store } from "#store/port.ts";
+import { describeUsers, volumeUsers } from "./volume-user.ts";
+
+export interface VolumeServiceDeps {
+  readonly store: Store;
+  readonly inventory: Inventory;
+  readonly providers: Providers;
+  readonly hostSync: HostSync;
+}
+
+const qcow2Magic = Buffer.from([0x51, 0x46, 0x49, 0xfb]);
+
+export class VolumeService {
+  readonly #deps: VolumeServiceDeps;
+
+  constructor(deps: VolumeServiceDeps) {
+    this.#deps = deps;
+  }
+
+  /** Writes the content from the start; it has exactly `sizeBytes` and is in the volume's format. */
+  async upload(
+    volumeId: string,
+    content: ReadableStream<Uint8Array>,
+    sizeBytes: number,
+    context: ServiceContext & { readonly onProgress?: (done: number, total: number) => void },
+  ): Promise<Volume> {
+    const { inventory, providers, hostSync, store } = this.#deps;
+    let source = content;
+    try {
+      const volume = inventory.require("volume", volumeId, { field: "volumeId" });
+      if (context.ifRevision !== undefined) {
+        await checkRevision(store, inventory, "volume", volume.id, context.ifRevision);
+      }
+      const pool = requireRunningPool(requirePoolOf(inventory, volume));
+      this.#requireWritable(volume);
+      const { head, content: whole } = await withHead(content, inspectedBytes);
+      source = whole;
+      checkContent(volume, head, sizeBytes);
+      await providers.get(pool.hostId).storage.volume.upload(pool.name, volume.name, whole, sizeBytes, context);
+      await hostSync.syncPool(pool.hostId, pool.name, context);
+      return inventory.require("volume", volume.id);
+    } catch (error) {
+      await source.cancel(error).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** The file as it is: of a qcow2 volume, the qcow2 file. */
+  async download(
+    volumeId: string,
+    context: ServiceContext,
+  ): Promise<{ readonly content: ReadableStream<Uint8Array>; readonly sizeBytes: number; readonly fileName: string }> {
+    const { inventory, providers } = this.#deps;
+    const volume = inventory.require("volume", volumeId, { field: "volumeId" });
+    const pool = requireRunningPool(requirePoolOf(inventory, volume));
+    const writer = volumeUsers(inventory, volume).find((user) => user.writing);
+    if (writer !== undefined) {
+      const message = `Volume ${volume.name} is being written by ${writer.words}: what would be read is not whole.`;
+      throw new AppError("conflict", message, { remedy: "Stop the VM, or take a snapshot and download its layer." });
+    }
+    const { volume: volumes } = providers.get(pool.hostId).storage;
+    return { ...(await volumes.download(pool.name, volume.name, context)), fileName: volume.name };
+  }
+
+  #requireWritable(volume: Volume): void {
+    const users = volumeUsers(this.#deps.inventory, volume).filter((user) => user.running || user.kind !== "vm");
+    if (users.length === 0) return;
+    throw new AppError("conflict", `Volume ${volume.name} is used by ${describeUsers(users)}. Nothing was changed.`, {
+      field: "volumeId",
+    });
+  }
+}
+
+/** A qcow2 file is looked at as an image is; in a raw volume it would be taken for an overlay by whoever probes it. */
+function checkContent(volume: Volume, head: Uint8Array, sizeBytes: number): void {
+  const isQcow2 = Buffer.from(head.subarray(0, qcow2Magic.length)).equals(qcow2Magic);
+  if (volume.format === "qcow2") {
+    if (!isQcow2) throw new AppError("invalid_field", `The content is not qcow2, as volume ${volume.name} is.`);
+    inspectImage(head, sizeBytes);
+    return;
+  }
+  if (isQcow2) throw new AppError("invalid_field", `The content is qcow2, volume ${volume.name} is ${volume.format}.`);
+  if (sizeBytes <= volume.capacityBytes) return;
+  const message = `Volume ${volume.name} has ${volume.capacityBytes} bytes, the content has ${sizeBytes}.`;
+  throw new AppError("too_large", message);
+}
