@@ -44,10 +44,9 @@ export class UserService {
     this.#deps = deps;
   }
 
-  /** Makes the first administrator if there is no user yet; the password, which is shown this once. */
-  async createFirstAdministrator(): Promise<string | undefined> {
+  /** Makes the first administrator if there is no user yet; his password, which is shown this once. */
+  async createFirstAdministrator(password: string = randomPassword()): Promise<string | undefined> {
     if (this.#deps.inventory.list("user").length > 0) return undefined;
-    const password = randomPassword();
     await this.create({ name: firstAdministrator, password, role: "administrator", fullName: "First administrator" });
     return password;
   }

@@ -1,0 +1,141 @@
+/** How the control plane is started: flags, else environment (`INN_STATE` for `--state` …), else defaults. Refusals name the flag. */
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { parseArgs } from "node:util";
+
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export interface ServerConfig {
+  /** Where the store, the key file and the certificate authority are. */
+  readonly stateFolder: string;
+  readonly listenAddress: string;
+  /** 0: one that is free. */
+  readonly listenPort: number;
+  readonly logLevel: LogLevel;
+  /** Manages this machine's own libvirtd, if it has one. */
+  readonly local: boolean;
+  /** The first administrator's password; default: a random one. */
+  readonly adminPassword?: string;
+  /** PEM; without it only loopback is listened on. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** libvirt over plain TCP to other machines: for laboratories. */
+  readonly allowPlainTcp: boolean;
+  /** Test facility: see crash-point.ts. */
+  readonly crashAt?: string;
+}
+
+/** A flag that can't be used; the message names it. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+export const defaultPort = 7480;
+
+export const usage = `Usage: inn up [flags]
+
+  --state FOLDER               where the state is kept (default /var/lib/innkeeper)
+  --listen ADDRESS:PORT        where the API is (default 127.0.0.1:${defaultPort})
+  --tls-cert FILE              PEM certificate (chain) of the API; needed to listen on other addresses than loopback
+  --tls-key FILE               its key
+  --local                      manage this machine's own libvirtd (qemu:///system), too
+  --admin-password-file FILE   the first administrator's password, instead of a random one
+  --log-level LEVEL            ${logLevels.join(", ")} (default info)
+
+Each can be given in the environment: INN_STATE, INN_LISTEN, INN_TLS_CERT …`;
+
+const options = {
+  state: { type: "string" },
+  listen: { type: "string" },
+  "tls-cert": { type: "string" },
+  "tls-key": { type: "string" },
+  local: { type: "boolean" },
+  "admin-password-file": { type: "string" },
+  "log-level": { type: "string" },
+  "allow-plain-tcp": { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+export function readConfig(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): ServerConfig | "help" {
+  const values = parse(argv);
+  if (values.help === true) return "help";
+  const text = (flag: "state" | "listen" | "tls-cert" | "tls-key" | "admin-password-file" | "log-level") =>
+    values[flag] ?? environment[variable(flag)];
+  const isOn = (flag: "local" | "allow-plain-tcp") => values[flag] ?? environment[variable(flag)] === "1";
+  const { address, port } = readListen(text("listen") ?? `127.0.0.1:${defaultPort}`);
+  const tls = readTls(text("tls-cert"), text("tls-key"));
+  if (tls === undefined && !isLoopback(address)) {
+    throw new ConfigError(
+      `--listen ${address}: without --tls-cert and --tls-key passwords would go over the network in the clear; only loopback is allowed`,
+    );
+  }
+  const passwordFile = text("admin-password-file");
+  const crashAt = environment["INN_CRASH_AT"];
+  return {
+    stateFolder: text("state") ?? "/var/lib/innkeeper",
+    listenAddress: address,
+    listenPort: port,
+    logLevel: readLogLevel(text("log-level") ?? "info"),
+    local: isOn("local"),
+    allowPlainTcp: isOn("allow-plain-tcp"),
+    ...(tls === undefined ? {} : { tls }),
+    ...(passwordFile === undefined ? {} : { adminPassword: readPassword(passwordFile) }),
+    ...(crashAt === undefined ? {} : { crashAt }),
+  };
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    throw new ConfigError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function variable(flag: string): string {
+  return `INN_${flag.toUpperCase().replaceAll("-", "_")}`;
+}
+
+function readListen(text: string): { address: string; port: number } {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
+  const address = bracketed ?? (plain === "localhost" ? "127.0.0.1" : plain);
+  const port = Number(digits);
+  if (address !== undefined && isIP(address) !== 0 && port <= 65_535) return { address, port };
+  throw new ConfigError(
+    `--listen ${text}: must be ADDRESS:PORT, such as 127.0.0.1:${defaultPort} or [::1]:${defaultPort}`,
+  );
+}
+
+function isLoopback(address: string): boolean {
+  return address === "::1" || address.startsWith("127.");
+}
+
+function readTls(cert: string | undefined, key: string | undefined): ServerConfig["tls"] {
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) throw new ConfigError("--tls-cert and --tls-key belong together");
+  return { cert: readFile("--tls-cert", cert), key: readFile("--tls-key", key) };
+}
+
+function readPassword(file: string): string {
+  const password = readFile("--admin-password-file", file).trimEnd();
+  // contract/resource/user.ts, Password
+  if (password.length >= 8 && password.length <= 256) return password;
+  throw new ConfigError(`--admin-password-file ${file}: a password has 8 to 256 characters`);
+}
+
+function readFile(flag: string, file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(`${flag} ${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function readLogLevel(text: string): LogLevel {
+  const level = logLevels.find((each) => each === text);
+  if (level !== undefined) return level;
+  throw new ConfigError(`--log-level ${text}: must be one of ${logLevels.join(", ")}`);
+}

@@ -1,0 +1,48 @@
+/** What is done now and then so that the store stays bounded: old changes, events, tasks, sessions and keys are forgotten. */
+import type { Clock } from "#core/clock.ts";
+import type { Logger } from "#core/log.ts";
+import type { CredentialTable } from "#management/access/credential-table.ts";
+import type { TaskEngine } from "#management/task/engine.ts";
+import type { Store } from "#store/port.ts";
+
+export interface MaintenanceDeps {
+  readonly store: Store;
+  readonly credentials: CredentialTable;
+  readonly tasks: TaskEngine;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const intervalMs = 15 * 60_000;
+/** A watch may be resumed over so many changes; history is kept so far. */
+const keep = { changes: 20_000, events: 20_000, tasks: 5000 };
+
+export class Maintenance implements AsyncDisposable {
+  readonly #deps: MaintenanceDeps;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(deps: MaintenanceDeps) {
+    this.#deps = deps;
+    this.#running = this.#run();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { store, credentials, tasks, clock, log } = this.#deps;
+    while (!this.#stop.signal.aborted) {
+      try {
+        await clock.sleep(intervalMs, this.#stop.signal);
+        await store.prune(keep);
+        await credentials.prune();
+        await tasks.prune();
+      } catch (error) {
+        if (!this.#stop.signal.aborted) log.error({ err: error }, "maintenance of the store failed");
+      }
+    }
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Starts and stops the control plane as a whole. Started means: the store is open and this process's alone, hosts are
+ * being connected, unfinished tasks go on, the API answers. Stopped means: nothing of it is left in the process, and
+ * unfinished tasks are in the store as they were.
+ */
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { timestamp } from "#core/clock.ts";
+import type { Logger } from "#core/log.ts";
+import { pinoLogger } from "#core/pino-logger.ts";
+import { openSecretBox } from "#core/secret-box.ts";
+import { systemClock } from "#core/system-clock.ts";
+import { AccessControl } from "#management/access/access.ts";
+import { Audit } from "#management/access/audit.ts";
+import { CredentialTable } from "#management/access/credential-table.ts";
+import { LoginLimit } from "#management/access/login-limit.ts";
+import { UserService } from "#management/access/user-service.ts";
+import { Inventory } from "#management/inventory/inventory.ts";
+import { TaskEngine } from "#management/task/engine.ts";
+import { restServer } from "#rest/rest-server.ts";
+import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
+import type { ServerConfig } from "./config.ts";
+import { crashPoint } from "./crash-point.ts";
+import { Maintenance } from "./maintenance.ts";
+import { readVersion } from "./version.ts";
+import { wire as wireDrivers } from "./wire.ts";
+import type { Wire, WireBase } from "./wiring.ts";
+
+export interface RunningServer extends AsyncDisposable {
+  readonly url: string;
+  /** Of the first administrator, when he was made just now with a random one. It is stored nowhere. */
+  readonly firstPassword?: string;
+  close(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly log?: Logger;
+  /** Of what the control plane is made; default: the drivers of app/wire.ts. */
+  readonly wire?: Wire;
+}
+
+export async function startServer(config: ServerConfig, options: StartOptions = {}): Promise<RunningServer> {
+  const log = options.log ?? pinoLogger(config.logLevel);
+  const clock = systemClock;
+  // Everything that was started is ended in reverse, also when the start fails half-way.
+  await using begun = new AsyncDisposableStack();
+  await mkdir(config.stateFolder, { recursive: true, mode: 0o700 });
+  const store = begun.use(await openSqliteStore({ file: path.join(config.stateFolder, "store.sqlite") }));
+  const secretBox = await openSecretBox(path.join(config.stateFolder, "secret.key"));
+  const inventory = begun.use(await Inventory.open(store));
+  const base: WireBase = { config, store, inventory, secretBox, clock, log };
+  const wiring = begun.use((options.wire ?? wireDrivers)(base));
+  const { operations } = wiring;
+  const onStepBoundary = config.crashAt === undefined ? {} : { onStepBoundary: crashPoint(config.crashAt) };
+  const tasks = new TaskEngine({ store, inventory, secretBox, clock, log, operations, ...onStepBoundary });
+  begun.defer(() => tasks.stop());
+  const credentials = await CredentialTable.open(store, clock);
+  const access = new AccessControl(inventory, credentials);
+  const users = new UserService({ store, inventory, credentials, access, loginLimit: new LoginLimit(clock), clock });
+  const firstPassword = await users.createFirstAdministrator(config.adminPassword);
+  const stop = new AbortController();
+  const version = await readVersion();
+  const rest = await restServer(
+    {
+      ...wiring,
+      inventory,
+      tasks,
+      access,
+      users,
+      audit: new Audit({ store, clock, log }),
+      system: { version, startedAt: timestamp(clock), storeName: "sqlite", probe: () => store.probe() },
+      clock,
+      log,
+      stop: stop.signal,
+    },
+    config.tls === undefined ? {} : { tls: config.tls },
+  );
+  begun.defer(async () => {
+    stop.abort();
+    await rest.close();
+  });
+  await wiring.start();
+  const resumed = await tasks.resume();
+  const url = await rest.listen({ host: config.listenAddress, port: config.listenPort });
+  begun.use(new Maintenance({ store, credentials, tasks, clock, log }));
+  log.info({ url, version, revision: inventory.revision, resumedTasks: resumed, pid: process.pid }, "started");
+  if (config.local) await addThisMachine(base, tasks);
+  const running = begun.move();
+  const close = async (): Promise<void> => {
+    await running.disposeAsync();
+    log.info({}, "stopped");
+  };
+  return {
+    url,
+    ...(firstPassword === undefined || config.adminPassword !== undefined ? {} : { firstPassword }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Sockets of libvirt's one daemon and of its QEMU daemon: libvirt 9.0 src/rpc/virnetsocket.c, remote_sockets.c */
+const localSockets = ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"];
+const localUri = "qemu:///system";
+
+/** The machine's own libvirtd as a host, once; what becomes of it is in the task. */
+async function addThisMachine({ inventory, log }: WireBase, tasks: TaskEngine): Promise<void> {
+  if (inventory.list("host").some((host) => host.uri === localUri)) return;
+  if (!localSockets.some((socket) => existsSync(socket))) {
+    log.warn({}, "this machine has no libvirtd that runs; add hosts with `inn host add`");
+    return;
+  }
+  await tasks
+    .submit("host.add", { request: { uri: localUri } }, { userName: "system" })
+    .catch((error: unknown) => log.warn({ err: error }, "this machine's libvirtd was not added"));
+}

@@ -1,0 +1,73 @@
+/** The only file that names concrete drivers: makes the provider of a host, and joins management's parts. */
+import path from "node:path";
+import { CertificateAuthority } from "#core/certificate-authority.ts";
+import { checkHostUri } from "#hardware/driver/libvirt/host-uri.ts";
+import { LibvirtHostLink } from "#hardware/driver/libvirt/host-link.ts";
+import type { HostAddress } from "#hardware/port.ts";
+import type { LibvirtContext } from "#libvirt/session.ts";
+import { HostService } from "#management/host/host-service.ts";
+import { ImageService } from "#management/image/image-service.ts";
+import { operations } from "#management/operation/table.ts";
+import { PoolService } from "#management/pool/pool-service.ts";
+import type { Provider, ProviderFactory } from "#management/provider.ts";
+import { ProviderTable } from "#management/providers.ts";
+import { HostConnections } from "#management/reconcile/host-connection.ts";
+import { HostCredentials } from "#management/reconcile/host-credential.ts";
+import { HostReconciler } from "#management/reconcile/host-reconciler.ts";
+import { VmService } from "#management/vm/vm-service.ts";
+import { VolumeService } from "#management/volume/volume-service.ts";
+import { LibvirtNetwork } from "#network/driver/libvirt/libvirt-network.ts";
+import { libvirtStorage } from "#storage/driver/libvirt/libvirt-storage.ts";
+import { createLibvirtHypervisor } from "#virtualization/driver/libvirt/hypervisor.ts";
+import type { WireBase, Wiring } from "./wiring.ts";
+
+export function wire(base: WireBase): Wiring {
+  const { config, store, inventory, secretBox, clock, log } = base;
+  const providers = new ProviderTable();
+  const credentials = new HostCredentials(secretBox);
+  const reconciler = new HostReconciler({ store, inventory, providers, clock, log });
+  const common = { store, inventory, providers, clock, log, credentials, reconciler };
+  const policy = { allowPlainTcp: config.allowPlainTcp };
+  const connections = new HostConnections({
+    ...common,
+    providerFactory: providerFactory(base),
+    checkAddress: ({ uri }) => void checkHostUri(uri, policy),
+  });
+  const deps = { ...common, hostSync: reconciler, connections, defaultTls: clientTls(config.stateFolder) };
+  return {
+    operations: operations(deps),
+    vm: new VmService(deps),
+    host: new HostService(deps),
+    pool: new PoolService(deps),
+    volume: new VolumeService(deps),
+    image: new ImageService(deps),
+    start: () => connections.start(),
+    [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
+  };
+}
+
+function providerFactory({ config, clock, log }: WireBase): ProviderFactory {
+  return (hostId, address): Provider => {
+    const hostLog = log.child({ hostId });
+    const link = new LibvirtHostLink(address, { clock, log: hostLog, allowPlainTcp: config.allowPlainTcp });
+    const context: LibvirtContext = { session: link, log: hostLog, clock };
+    return {
+      link,
+      guest: createLibvirtHypervisor({ ...context, uri: address.uri }),
+      storage: libvirtStorage(context),
+      network: new LibvirtNetwork(context),
+      [Symbol.asyncDispose]: () => link[Symbol.asyncDispose](),
+    };
+  };
+}
+
+/** A client certificate of the built-in authority, made when a host first needs one. */
+function clientTls(stateFolder: string): () => Promise<Required<NonNullable<HostAddress["tls"]>>> {
+  let made: Promise<Required<NonNullable<HostAddress["tls"]>>> | undefined;
+  const make = async (): Promise<Required<NonNullable<HostAddress["tls"]>>> => {
+    const authority = await CertificateAuthority.open(path.join(stateFolder, "ca"));
+    const { certificatePem, keyPem } = authority.issue({ commonName: "innkeeper", purposes: ["client"] });
+    return { caCertificate: authority.certificatePem, clientCertificate: certificatePem, clientKey: keyPem };
+  };
+  return () => (made ??= make());
+}
