@@ -55,6 +55,7 @@ export function addCompletion(root: Command, surroundings: Surroundings): void {
   });
   root
     .command("__complete", { hidden: true })
+    .description("Candidates for the shells' completion.")
     .addArgument(new Argument("[words...]"))
     .allowUnknownOption()
     .helpOption(false)
