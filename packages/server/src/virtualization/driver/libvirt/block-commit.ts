@@ -44,7 +44,8 @@ export async function mergeDown(
   const events = connection.events.domain("blockJob2", { signal: over.signal, domain: dom });
   const watching = watch(events, options.target, wake);
   try {
-    await events.ready;
+    // Without events the poll alone finds out.
+    await events.ready.catch(() => undefined);
     const job = await readJob(domain, options.target);
     if (job === undefined) {
       const chain = await readChain(domain, options.target);

@@ -9,7 +9,7 @@ import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { elements, integer, parseXml } from "#libvirt/xml.ts";
 import type { GuestDefinition } from "#virtualization/port.ts";
-import { buildDomainXml } from "./domain-xml/build.ts";
+import { buildDomainXml, checkDefinable } from "./domain-xml/build.ts";
 import { parseCpuSet } from "./domain-xml/cpu-set.ts";
 import { type PlatformCapabilities, platformCapabilities, platformOf } from "./platform.ts";
 
@@ -23,6 +23,7 @@ export async function checkDefinition(
 ): Promise<void> {
   const { remote } = connection;
   const { spec } = definition;
+  checkDefinable(spec);
   await checkName(connection, definition.name, definition.uuid, options);
   const capabilities = await platformCapabilities(connection, spec, options);
   if (capabilities) checkPlatform(spec, capabilities);

@@ -15,7 +15,7 @@ import { parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { Guest, GuestDefinition } from "#virtualization/port.ts";
 import { checkName, checkPlatform } from "./check.ts";
 import type { DomainCall } from "./driver-context.ts";
-import { buildDomainXml } from "./domain-xml/build.ts";
+import { buildDomainXml, checkDefinable } from "./domain-xml/build.ts";
 import { child, text } from "./domain-xml/element.ts";
 import { type Retarget, retarget } from "./domain-xml/retarget.ts";
 import { readGuest } from "./guest.ts";
@@ -43,6 +43,7 @@ export async function defineFromSpec(
   options: CallOptions,
 ): Promise<Guest> {
   const { remote } = connection;
+  checkDefinable(definition.spec);
   const capabilities = await platformCapabilities(connection, definition.spec, options);
   if (capabilities) checkPlatform(definition.spec, capabilities);
   const xml = buildDomainXml(definition, platformOf(capabilities));

@@ -76,6 +76,8 @@ const descriptions: Descriptions = {
   agentLifecycle: ({ state }) => ({
     type: state === VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED ? "agent-connected" : "agent-disconnected",
   }),
+  memoryFailure: () => ({ type: "memory-failure" }),
+  controlError: () => ({ type: "control-error" }),
   metadataChange: ({ nsuri }) => ({ type: "metadata-changed", detail: nsuri ?? "" }),
 };
 

@@ -42,12 +42,15 @@ export function defaultMachineOf(spec: Pick<VmSpec, "architecture" | "machine">)
   return spec.machine ?? defaultMachine[spec.architecture];
 }
 
+export function checkDefinable({ domainType }: Pick<VmSpec, "domainType">): void {
+  if (definableTypes.includes(domainType)) return;
+  const message = `A new VM of type ${domainType} can't be made; ${definableTypes.join(", ")} can.`;
+  throw new AppError("unsupported", message, { field: "domainType" });
+}
+
 export function buildDomainXml(definition: GuestDefinition, platform: Platform): string {
   const { spec } = definition;
-  if (!definableTypes.includes(spec.domainType)) {
-    const message = `A new VM of type ${spec.domainType} can't be made; ${definableTypes.join(", ")} can.`;
-    throw new AppError("unsupported", message, { field: "domainType" });
-  }
+  checkDefinable(spec);
   const document = new DOMImplementation().createDocument(null, "domain", null);
   const root = document.documentElement;
   if (root === null) throw new TypeError("a new document without an element");
@@ -64,9 +67,8 @@ export function buildDomainXml(definition: GuestDefinition, platform: Platform):
 function addCpuAndMemory(root: Element, spec: VmSpec, platform: Platform): void {
   const { numaCells, ...memory } = spec.memory;
   editMemory(root, memory);
-  const maxCount = spec.cpu.maxCount ?? topologyCount(spec.cpu.topology) ?? spec.cpu.count;
   const model = spec.cpu.model ?? platform.cpuModel;
-  editCpu(root, { ...spec.cpu, maxCount, ...(model !== undefined && { model }) });
+  editCpu(root, { ...spec.cpu, ...(model !== undefined && { model }) });
   if (numaCells !== undefined && numaCells.length > 0) {
     const sum = numaCells.reduce((total, cell) => total + cell.memoryMiB, 0);
     if (sum !== spec.memory.sizeMiB) {
@@ -77,15 +79,12 @@ function addCpuAndMemory(root: Element, spec: VmSpec, platform: Platform): void 
   }
 }
 
-function topologyCount(topology: VmSpec["cpu"]["topology"]): number | undefined {
-  return topology && topology.sockets * topology.cores * topology.threads;
-}
-
 function addPlatform(root: Element, spec: VmSpec): void {
   const isX86 = ["x86_64", "i686"].includes(spec.architecture);
   const os = add(root, "os");
   const machine = spec.domainType === "test" ? undefined : defaultMachineOf(spec);
   add(os, "type", { arch: spec.architecture, machine }, "hvm");
+  addBootDevices(os, spec);
   const features = add(root, "features");
   add(features, "acpi");
   if (isX86) add(features, "apic");
@@ -104,6 +103,18 @@ function addPlatform(root: Element, spec: VmSpec): void {
     add(power, "suspend-to-mem", { enabled: "no" });
     add(power, "suspend-to-disk", { enabled: "no" });
   }
+}
+
+/**
+ * Without an order of its own a VM tries its disk, then a CD-ROM (so that a blank disk gets installed), and the network
+ * only if it has neither: firmware that waits for PXE is slow.
+ */
+function addBootDevices(os: Element, spec: VmSpec): void {
+  if ([...spec.disks, ...spec.nics].some((device) => device.bootOrder !== undefined)) return;
+  const kinds = new Set(spec.disks.map((disk) => disk.device));
+  if (kinds.has("disk")) add(os, "boot", { dev: "hd" });
+  if (kinds.has("cdrom")) add(os, "boot", { dev: "cdrom" });
+  if (kinds.size === 0 && spec.nics.length > 0) add(os, "boot", { dev: "network" });
 }
 
 function addDevices(root: Element, spec: VmSpec, platform: Platform): void {

@@ -101,13 +101,11 @@ function editCount(root: Element, change: Partial<Cpu>): void {
   const count = change.count ?? Math.min(before.count, change.maxCount ?? before.count);
   const topology = change.topology;
   const product = topology && topology.sockets * topology.cores * topology.threads;
-  const maxCount =
-    change.maxCount ??
-    Math.max(count, product ?? (before.maxCount === before.count ? count : (before.maxCount ?? count)));
+  const kept = before.maxCount === before.count ? count : (before.maxCount ?? count);
+  const maxCount = change.maxCount ?? Math.max(count, product ?? kept);
   if (count > maxCount) {
-    throw new AppError("invalid_field", `${count} vCPUs are more than the maximum of ${maxCount}.`, {
-      field: "cpu.count",
-    });
+    const message = `${count} vCPUs are more than the maximum of ${maxCount}.`;
+    throw new AppError("invalid_field", message, { field: "cpu.count" });
   }
   if (product !== undefined && product !== maxCount) {
     const sum = `${topology?.sockets} sockets × ${topology?.cores} cores × ${topology?.threads} threads = ${product}`;

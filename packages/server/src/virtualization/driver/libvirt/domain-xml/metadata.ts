@@ -56,10 +56,24 @@ export function editMetadata(root: Element, metadata: GuestMetadata): void {
   else append(ensure(root, "metadata"), own);
 }
 
-/** Our element alone, as domainSetMetadata takes it. */
+/**
+ * Our element alone, as domainSetMetadata takes it: without a namespace, which libvirt puts on every element itself and
+ * stumbles over if it is there (libvirt 9.0 virXMLInjectNamespace).
+ */
 export function metadataXml(root: Element): string | undefined {
   const own = ownElement(root);
-  return own && serializeXml(own);
+  return own && serializeXml(withoutNamespace(own));
+}
+
+function withoutNamespace(element: Element): Element {
+  const copy = create(element, element.localName ?? element.tagName);
+  for (const { name, value } of Array.from(element.attributes)) {
+    if (!/^xmlns(:|$)/.test(name)) copy.setAttribute(name, value);
+  }
+  for (let node = element.firstChild; node !== null; node = node.nextSibling) {
+    copy.appendChild(node.nodeType === node.ELEMENT_NODE ? withoutNamespace(node as Element) : node.cloneNode(true));
+  }
+  return copy;
 }
 
 export function removeMetadata(root: Element): void {

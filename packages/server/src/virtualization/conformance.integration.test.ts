@@ -1,0 +1,231 @@
+/** Every method of the virtualization port against real libvirt hosts of a lab, with a real guest. Needs root. */
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { guestImage } from "@innkeeper/lab/guest-image.ts";
+import { Lab } from "@innkeeper/lab/lab.ts";
+import { AppError } from "#core/app-error.ts";
+import {
+  guestDisk,
+  labHypervisor,
+  type LabHypervisor,
+  labNic,
+  SerialConsole,
+  hasCode,
+  testDefinition,
+  testMetadata,
+  waitFor,
+} from "./test-support/lab-hypervisor.ts";
+
+const signal = AbortSignal.timeout(600_000);
+const call = { signal };
+
+suite("guests on a real host", () => {
+  let lab: Lab;
+  let h1: LabHypervisor;
+
+  before(async () => {
+    await guestImage({ signal });
+    lab = await Lab.up({ name: `guest-${process.pid}`, hostCount: 1, signal });
+    h1 = await labHypervisor(lab, 0);
+  });
+  after(async () => {
+    await h1?.[Symbol.asyncDispose]();
+    await lab?.down();
+  });
+
+  test("a guest is defined, seen, started, used and shut down", async () => {
+    const { inventory, lifecycle, console } = h1.guest;
+    const definition = testDefinition("alpha", {
+      cpu: { count: 2 },
+      graphics: "vnc",
+      disks: [await guestDisk(lab, "alpha")],
+      nics: [labNic()],
+    });
+    await lifecycle.check(definition, call);
+    const guest = await lifecycle.define(definition, call);
+    assert.equal(guest.state, "shutoff");
+    assert.equal(guest.persistent, true);
+    assert.deepEqual(guest.metadata, definition.metadata);
+    assert.deepEqual(await inventory.addresses(guest.uuid, call), []);
+    await lifecycle.forceOff(guest.uuid, call);
+    await lifecycle.start(guest.uuid, {}, call);
+    await assert.rejects(lifecycle.start(guest.uuid, {}, call), hasCode("invalid_state"));
+    await assert.rejects(lifecycle.undefine(guest.uuid, call), hasCode("invalid_state"));
+    await using serial = new SerialConsole(await console.serial(guest.uuid, { force: false }, call));
+    await assert.rejects(console.serial(guest.uuid, { force: false }, call), hasCode("conflict"));
+    await serial.expect(/INNKEEPER-GUEST READY/);
+    assert.match(await serial.run("echo $((40+2))"), /42/);
+    const [, address] = await serial.expect(/INNKEEPER-GUEST ADDRESS eth0 ([0-9.]+)/);
+    const running = await inventory.read(guest.uuid, call);
+    assert.equal(running.state, "running");
+    assert.equal(running.stateDetail, "booted");
+    assert.deepEqual(running.pendingChanges, []);
+    assert.match(running.spec.cpu.model ?? "", /^(host-model|maximum)$/);
+    const listed = (await inventory.list(call)).find((each) => each.uuid === guest.uuid);
+    assert.deepEqual(listed, await inventory.read(guest.uuid, call));
+    const addresses = await inventory.addresses(guest.uuid, call);
+    assert(addresses.some((each) => each.address === address));
+    assert.match(await inventory.xml(guest.uuid, { inactive: false }, call), /<domain type='qemu' id='/);
+    assert.doesNotMatch(await inventory.xml(guest.uuid, { inactive: true }, call), /<domain type='qemu' id='/);
+    await waitFor(async () => (await inventory.read(guest.uuid, call)).guestAgentConnected);
+    const agent = await console.agent(guest.uuid, call);
+    assert.equal(agent.hostname, "guest");
+    assert(agent.interfaces.some((each) => each.addresses.some((one) => one.address === address)));
+    assert.equal(agent.fileSystems[0]?.mountPoint, "/data");
+    const png = await console.screenshot(guest.uuid, call);
+    assert.equal(png.contentType, "image/png");
+    assert.deepEqual([...png.bytes.subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
+    await assert.rejects(console.vnc(guest.uuid, call), hasCode("unsupported"));
+    const statistics = (await inventory.statistics([guest.uuid], call)).get(guest.uuid);
+    assert(statistics !== undefined);
+    assert.equal(statistics.state, "running");
+    assert(statistics.cpuTimeNs > 0);
+    assert.equal(statistics.vcpus.length, 2);
+    assert.equal(statistics.memory.maxMiB, 192);
+    assert((statistics.disks[0]?.readBytes ?? 0) > 1_000_000);
+    assert.equal(statistics.nics.length, 1);
+    await lifecycle.shutdown(guest.uuid, call);
+    await waitFor(async () => (await inventory.read(guest.uuid, call)).state === "shutoff");
+    assert.equal((await inventory.read(guest.uuid, call)).stateDetail, "shutdown");
+    await assert.rejects(console.agent(guest.uuid, call), hasCode("invalid_state"));
+    await assert.rejects(console.screenshot(guest.uuid, call), hasCode("invalid_state"));
+    await assert.rejects(console.serial(guest.uuid, { force: false }, call), hasCode("invalid_state"));
+    await lifecycle.undefine(guest.uuid, call);
+    await lifecycle.undefine(guest.uuid, call);
+    await assert.rejects(inventory.read(guest.uuid, call), hasCode("not_found"));
+  });
+
+  test("power operations move through the states, and are refused where they make no sense", async () => {
+    const { inventory, lifecycle } = h1.guest;
+    const { uuid } = await lifecycle.define(testDefinition("beta", { disks: [await guestDisk(lab, "beta")] }), call);
+    const state = async () => (await inventory.read(uuid, call)).state;
+    await lifecycle.start(uuid, { paused: true }, call);
+    assert.equal(await state(), "paused");
+    await lifecycle.resume(uuid, call);
+    assert.equal(await state(), "running");
+    await lifecycle.suspend(uuid, call);
+    assert.equal(await state(), "paused");
+    await lifecycle.resume(uuid, call);
+    await lifecycle.reset(uuid, call);
+    await using serial = new SerialConsole(await h1.guest.console.serial(uuid, { force: true }, call));
+    await serial.expect(/INNKEEPER-GUEST READY/);
+    await lifecycle.reboot(uuid, call);
+    await serial.expect(/INNKEEPER-GUEST READY/);
+    await lifecycle.forceOff(uuid, call);
+    await lifecycle.forceOff(uuid, call);
+    assert.equal(await state(), "shutoff");
+    for (const refused of [lifecycle.shutdown, lifecycle.reset, lifecycle.suspend, lifecycle.resume]) {
+      await assert.rejects(refused(uuid, call), hasCode("invalid_state"));
+    }
+    await lifecycle.undefine(uuid, call);
+  });
+
+  test("definitions: name taken, replaced, renamed, from XML with new identity", async () => {
+    const { inventory, lifecycle } = h1.guest;
+    const definition = testDefinition("gamma", { nics: [labNic()], firmware: "uefi", tpm: true });
+    const { uuid } = await lifecycle.define(definition, call);
+    const other = { ...definition, uuid: crypto.randomUUID() };
+    await assert.rejects(lifecycle.check(other, call), hasCode("name_taken"));
+    await assert.rejects(lifecycle.define(other, call), hasCode("name_taken"));
+    const metadata = testMetadata({
+      vmId: definition.metadata.vmId,
+      tags: ["a", "ü:b"],
+      description: "two\nlines <&>",
+    });
+    const replaced = await lifecycle.define(
+      { ...definition, metadata, spec: { ...definition.spec, cpu: { count: 2, maxCount: 4 }, autostart: true } },
+      call,
+    );
+    assert.deepEqual(replaced.metadata, metadata);
+    assert.equal(replaced.description, "two\nlines <&>");
+    assert.equal(replaced.autostart, true);
+    assert.equal(replaced.spec.cpu.maxCount, 4);
+    await lifecycle.rename(uuid, "gamma 中文", call);
+    await lifecycle.rename(uuid, "gamma 中文", call);
+    assert.equal((await inventory.read(uuid, call)).name, "gamma 中文");
+    const xml = await inventory.xml(uuid, { inactive: true }, call);
+    const copyUuid = crypto.randomUUID();
+    const copy = await lifecycle.defineXml(xml, { name: "gamma-copy", uuid: copyUuid, newMacs: true }, call);
+    assert.equal(copy.uuid, copyUuid);
+    assert.equal(copy.metadata, undefined);
+    assert.notEqual(copy.spec.nics[0]?.mac, replaced.spec.nics[0]?.mac);
+    assert.equal(copy.spec.firmware, "uefi");
+    await assert.rejects(lifecycle.rename(copyUuid, "gamma 中文", call), hasCode("name_taken"));
+    await assert.rejects(lifecycle.defineXml("<domain", {}, call), hasCode("host_failed"));
+    await assert.rejects(lifecycle.defineXml("<network/>", {}, call), hasCode("invalid_field"));
+    await lifecycle.undefine(uuid, call);
+    await lifecycle.undefine(copyUuid, call);
+  });
+
+  test("a definition that can't work is refused with the field, and nothing is defined", async () => {
+    const { inventory, lifecycle } = h1.guest;
+    const refusals: readonly (readonly [Parameters<typeof testDefinition>[1], string])[] = [
+      [{ cpu: { count: 1, model: "host-passthrough" } }, "cpu.model"],
+      [{ cpu: { count: 1, model: "NoSuchCpu" } }, "cpu.model"],
+      [{ cpu: { count: 5000 } }, "cpu.count"],
+      [{ cpu: { count: 2, maxCount: 1 } }, "cpu.count"],
+      [{ cpu: { count: 4, topology: { sockets: 1, cores: 3, threads: 1 } } }, "cpu.topology"],
+      [{ cpu: { count: 1, pinning: [{ vcpu: 0, hostCpus: "4000" }] } }, "cpu.pinning"],
+      [{ cpu: { count: 1, pinning: [{ vcpu: 3, hostCpus: "0" }] } }, "cpu.pinning"],
+      [{ memory: { sizeMiB: 64, balloonMiB: 65 } }, "memory.balloonMiB"],
+      [{ memory: { sizeMiB: 64, hugepageKiB: 12345 } }, "memory.hugepageKiB"],
+      [{ memory: { sizeMiB: 64, numaCells: [{ cpus: "0", memoryMiB: 32 }] } }, "memory.numaCells"],
+      [{ domainType: "lxc" }, "domainType"],
+    ];
+    for (const [spec, field] of refusals) {
+      const definition = testDefinition("refused", spec);
+      await assert.rejects(
+        lifecycle.check(definition, call),
+        (error: unknown) => error instanceof AppError && error.field === field,
+        field,
+      );
+    }
+    await assert.rejects(lifecycle.check(testDefinition("refused", { domainType: "kvm" }), call), AppError);
+    assert(!(await inventory.list(call)).some((guest) => guest.name === "refused"));
+  });
+
+  test("events tell what happens to guests, also by other hands", async () => {
+    const { lifecycle, events } = h1.guest;
+    const over = new AbortController();
+    const seen: string[] = [];
+    const collecting = (async () => {
+      for await (const { name, type, detail } of events(over.signal)) seen.push(`${name} ${type} ${detail}`);
+    })();
+    const { uuid } = await lifecycle.define(testDefinition("delta"), call);
+    await lifecycle.start(uuid, {}, call);
+    await lifecycle.change(uuid, { metadata: testMetadata() }, call);
+    await h1.host.exec(["virsh", "suspend", "delta"], { signal });
+    await h1.host.exec(["virsh", "destroy", "delta"], { signal });
+    await lifecycle.undefine(uuid, call);
+    await waitFor(async () => seen.includes("delta undefined removed"));
+    for (const expected of ["defined added", "started booted", "suspended paused", "stopped destroyed"]) {
+      assert(seen.includes(`delta ${expected}`), `${expected} in ${seen.join("; ")}`);
+    }
+    assert(seen.some((event) => event.startsWith("delta metadata-changed")));
+    over.abort();
+    await collecting;
+  });
+
+  test("a daemon that dies in mid-call is host_unreachable, and the next call works once it is back", async () => {
+    const { inventory, lifecycle, events } = h1.guest;
+    const { uuid } = await lifecycle.define(
+      testDefinition("epsilon", { disks: [await guestDisk(lab, "epsilon")] }),
+      call,
+    );
+    await lifecycle.start(uuid, {}, call);
+    const watching = (async () => {
+      for await (const _event of events(signal));
+    })();
+    const calls = Promise.allSettled([watching, ...Array.from({ length: 20 }, () => inventory.list(call))]);
+    await h1.host.killLibvirtd(signal);
+    const [watched, ...listed] = await calls;
+    assert.equal(watched?.status === "rejected" && watched.reason.code, "host_unreachable");
+    for (const outcome of listed) {
+      if (outcome.status === "rejected") assert.equal(outcome.reason.code, "host_unreachable");
+    }
+    await h1.host.startLibvirtd(signal);
+    await waitFor(async () => (await inventory.read(uuid, call).catch(() => undefined))?.state === "running");
+    await lifecycle.forceOff(uuid, call);
+    await lifecycle.undefine(uuid, call);
+  });
+});
