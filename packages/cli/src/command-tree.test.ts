@@ -9,7 +9,6 @@ import { lookup } from "#lookup.ts";
 import { commandTree } from "#run.ts";
 import type { Terminal } from "#terminal.ts";
 import { verbOf } from "#verb.ts";
-import { isFresh } from "../tool/generate-route.ts";
 
 const terminal: Terminal = {
   input: new PassThrough(),
@@ -99,9 +98,5 @@ suite("commands", () => {
   test("arguments that are nouns can be completed", () => {
     const argumentNames = new Set(all.flatMap(({ command }) => command.registeredArguments.map((each) => each.name())));
     for (const noun of Object.keys(lookup)) assert.ok(argumentNames.has(noun), `no verb has an argument <${noun}>`);
-  });
-
-  test("the generated routes are those of the contract", () => {
-    assert.ok(isFresh(), "run node packages/cli/tool/generate-route.ts");
   });
 });

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import path from "node:path";
+import { isProgramName } from "#program-name.ts";
 
 const packageFolder = path.resolve(import.meta.dirname, "..");
 enableCompileCache(path.resolve(packageFolder, "../../node_modules/.cache/inn"));
@@ -26,9 +27,11 @@ function version(): string {
 }
 
 async function start(): Promise<number> {
-  const { programs } = await import("#program/table.ts");
-  const program = Object.hasOwn(programs, first) ? programs[first] : undefined;
-  if (program !== undefined) return await (await program.load())(argv.slice(1), { signal: interrupted.signal });
+  if (isProgramName(first)) {
+    const { programs } = await import("#program/table.ts");
+    const program = await programs[first]();
+    return await program(argv.slice(1), { signal: interrupted.signal });
+  }
   const [{ run }, { processTerminal }] = await Promise.all([import("#run.ts"), import("#terminal.ts")]);
   return await run({
     argv,

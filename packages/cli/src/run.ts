@@ -5,7 +5,7 @@ import { CliError, errorDocument, errorText } from "#cli-error.ts";
 import { addCompletion } from "#command/completion.ts";
 import { addSession } from "#command/session.ts";
 import { nouns } from "#noun.ts";
-import { programs } from "#program/table.ts";
+import { programSummary } from "#program-name.ts";
 import { addNoun, globalOptions, type Surroundings } from "#verb.ts";
 
 export interface RunParts extends Surroundings {
@@ -37,7 +37,7 @@ export async function commandTree(
     if (loaded(name)) (await noun.load())(command, surroundings);
   }
   addCompletion(root, surroundings);
-  for (const [name, program] of Object.entries(programs)) root.command(name).description(program.summary);
+  for (const [name, summary] of Object.entries(programSummary)) root.command(name).description(summary);
   root.addHelpText(
     "after",
     `

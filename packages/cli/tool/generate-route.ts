@@ -11,7 +11,7 @@ import { idPrefix } from "@innkeeper/contract/id.ts";
 
 const file = path.resolve(import.meta.dirname, "../src/generated/route.ts");
 
-export function generate(): string {
+function generate(): string {
   const rows = Object.entries(endpoint as Record<string, Endpoint>).map(
     ([operation, { method, path }]) => `  ${operation}: { method: "${method}", path: "${path}" },`,
   );
@@ -30,17 +30,9 @@ ${prefixes.join("\n")}
 `;
 }
 
-export function isFresh(): boolean {
-  return readFileSync(file, "utf8") === generate();
-}
-
-if (import.meta.main) {
-  if (process.argv.includes("--check")) {
-    if (!isFresh()) {
-      console.error("src/generated/route.ts is stale: run node packages/cli/tool/generate-route.ts");
-      process.exitCode = 1;
-    }
-  } else {
-    writeFileSync(file, generate());
-  }
+if (!process.argv.includes("--check")) {
+  writeFileSync(file, generate());
+} else if (readFileSync(file, "utf8") !== generate()) {
+  console.error("src/generated/route.ts is stale: run node packages/cli/tool/generate-route.ts");
+  process.exitCode = 1;
 }

@@ -14,7 +14,7 @@ import { GuestTour } from "#program/demo/guest-tour.ts";
 import { demoLayout, demoName, type DemoLayout } from "#program/demo/layout.ts";
 import { Report, StepError, summaryText } from "#program/demo/report.ts";
 import { takeDown } from "#program/demo/teardown.ts";
-import type { ProgramContext } from "#program/table.ts";
+import type { ProgramContext } from "#program-name.ts";
 
 const lockTimeoutMs = 1000;
 const launcher = path.resolve(import.meta.dirname, "../../../../inn");

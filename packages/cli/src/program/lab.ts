@@ -5,7 +5,7 @@ import { Lab } from "@innkeeper/lab/lab.ts";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import { tableText } from "#output/table.ts";
 import { programCommand, runCommand } from "#program/command-line.ts";
-import type { ProgramContext } from "#program/table.ts";
+import type { ProgramContext } from "#program-name.ts";
 
 const defaultName = "lab";
 

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
-import type { ProgramContext } from "#program/table.ts";
+import type { ProgramContext } from "#program-name.ts";
 
 const script = path.resolve(import.meta.dirname, "../../../../tool/test.ts");
 

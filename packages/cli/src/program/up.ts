@@ -1,4 +1,6 @@
-import type { ProgramContext } from "#program/table.ts";
-export async function up(_argv: readonly string[], _context: ProgramContext): Promise<number> {
-  return 1;
+/** `inn up`: the control plane in the foreground. Its own program reads the flags and answers signals. */
+import { runServer } from "@innkeeper/server/app/main.ts";
+
+export async function up(argv: readonly string[]): Promise<number> {
+  return await runServer(argv);
 }

@@ -1,0 +1,18 @@
+/** Verbs that start another program of this repository instead of calling the API; what runs is in program/table.ts. */
+export const programSummary = {
+  up: "Run the control plane here, in the foreground.",
+  demo: "Real guests on two real hosts on this machine; --down removes all of it.",
+  lab: "Real libvirt hosts on this machine, in namespaces.",
+  test: "Bring what is missing and run all tests.",
+} as const;
+
+export type ProgramName = keyof typeof programSummary;
+
+export function isProgramName(word: string): word is ProgramName {
+  return Object.hasOwn(programSummary, word);
+}
+
+/** What a program gets beside its words. */
+export interface ProgramContext {
+  readonly signal: AbortSignal;
+}
