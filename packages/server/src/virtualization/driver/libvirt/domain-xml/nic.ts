@@ -25,14 +25,26 @@ export function nicByMac(root: Element, mac: string): Element | undefined {
   );
 }
 
-function readNic(nic: Element): VmNic {
+/**
+ * What it attaches to. In a running guest libvirt shows the bridge or device that a network was resolved into, and keeps
+ * the network's name beside it (virDomainNetDefFormat); the network is what the user configured.
+ */
+function attachment(nic: Element): { readonly type: string; readonly network: string | undefined } {
   const type = attribute(nic, "type") ?? "";
+  const source = child(nic, "source");
+  const network = attribute(source, "network");
+  if (network !== undefined) return { type: "network", network };
+  return { type, network: attribute(source, sourceAttribute[type] ?? "network") };
+}
+
+function readNic(nic: Element): VmNic {
+  const { type, network } = attachment(nic);
   const link = attribute(child(nic, "link"), "state");
   return {
     mac: attribute(child(nic, "mac"), "address") ?? "",
     type,
     ...defined({
-      network: attribute(child(nic, "source"), sourceAttribute[type] ?? "network"),
+      network,
       model: attribute(child(nic, "model"), "type"),
       hostDevice: attribute(child(nic, "target"), "dev"),
       linkUp: link === undefined ? undefined : link !== "down",
@@ -58,15 +70,15 @@ export function setLink(nic: Element, linkUp: boolean): void {
 
 /** Attaches to another network or bridge of the kind that the interface has. */
 export function setNetwork(nic: Element, network: string): void {
-  const type = attribute(nic, "type") ?? "";
+  const { type } = attachment(nic);
   const name = sourceAttribute[type];
   if (name === undefined) {
     throw new AppError("unsupported", `A NIC of type ${type} has no network that can be changed.`, { field: "nics" });
   }
-  const source = ensure(nic, "source");
+  setAttributes(nic, { type });
   // What libvirt resolved for the running guest belongs to the old network.
-  setAttributes(source, { [name]: network, portid: undefined, bridge: type === "bridge" ? network : undefined });
-  setAttributes(source, { portgroup: undefined });
+  const resolved = { bridge: undefined, dev: undefined, mode: undefined, portid: undefined, portgroup: undefined };
+  setAttributes(ensure(nic, "source"), type === "network" ? { ...resolved, network } : { [name]: network });
 }
 
 /** A new address in QEMU's range (52:54:00, libvirt virDomainDefPostParse), locally administered and unicast. */
