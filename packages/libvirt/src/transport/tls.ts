@@ -50,6 +50,10 @@ export async function connectTls(uri: ConnectionUri, options: TlsOptions, signal
     );
   }
   socket.setNoDelay(true);
+  // One TLS record per message: of a record with several, libvirtd (9.0) takes the first and leaves the others in
+  // GnuTLS's buffer until the next record arrives, which may be a keepalive ping seconds later. Without _writev, the
+  // stream writes queued chunks one by one instead of joined.
+  Object.defineProperty(socket, "_writev", { value: undefined });
   await established(socket, "secureConnect", target, signal);
   await confirmed(socket, target, signal);
   return socket;
