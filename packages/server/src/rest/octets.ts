@@ -12,33 +12,57 @@ export function contentLength(request: FastifyRequest): number {
   throw new AppError("bad_request", "An upload must say its length in Content-Length.", { field: "Content-Length" });
 }
 
+/** So long the rest of a refused body is taken in and thrown away, so that the client can read why it was refused. */
+const lingerMs = 2000;
+
 /** Hands the request's body to `work`; an error if it is longer or shorter than `sizeBytes`. */
 export async function receive<T>(
-  request: FastifyRequest,
+  { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
   sizeBytes: number,
   work: (content: Octets) => Promise<T>,
 ): Promise<T> {
   const declared = request.headers["content-length"];
-  if (declared !== undefined && Number(declared) !== sizeBytes) throw wrongLength(sizeBytes, Number(declared));
   const body = request.body instanceof Readable ? request.body : Readable.from([]);
+  try {
+    if (declared !== undefined && Number(declared) !== sizeBytes) throw wrongLength(sizeBytes, Number(declared));
+    return await work(exactly(body, sizeBytes));
+  } catch (error) {
+    if (!body.readableEnded) {
+      void reply.header("connection", "close");
+      body.resume();
+      const timer = setTimeout(() => request.raw.destroy(), lingerMs);
+      body.once("close", () => clearTimeout(timer));
+    }
+    throw error;
+  }
+}
+
+/** The stream's chunks on demand. Cancelling it leaves the request open: its answer is still to be sent. */
+function exactly(body: Readable, sizeBytes: number): Octets {
+  const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Uint8Array>;
   let received = 0;
-  const counted = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      received += chunk.byteLength;
-      if (received > sizeBytes) controller.error(wrongLength(sizeBytes, received));
-      else controller.enqueue(chunk);
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await next(chunks, received);
+      if (done === true) {
+        if (received < sizeBytes) throw wrongLength(sizeBytes, received);
+        return controller.close();
+      }
+      received += value.byteLength;
+      if (received > sizeBytes) throw wrongLength(sizeBytes, received);
+      controller.enqueue(value);
     },
-    flush(controller) {
-      if (received < sizeBytes) controller.error(wrongLength(sizeBytes, received));
+    async cancel() {
+      await chunks.return?.();
     },
   });
-  const content = (Readable.toWeb(body) as Octets).pipeThrough(counted);
+}
+
+async function next(chunks: AsyncIterator<Uint8Array>, received: number): Promise<IteratorResult<Uint8Array>> {
   try {
-    return await work(content);
+    return await chunks.next();
   } catch (error) {
-    // The rest of a refused body is not waited for.
-    body.destroy();
-    throw error;
+    throw new AppError("bad_request", `The upload broke off after ${received} bytes.`, { cause: error });
   }
 }
 

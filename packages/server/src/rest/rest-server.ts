@@ -37,7 +37,8 @@ export async function restServer(
     forceCloseConnections: true,
     exposeHeadRoutes: false,
     genReqId: (request) => requestId(request.headers["x-request-id"]),
-    routerOptions: { maxParamLength: 200 },
+    // As long as a request's line may be: an id that nothing has is not found, however long.
+    routerOptions: { maxParamLength: headerMaxBytes },
     clientErrorHandler: (error, socket) => {
       const tooLarge = error.code === "HPE_HEADER_OVERFLOW";
       const message = tooLarge ? "The request's headers are too large." : "This is not an HTTP request.";

@@ -7,7 +7,7 @@ export function imageHandlers({ image }: RestServices): HandlerTable {
   return {
     imageCreate: (context) => image.create(context.body, serviceContext(context)),
     imageUpload: (context) =>
-      receive(context.request, context.query.sizeBytes, (content) =>
+      receive(context, context.query.sizeBytes, (content) =>
         image.upload(context.query, content, serviceContext(context)),
       ),
   };

@@ -6,10 +6,9 @@ import type { RestServices } from "#rest/service.ts";
 export function volumeHandlers({ volume }: RestServices): HandlerTable {
   return {
     volumeUpload: async (context) => {
-      const { parameters, request } = context;
-      const sizeBytes = contentLength(request);
-      return receive(request, sizeBytes, (content) =>
-        volume.upload(parameters.volumeId, content, sizeBytes, serviceContext(context)),
+      const sizeBytes = contentLength(context.request);
+      return receive(context, sizeBytes, (content) =>
+        volume.upload(context.parameters.volumeId, content, sizeBytes, serviceContext(context)),
       );
     },
     volumeDownload: async (context) => {

@@ -70,7 +70,8 @@ export function watchHandlers({ inventory, access, stop }: RestServices): Handle
 function maySee(access: AccessControl, principal: Principal, kind: WatchedKind, resource: unknown): boolean {
   const privilege = privilegeOf[kind];
   if (privilege !== "own") return access.may(principal, privilege);
-  return (resource as { userId?: string } | undefined)?.userId === principal.user.id;
+  // Of what is deleted only the id is told.
+  return resource === undefined || (resource as { userId?: string } | undefined)?.userId === principal.user.id;
 }
 
 function readKinds(text: string | undefined): ReadonlySet<string> | undefined {

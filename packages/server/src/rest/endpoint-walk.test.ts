@@ -1,0 +1,161 @@
+/** Every endpoint of the contract's table, found by walking it: refused without login, without the privilege, and with bad requests. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import fc from "fast-check";
+import { type Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import { endpoint } from "@innkeeper/contract/endpoint/table.ts";
+import { newId, idPrefix, type Kind } from "@innkeeper/contract/id.ts";
+import { role } from "@innkeeper/contract/privilege.ts";
+import { Problem } from "@innkeeper/contract/problem.ts";
+import { Value } from "typebox/value";
+import { type Answer, startTestServer, type TestServer } from "#app/test-server.ts";
+
+const all = Object.entries<Endpoint>(endpoint);
+const withBody = all.filter(([, each]) => each.body !== undefined);
+
+/** A path with ids of the right form that nothing has. */
+function pathOf(each: Endpoint): string {
+  return each.path.replace(/\{(\w+)Id\}/g, (_, noun: string) => {
+    const kind = (noun === "pool" ? "storage-pool" : noun) as Kind;
+    return newId(kind in idPrefix ? kind : "vm");
+  });
+}
+
+function assertProblem(answer: Answer, status: number | readonly number[], what: string): void {
+  const expected = typeof status === "number" ? [status] : status;
+  assert.ok(expected.includes(answer.status), `${what}: ${answer.status} ${JSON.stringify(answer.body)}`);
+  assert.match(answer.headers.get("content-type") ?? "", /^application\/problem\+json\b/, what);
+  assert.ok(Value.Check(Problem, answer.body), `${what}: ${JSON.stringify(answer.body)}`);
+  assert.equal(answer.headers.get("x-request-id"), answer.body["requestId"], what);
+}
+
+describe("every endpoint", () => {
+  let server: TestServer;
+  let readOnly: string;
+  before(async () => {
+    server = await startTestServer();
+    readOnly = await server.login("read-only");
+  });
+  after(() => server[Symbol.asyncDispose]());
+
+  test("the table has endpoints, and each is walked", () => assert.ok(all.length > 60, `${all.length}`));
+
+  for (const [operationId, each] of all) {
+    if (each.access === "open") continue;
+    test(`${operationId} refuses who is not logged in, before it reads the body`, async () => {
+      const body = each.body === undefined ? undefined : "{ not json";
+      assertProblem(await server.call(each.method, pathOf(each), { body }), 401, "no login");
+      const wrong = await server.call(each.method, pathOf(each), { token: `inns_${"x".repeat(43)}`, body });
+      assertProblem(wrong, 401, "a made-up session");
+      assert.match(wrong.headers.get("www-authenticate") ?? "", /^Bearer/);
+    });
+    if (each.access === "self" || (role["read-only"] as readonly string[]).includes(each.access)) continue;
+    test(`${operationId} refuses a read-only user, naming ${each.access}`, async () => {
+      const answer = await server.call(each.method, pathOf(each), { token: readOnly, body: each.body && "{ not json" });
+      assertProblem(answer, 403, operationId);
+      assert.deepEqual(answer.body["fault"], { privilege: each.access });
+    });
+  }
+
+  for (const [operationId, each] of withBody) {
+    test(`${operationId} refuses malformed bodies, and names the field`, async () => {
+      const send = (body: unknown, headers = {}) =>
+        server.call(each.method, pathOf(each), { token: server.token, body, headers });
+      for (const body of ["{", "nul", '{"name":"a",}', Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d])]) {
+        assertProblem(await send(body), 400, `${operationId} ${String(body)}`);
+      }
+      for (const body of [[], 5, "null", '"text"', true]) {
+        assertProblem(
+          await send(typeof body === "string" ? body : JSON.stringify(body)),
+          422,
+          `${operationId} ${String(body)}`,
+        );
+      }
+      const unknown = await send({ ...validish(each), noSuchField: 1 });
+      assertProblem(unknown, 422, operationId);
+      const proto = await send('{"__proto__":{"admin":true},"constructor":{}}');
+      assertProblem(proto, 422, operationId);
+      assertProblem(await send("a=b", { "content-type": "application/x-www-form-urlencoded" }), 400, operationId);
+      assertProblem(await send(`{"name":"${"x".repeat(1_100_000)}"}`), 413, operationId);
+    });
+  }
+
+  test("unknown query parameters, bad ids and bad paths are refused", async () => {
+    for (const [operationId, each] of all) {
+      if (each.access === "open") continue;
+      const answer = await server.admin(each.method, `${pathOf(each)}?noSuchParameter=1`);
+      assert.ok(answer.status >= 400 && answer.status < 500, `${operationId}: ${answer.status}`);
+      if (each.method === "GET") assertProblem(answer, 422, operationId);
+    }
+    for (const bad of ["..%2f..%2fetc", "%00", "vm-", "x".repeat(300), "%ff", "中文"]) {
+      const answer = await server.admin("GET", `/vms/${bad}`);
+      assert.ok([400, 404].includes(answer.status), `${bad}: ${answer.status}`);
+    }
+    assertProblem(await server.admin("GET", "/nothing"), 404, "an unknown path");
+    assertProblem(await server.admin("PUT", "/vms"), 404, "an unknown method");
+  });
+
+  test("random bodies never make an internal error", { timeout: 120_000 }, async () => {
+    const outcomes = new Map<number, number>();
+    for (const [operationId, each] of withBody) {
+      if (operationId === "login" || operationId === "userPassword") continue; // slow on purpose, and limited
+      const property = fc.asyncProperty(bodyFor(each), async (body) => {
+        const answer = await server.call(each.method, pathOf(each), {
+          token: server.token,
+          body: JSON.stringify(body),
+        });
+        outcomes.set(answer.status, (outcomes.get(answer.status) ?? 0) + 1);
+        assert.ok(answer.status < 500, `${operationId} ${JSON.stringify(body)}: ${JSON.stringify(answer.body)}`);
+      });
+      await fc.assert(property, { numRuns: 60 });
+    }
+    assert.ok((outcomes.get(422) ?? 0) > 100, JSON.stringify([...outcomes]));
+  });
+});
+
+type Node = {
+  readonly type?: string;
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly items?: Node;
+  readonly anyOf?: readonly Node[];
+  readonly enum?: readonly unknown[];
+};
+
+/** Fields of the schema with values that are mostly of the right type, and often not. */
+function bodyFor(each: Endpoint): fc.Arbitrary<unknown> {
+  return arbitrary(each.body as unknown as Node, 0);
+}
+
+const odd = fc.oneof(
+  fc.constantFrom(null, "", -1, 0, 1e308, "../x", "<x/>", "\u0000", "中文", "🙂", [], {}, true, "a".repeat(300)),
+  fc.jsonValue({ maxDepth: 2 }),
+);
+
+function arbitrary(node: Node, depth: number): fc.Arbitrary<unknown> {
+  const plain = (): fc.Arbitrary<unknown> => {
+    if (node.anyOf !== undefined) return fc.oneof(...node.anyOf.map((part) => arbitrary(part, depth + 1)));
+    if (node.enum !== undefined) return fc.constantFrom(...node.enum);
+    switch (node.type) {
+      case "object": {
+        const fields = Object.entries(node.properties ?? {}).map(([name, part]) => [name, arbitrary(part, depth + 1)]);
+        return fc.record(Object.fromEntries(fields) as Record<string, fc.Arbitrary<unknown>>, { requiredKeys: [] });
+      }
+      case "array":
+        return fc.array(node.items === undefined ? odd : arbitrary(node.items, depth + 1), { maxLength: 3 });
+      case "integer":
+      case "number":
+        return fc.oneof(fc.integer(), fc.constantFrom(1, 2, 512, 4096));
+      case "boolean":
+        return fc.boolean();
+      default:
+        return fc.oneof(fc.constantFrom("a", "vda", "default", "/x", "52:54:00:00:00:01"), fc.string());
+    }
+  };
+  return fc.oneof({ weight: 9, arbitrary: plain() }, { weight: depth === 0 ? 1 : 2, arbitrary: odd });
+}
+
+/** Required fields with some value, so that the unknown field is not the only fault. */
+function validish(each: Endpoint): Record<string, unknown> {
+  const required = (each.body as { required?: readonly string[] }).required ?? [];
+  return Object.fromEntries(required.map((name) => [name, "x"]));
+}
