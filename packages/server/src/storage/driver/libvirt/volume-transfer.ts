@@ -33,8 +33,8 @@ export interface Download {
 
 const progressIntervalMs = 250;
 const zeroChunkBytes = 1_048_576;
-/** Runs of zeros that are shorter are sent: libvirtd 9.0 takes some 12 ms for each hole. */
-const holeMinBytes = 4 * 1_048_576;
+/** Runs of zeros that are shorter are sent: a hole smaller than a file system's extents saves nothing. */
+const holeMinBytes = 65_536;
 
 /** Writes exactly `sizeBytes` from the start; invalid_field when the content is shorter or longer. */
 export async function uploadVolume(
@@ -44,10 +44,8 @@ export async function uploadVolume(
   call: LongCall,
 ): Promise<void> {
   const { sizeBytes } = upload;
-  // A hole leaves what was there: only a volume without any data of its own may be written with holes. Over TLS
-  // libvirtd 9.0 takes the end of a sparse upload only with the next keepalive message, seconds later.
-  const isLocal = /^[a-z]+(\+unix)?:\/\/\//.test(connection.uri);
-  const isFresh = volume.format === "raw" && volume.allocationBytes === 0 && isLocal;
+  // A hole leaves what was there: only a volume without any data of its own may be written with holes.
+  const isFresh = volume.format === "raw" && volume.allocationBytes === 0;
   const stream = await connection.stream(
     "storageVolUpload",
     {
