@@ -3,6 +3,7 @@
  * busybox, qemu-guest-agent) and cached. Its console says `INNKEEPER-GUEST READY <uptime>` once it is up and
  * `INNKEEPER-GUEST ADDRESS eth0 <ip>` when it has an address; a root shell is on ttyS0 and tty1, the guest agent on
  * org.qemu.guest_agent.0; /data is an ext4 disk; the power button shuts it down; `counter` counts aloud.
+ * It boots by BIOS in 4 s and by UEFI, with Secure Boot too, in 10 s under emulation; UEFI wants 384 MiB of memory.
  * Invariant: the file at the returned path is complete and never changes; its name says what it was made of.
  */
 import { hash } from "node:crypto";
@@ -95,7 +96,10 @@ async function build(cacheFolder: string, recipe: string, options: GuestImageOpt
   const kernelName = (await readdir(path.join(packageRoot, "boot"))).find((name) => name.startsWith("vmlinuz-"));
   if (kernelName === undefined) throw new Error("the kernel package has no kernel in /boot");
   const finished = path.join(work.path, "guest.qcow2");
-  await buildDisk({ kernelFile: path.join(packageRoot, "boot", kernelName), initramfs }, work.path, finished, signal);
+  const kernelFile = path.join(packageRoot, "boot", kernelName);
+  const shimFile = path.join(packageRoot, "usr/lib/shim/shimx64.efi.signed");
+  const grubFile = path.join(packageRoot, "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed");
+  await buildDisk({ kernelFile, shimFile, grubFile, initramfs }, work.path, finished, signal);
   await rename(finished, file);
   return file;
 }

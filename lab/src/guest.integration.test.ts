@@ -19,21 +19,30 @@ const guestAgentChannel = "<channel type='unix'><target type='virtio' name='org.
 interface DomainOptions {
   readonly network: string;
   readonly disk: string;
-  readonly os?: string;
+  /** Content of <os> that asks for UEFI. */
+  readonly firmware?: string;
   readonly devices?: string;
+  readonly memoryMiB?: number;
 }
 
 function domainXml(name: string, options: DomainOptions): string {
+  const memory = options.memoryMiB ?? 256;
   return `<domain type='qemu'><name>${name}</name>
-<maxMemory slots='2' unit='MiB'>1024</maxMemory><memory unit='MiB'>256</memory><vcpu current='1'>2</vcpu>
-<os${options.os ?? ""}><type machine='q35'>hvm</type></os><features><acpi/></features>
-<cpu mode='custom'><model>qemu64</model><numa><cell id='0' cpus='0-1' memory='256' unit='MiB'/></numa></cpu>
+<maxMemory slots='2' unit='MiB'>1024</maxMemory><memory unit='MiB'>${memory}</memory><vcpu current='1'>2</vcpu>
+${operatingSystem(options.firmware)}
+<cpu mode='custom'><model>qemu64</model><numa><cell id='0' cpus='0-1' memory='${memory}' unit='MiB'/></numa></cpu>
 <devices><disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='${options.disk}'/>
 <target dev='vda' bus='virtio'/></disk>
 <controller type='scsi' model='virtio-scsi'/>${spareSlots}
 <interface type='network'><source network='${options.network}'/><model type='virtio'/></interface>
 <serial type='file'><source path='${consoleFile(options.disk)}'/></serial>${guestAgentChannel}
 <memballoon model='virtio'/><video><model type='vga'/></video>${options.devices ?? ""}</devices></domain>`;
+}
+
+function operatingSystem(firmware: string | undefined): string {
+  const type = "<type machine='q35'>hvm</type>";
+  if (firmware === undefined) return `<os>${type}</os><features><acpi/></features>`;
+  return `<os firmware='efi'>${type}${firmware}</os><features><acpi/><smm state='on'/></features>`;
 }
 
 function consoleFile(disk: string): string {
@@ -179,12 +188,17 @@ suite("guest image", { timeout: 600_000 }, () => {
     );
   });
 
-  test("UEFI firmware and an emulated TPM work on a lab host, and stay on it", async () => {
+  test("boots by UEFI with Secure Boot and an emulated TPM, which leave nothing outside the host", async () => {
     const before = await readdir("/var/lib/swtpm-localca").catch(() => []);
     const devices = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>";
+    const firmware =
+      "<firmware><feature enabled='yes' name='secure-boot'/><feature enabled='yes' name='enrolled-keys'/></firmware>";
     const host = lab.host("h2");
-    await startDomain(lab, host, "secure", { network: "lab", os: " firmware='efi'", devices });
-    assert.equal((await host.exec(["virsh", "domstate", "secure"])).stdout.trim(), "running");
+    const disk = await startDomain(lab, host, "secure", { network: "lab", firmware, devices, memoryMiB: 384 });
+    await consoleLine(disk, "INNKEEPER-GUEST READY ");
+    await agent(host, "secure", "guest-ping");
+    assert.match(await inGuest(host, "secure", "dmesg"), /secureboot: Secure boot enabled/u);
+    assert.equal(await inGuest(host, "secure", "cat /sys/class/tpm/tpm0/tpm_version_major"), "2");
     await host.exec(["virsh", "destroy", "secure"], { signal });
     await host.exec(["virsh", "undefine", "secure", "--nvram"], { signal });
     assert.deepEqual(await readdir("/var/lib/swtpm-localca").catch(() => []), before);

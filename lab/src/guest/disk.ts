@@ -1,6 +1,7 @@
 /**
- * The guest's disk as a file, made without mounts or loop devices: an MBR, a FAT partition that boots by BIOS (syslinux)
- * with kernel and initramfs, an ext4 partition for data. Facts: mtools(1) on `file@@offset`, syslinux(1), mke2fs(8) on
+ * The guest's disk as a file, made without mounts or loop devices: an MBR, a FAT partition with kernel and initramfs that
+ * boots by BIOS (syslinux) and by UEFI, with Secure Boot too (Debian's signed shim, GRUB and kernel), an ext4 partition
+ * for data. Facts: mtools(1) on `file@@offset`, syslinux(1), mke2fs(8) on
  * `-E offset`, sfdisk(8).
  */
 import { open, rm, truncate, writeFile } from "node:fs/promises";
@@ -9,11 +10,15 @@ import { run } from "#command.ts";
 
 export interface DiskInput {
   readonly kernelFile: string;
+  /** Signed by Microsoft, and starts what Debian signed. */
+  readonly shimFile: string;
+  readonly grubFile: string;
   readonly initramfs: Buffer;
 }
 
 const mib = 1024 * 1024;
 const sectorBytes = 512;
+const bootLabel = "GUESTBOOT";
 const bootStartMiB = 1;
 const bootSizeMiB = 63;
 const dataStartMiB = bootStartMiB + bootSizeMiB;
@@ -85,11 +90,20 @@ async function fillBootPartition(
   await writeFile(initramfsFile, input.initramfs);
   const boot = ["KERNEL /linux", "INITRD /initrd", `APPEND ${kernelArguments.join(" ")}`];
   await writeFile(configFile, ["DEFAULT guest", "PROMPT 0", "LABEL guest", ...boot, ""].join("\n"));
+  const grubConfigFile = path.join(workFolder, "grub.cfg");
+  const grubBoot = [`linux /linux ${kernelArguments.join(" ")}`, "initrd /initrd", "boot", ""];
+  await writeFile(grubConfigFile, ["set timeout=0", `search --label ${bootLabel} --set=root`, ...grubBoot].join("\n"));
   const offset = bootStartMiB * mib;
   const image = ["-i", `${raw}@@${offset}`];
   const geometry = ["-T", String(sectors(bootSizeMiB)), "-h", "255", "-s", "63", "-H", String(sectors(bootStartMiB))];
-  await run(["mformat", ...image, "-F", "-v", "GUESTBOOT", ...geometry, "::"], { signal });
+  await run(["mformat", ...image, "-F", "-v", bootLabel, ...geometry, "::"], { signal });
   await run(["mcopy", ...image, configFile, initramfsFile, "::/"], { signal });
   await run(["mcopy", ...image, input.kernelFile, "::/linux"], { signal });
+  // UEFI 2.10 §3.5.1.1: what firmware starts from a disk without a boot entry. shim starts grubx64.efi beside it, which
+  // reads /EFI/debian/grub.cfg, the place that Debian built into it.
+  await run(["mmd", ...image, "::/EFI", "::/EFI/BOOT", "::/EFI/debian"], { signal });
+  await run(["mcopy", ...image, input.shimFile, "::/EFI/BOOT/BOOTX64.EFI"], { signal });
+  await run(["mcopy", ...image, input.grubFile, "::/EFI/BOOT/grubx64.efi"], { signal });
+  await run(["mcopy", ...image, grubConfigFile, "::/EFI/debian/grub.cfg"], { signal });
   await run(["syslinux", "--install", "--offset", String(offset), raw], { signal });
 }

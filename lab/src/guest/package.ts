@@ -13,17 +13,17 @@ export interface PackageVersion {
 
 const downloadTimeoutMs = 300_000;
 
-/** The versions that would be downloaded now: the kernel that linux-image-cloud-amd64 stands for, and the guest agent. */
+/** What would be downloaded now: the kernel that linux-image-cloud-amd64 stands for, agent, signed UEFI loaders. */
 export async function guestPackages(signal: AbortSignal | undefined): Promise<PackageVersion[]> {
   const meta = "linux-image-cloud-amd64";
-  const agent = "qemu-guest-agent";
-  const records = await showPackages([meta, agent], signal);
+  const others = ["qemu-guest-agent", "shim-signed", "grub-efi-amd64-signed"];
+  const records = await showPackages([meta, ...others], signal);
   const kernel = /^(linux-image-\S+) \(= (\S+)\)/u.exec(field(records, meta, "Depends"));
   if (kernel?.[1] === undefined || kernel[2] === undefined)
     throw new Error(`${meta} does not say which kernel it means`);
   return [
     { name: kernel[1], version: kernel[2] },
-    { name: agent, version: field(records, agent, "Version") },
+    ...others.map((name) => ({ name, version: field(records, name, "Version") })),
   ];
 }
 
