@@ -8,19 +8,21 @@ process.once("SIGINT", () => controller.abort()).once("SIGTERM", () => controlle
 const { signal } = controller;
 
 await using connection = await connect(process.argv[2] ?? "qemu:///system", { signal });
+const { events } = connection;
 
-async function print<T>(name: string, events: EventSubscription<T>): Promise<void> {
-  await events.ready;
-  for await (const event of events) console.log(new Date().toISOString(), name, event);
+async function print<T>(name: string, subscription: EventSubscription<T>): Promise<void> {
+  for await (const event of subscription) console.log(new Date().toISOString(), name, event);
 }
 
-const { events } = connection;
-const printers = [
-  print("domain lifecycle", events.domain("lifecycle", { signal })),
-  print("domain blockJob2", events.domain("blockJob2", { signal })),
-  print("domain agentLifecycle", events.domain("agentLifecycle", { signal })),
-  print("network lifecycle", events.network("lifecycle", { signal })),
-  print("storage pool lifecycle", events.storagePool("lifecycle", { signal })),
-];
+const domain = events.domain("lifecycle", { signal });
+const job = events.domain("blockJob2", { signal });
+const network = events.network("lifecycle", { signal });
+const pool = events.storagePool("lifecycle", { signal });
+await Promise.all([domain.ready, job.ready, network.ready, pool.ready]);
 console.log(`watching ${connection.uri}`);
-await Promise.all(printers);
+await Promise.all([
+  print("domain lifecycle", domain),
+  print("domain block job", job),
+  print("network lifecycle", network),
+  print("pool lifecycle", pool),
+]);

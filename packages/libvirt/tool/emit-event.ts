@@ -14,7 +14,6 @@ const CLASSES = [
 ] as const;
 
 export function emitEvents(procedures: readonly Procedure[], constants: readonly HeaderConstant[]): string {
-  const imports = new Set<string>();
   const blocks = CLASSES.map(({ name, prefix, messages }) => {
     const events = constants.filter((constant) => constant.name.startsWith(prefix) && constant.group !== null);
     const rows = events.map((constant) => {
@@ -25,16 +24,15 @@ export function emitEvents(procedures: readonly Procedure[], constants: readonly
         )
         .find((each) => each?.message != null);
       if (procedure?.message == null) throw new Error(`no message for ${constant.name}`);
-      imports.add(procedure.message);
       return { event: camel(suffix), id: constant.value, procedure };
     });
     const title = pascal(name);
     return [
-      `export interface ${title}Events {\n${rows.map((row) => `  ${row.event}: ${row.procedure.message};\n`).join("")}}\n`,
+      `export interface ${title}Events {\n${rows.map((row) => `  ${row.event}: type.${row.procedure.message};\n`).join("")}}\n`,
       `/** name: [event number, message] */\nexport const ${name}Events: Readonly<Record<keyof ${title}Events, readonly [number, string]>> = {\n`,
       ...rows.map((row) => `  ${row.event}: [${row.id}, ${JSON.stringify(row.procedure.name)}],\n`),
       `};\n`,
     ].join("");
   });
-  return `import type { ${[...imports].join(", ")} } from "#generated/remote-type.ts";\n\n${blocks.join("\n")}`;
+  return `import type * as type from "#generated/remote-type.ts";\n\n${blocks.join("\n")}`;
 }

@@ -73,11 +73,8 @@ export function emitProcedures(
   list: readonly Procedure[],
   identity: { number: bigint; version: bigint },
 ): string {
-  const types = [
-    ...new Set(list.flatMap((each) => [each.args, each.ret, each.message]).filter((each) => each !== null)),
-  ];
   const title = pascal(program);
-  const tuple = (each: Procedure): string => `  ${each.name}: [${each.args ?? "void"}, ${each.ret ?? "void"}];\n`;
+  const tuple = (each: Procedure): string => `  ${each.name}: [${type(each.args)}, ${type(each.ret)}];\n`;
   const calls = list.filter((each) => each.message === null);
   const row = (each: Procedure): string => {
     const cells = [
@@ -91,13 +88,13 @@ export function emitProcedures(
   };
   return [
     `import type { Program } from "#codec/program.ts";\n`,
-    types.length === 0 ? "" : `import type { ${types.join(", ")} } from "#generated/${program}-type.ts";\n`,
+    `import type * as type from "#generated/${program}-type.ts";\n`,
     `\n/** Calls without a stream: argument and result. */\nexport interface ${title}Calls {\n`,
     ...calls.filter((each) => each.stream === null).map(tuple),
     `}\n\n/** Calls that open a stream: argument and result. */\nexport interface ${title}Streams {\n`,
     ...calls.filter((each) => each.stream !== null).map(tuple),
     `}\n\n/** Messages from the server. */\nexport interface ${title}Messages {\n`,
-    ...list.filter((each) => each.message !== null).map((each) => `  ${each.name}: ${each.message};\n`),
+    ...list.filter((each) => each.message !== null).map((each) => `  ${each.name}: ${type(each.message)};\n`),
     `}\n\nexport const ${program}Program: Program = {\n  name: ${quote(program)},\n  number: 0x${identity.number.toString(16)},\n  version: ${identity.version},\n`,
     `  /** name: [number, argument struct, result struct, priority, stream direction as the client sees it] */\n  procedures: {\n`,
     ...calls.map(row),
@@ -107,6 +104,10 @@ export function emitProcedures(
       .map((each) => `    ${each.name}: [${each.number}, ${name(each.message)}],\n`),
     `  },\n};\n`,
   ].join("");
+}
+
+function type(struct: string | null): string {
+  return struct === null ? "void" : `type.${struct}`;
 }
 
 function name(text: string | null): string {

@@ -19,7 +19,7 @@ import type { DomainEvents } from "#generated/event.ts";
 import type { Daemon } from "#testing/daemon.ts";
 import type { Connection } from "./connection.ts";
 
-describe("events of a real libvirtd", { skip: daemonUnavailable() ?? false }, () => {
+describe("events of a real libvirtd", { skip: daemonUnavailable() ?? false, timeout: 120_000 }, () => {
   let daemon: Daemon;
   let connection: Connection;
 

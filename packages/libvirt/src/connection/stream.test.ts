@@ -28,7 +28,7 @@ async function collect(readable: ReadableStream<StreamChunk>): Promise<{ data: B
   return { data: Buffer.concat(parts), holes };
 }
 
-describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false }, () => {
+describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false, timeout: 120_000 }, () => {
   let daemon: Daemon;
   let connection: Connection;
   let pool: string;

@@ -26,7 +26,7 @@ const isLost =
     return true;
   };
 
-describe("calls", () => {
+describe("calls", { timeout: 60_000 }, () => {
   test("answers out of order reach their callers", async () => {
     const held: Message[] = [];
     await using server = await fakeServer((message, peer) => {
@@ -132,7 +132,7 @@ describe("calls", () => {
   });
 });
 
-describe("loss", () => {
+describe("loss", { timeout: 60_000 }, () => {
   test("a broken connection ends everything that is pending at once, with one error", async () => {
     await using server = await fakeServer((message, peer) => {
       if (procedureName(message) === "nodeGetInfo") peer.socket.destroy();
@@ -234,7 +234,7 @@ function keepaliveFrame(procedure: number): Buffer {
   return frameOf({ program: KEEPALIVE_PROGRAM, version: 1, procedure, type: VIR_NET_MESSAGE, serial: 0, status: 0 });
 }
 
-describe("keepalive", () => {
+describe("keepalive", { timeout: 60_000 }, () => {
   test("a silent server is given up after its pings", async () => {
     let pings = 0;
     await using server = await fakeServer((message) => {

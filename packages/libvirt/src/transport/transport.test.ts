@@ -32,7 +32,7 @@ async function works(uri: string, options: ConnectOptions = {}): Promise<string>
   return (await connection.remote.connectGetUri()).uri;
 }
 
-describe("transports to a real libvirtd", { skip: daemonUnavailable() ?? false }, () => {
+describe("transports to a real libvirtd", { skip: daemonUnavailable() ?? false, timeout: 120_000 }, () => {
   let folder: string;
   let daemon: Daemon;
   let client: CertificateFiles;
@@ -157,7 +157,7 @@ describe("transports to a real libvirtd", { skip: daemonUnavailable() ?? false }
     });
   });
 
-  describe("ssh", { skip: sshUnavailable() ?? false }, () => {
+  describe("ssh", { skip: sshUnavailable() ?? false, timeout: 120_000 }, () => {
     let server: SshServer;
     let base: string;
     let netcat: string;
