@@ -32,7 +32,7 @@ export async function runTests(phases: readonly Phase[], root: string, signal: A
     for (const { files, concurrency } of phases.filter((phase) => phase.files.length > 0)) {
       const options = { files: [...files], concurrency, cwd: root, signal, timeout: fileTimeoutMs, watch: false };
       for await (const event of run(options) as AsyncIterable<TestEvent>) {
-        complaints.push(...complaintsAbout(event, root));
+        complaints.push(...complaintsAbout(event, root, files));
         if (!addToTotals(event, totals)) yield event;
       }
     }
@@ -56,12 +56,13 @@ function addToTotals(event: TestEvent, totals: Map<SummaryKey, number>): boolean
   return true;
 }
 
-function complaintsAbout(event: TestEvent, root: string): string[] {
-  if (event.type === "test:summary" && event.data.file !== undefined && event.data.counts.tests === 0) {
-    return [`${path.relative(root, event.data.file)} has no test`];
-  }
+function complaintsAbout(event: TestEvent, root: string, files: readonly string[]): string[] {
   if (event.type !== "test:pass" && event.type !== "test:fail") return [];
   const { name, skip, todo } = event.data;
+  // A file without a test is reported as one test that has the file's name.
+  const isFile =
+    event.type === "test:pass" && files.some((file) => path.resolve(root, file) === path.resolve(root, name));
+  if (isFile) return [`${path.relative(root, path.resolve(root, name))} has no test`];
   if (skip === true || skip === "") return [`"${name}" is skipped without a reason`];
   if (todo === true || todo === "") return [`"${name}" is a todo without a reason`];
   return [];
