@@ -78,7 +78,7 @@ The datacenter runs on: ${datacenter.url}
 Try:
   ${inn} vm list
   ${inn} vm show web
-  ${inn} vm console web-clone      (a root shell; Ctrl-] leaves it)
+  ${inn} vm console web-clone    # a root shell; Ctrl-] leaves it
   ${inn} vm migrate web ${datacenter.hosts[0]?.name ?? "h1"}
   ${inn} event list --limit 20
 
