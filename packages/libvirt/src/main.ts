@@ -26,9 +26,9 @@ export type {
   TypedParameterInput,
   TypedParameterScalar,
   TypedParameters,
-  TypedParameterType,
   TypedParameterValue,
 } from "./codec/typed-parameter.ts";
+export type { TypedParameterType } from "./codec/typed-parameter-type.ts";
 export type { SshOptions } from "./transport/ssh-credential.ts";
 export type { TlsOptions } from "./transport/tls.ts";
 export { parseUri } from "./transport/uri.ts";

@@ -32,7 +32,7 @@ export function emitParameterTypes(types: ReadonlyMap<string, string>): string {
   const rows = [...types]
     .sort(([left], [right]) => (left < right ? -1 : 1))
     .map(([name, type]) => `  ${JSON.stringify(name)}: ${JSON.stringify(type.toLowerCase())},\n`);
-  return `import type { TypedParameterType } from "#codec/typed-parameter.ts";\n\n/** Name on the wire → the type libvirt's drivers demand. */\nexport const parameterTypes: Readonly<Record<string, TypedParameterType>> = {\n${rows.join("")}};\n`;
+  return `import type { TypedParameterType } from "#codec/typed-parameter-type.ts";\n\n/** Name on the wire → the type libvirt's drivers demand. */\nexport const parameterTypes: Readonly<Record<string, TypedParameterType>> = {\n${rows.join("")}};\n`;
 }
 
 export function literal(value: ConstantValue): string {

@@ -5,10 +5,10 @@
 import { parameterTypes } from "#generated/parameter-type.ts";
 import { CodecError } from "./codec-error.ts";
 import { describe } from "./xdr-writer.ts";
+import type { TypedParameterType } from "./typed-parameter-type.ts";
 import type { XdrReader } from "./xdr-reader.ts";
 import type { XdrWriter } from "./xdr-writer.ts";
 
-export type TypedParameterType = "int" | "uint" | "llong" | "ullong" | "double" | "boolean" | "string";
 export type TypedParameterScalar = number | bigint | boolean | string;
 
 /** A value with libvirt's type, for parameters that the table of well-known ones lacks. */

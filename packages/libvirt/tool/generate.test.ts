@@ -1,11 +1,11 @@
 // The committed files under src/generated are what the generator makes of libvirt's sources.
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
-import { generate, staleFiles } from "../tool/generate.ts";
-import { libvirtSource, SourceUnavailableError } from "../tool/source-package.ts";
-import { parseXdr } from "../tool/xdr-parser.ts";
-import { evaluateC } from "../tool/c-expression.ts";
-import { parseHeader } from "../tool/header-parser.ts";
+import { generate, staleFiles } from "./generate.ts";
+import { libvirtSource, SourceUnavailableError } from "./source-package.ts";
+import { parseXdr } from "./xdr-parser.ts";
+import { evaluateC } from "./c-expression.ts";
+import { parseHeader } from "./header-parser.ts";
 import { remoteProgram } from "#generated/remote-procedure.ts";
 import { remoteSchema } from "#generated/remote-schema.ts";
 
