@@ -18,6 +18,13 @@ const defaultTimeoutMs = 180_000;
 const pollMs = 250;
 const askAgainMs = 30_000;
 
+interface Asked {
+  readonly hostId: string;
+  readonly uuid: string;
+  readonly off: boolean;
+  readonly durationMs: number;
+}
+
 export function vmShutdown(deps: OperationDeps) {
   return operation({
     name: "vm.shutdown",
@@ -42,7 +49,7 @@ export function vmShutdown(deps: OperationDeps) {
             const now = await readGuestIfAny(guest, vm.uuid, { signal });
             if (now === undefined || !isActive(now)) break;
             const elapsedMs = deps.clock.monotonicMs() - beganMs;
-            if (elapsedMs > timeoutMs) throw ignored(vm.name, timeoutMs);
+            if (elapsedMs > timeoutMs) return { hostId: vm.hostId, uuid: vm.uuid, off: false, durationMs: timeoutMs };
             if (elapsedMs - askedMs > askAgainMs) {
               await guest.lifecycle.shutdown(vm.uuid, { signal });
               askedMs = elapsedMs;
@@ -53,15 +60,24 @@ export function vmShutdown(deps: OperationDeps) {
             );
             await deps.clock.sleep(pollMs, signal);
           }
-          return { hostId: vm.hostId, uuid: vm.uuid, durationMs: Math.round(deps.clock.monotonicMs() - beganMs) };
+          const durationMs = Math.round(deps.clock.monotonicMs() - beganMs);
+          return { hostId: vm.hostId, uuid: vm.uuid, off: true, durationMs };
         },
       },
       {
         name: "sync",
-        do: (context) => syncGuest(deps, context, context.result<{ hostId: string; uuid: string }>("shutdown")),
+        do: (context) => syncGuest(deps, context, context.result<Asked>("shutdown")),
+      },
+      {
+        // A step of its own: a timeout within the wait would be taken for one that passes by itself, and waited for anew.
+        name: "result",
+        async do({ input, result }) {
+          const { off, durationMs } = result<Asked>("shutdown");
+          if (!off) throw ignored(deps.inventory.require("vm", input.vmId).name, durationMs);
+        },
       },
     ],
-    outcome: ({ result }) => ({ durationMs: result<{ durationMs: number }>("shutdown").durationMs }),
+    outcome: ({ result }) => ({ durationMs: result<Asked>("shutdown").durationMs }),
   });
 }
 

@@ -8,7 +8,7 @@ import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
-import { pathOn } from "#management/vm/storage-reach.ts";
+import { pathOn, poolOfPath } from "#management/vm/storage-reach.ts";
 import type { Hold, Layer, LayerWorld } from "./layer.ts";
 
 /** `present`: guests as their host has them now, where that is newer than the inventory. */
@@ -23,15 +23,18 @@ export async function readWorld(
   const add = (path: string, backing: string | undefined): void => {
     if (!layers.has(path)) layers.set(path, { path, backing });
   };
+  /** Pools of this host whose files are all known as they are now. */
+  const fresh = new Set<string>();
   const { pool, volume } = deps.providers.get(hostId).storage;
   for (const each of inventory.byHost("storage-pool", hostId)) {
     if (each.state !== "running") continue;
     // While a volume is being allocated libvirt refuses to read its pool anew: then what was read before counts, too.
-    const fresh = await pool.refreshPool(each.name, call).catch((error: unknown) => {
+    const refreshed = await pool.refreshPool(each.name, call).catch((error: unknown) => {
       if (error instanceof AppError && error.code === "host_unreachable") throw error;
       return undefined;
     });
-    if (fresh === undefined) {
+    if (refreshed !== undefined) fresh.add(each.id);
+    else {
       const known = inventory.byHost("volume", hostId).filter((stored) => stored.poolId === each.id);
       for (const stored of known) add(stored.path, stored.backingPath);
     }
@@ -42,7 +45,10 @@ export async function readWorld(
     if (other.hostId === hostId || other.backingPath === undefined) continue;
     const backing = pathOn(inventory, other.hostId, hostId, other.backingPath);
     if (backing === undefined) continue;
-    add(pathOn(inventory, other.hostId, hostId, other.path) ?? `${other.hostId}:${other.path}`, backing);
+    const here = pathOn(inventory, other.hostId, hostId, other.path);
+    // Another host's view of shared storage may be older than ours.
+    const ours = here === undefined ? undefined : poolOfPath(inventory, hostId, here);
+    if (ours === undefined || !fresh.has(ours.id)) add(here ?? `${other.hostId}:${other.path}`, backing);
   }
   return { layers, holds: [...vmHolds(inventory, vms, hostId, add), ...otherHolds(inventory, vms, hostId)] };
 }
