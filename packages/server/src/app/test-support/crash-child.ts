@@ -1,0 +1,116 @@
+/**
+ * One life of a control plane in the crash matrix: it takes up what the life before left, checks that nothing of it is
+ * left half-done, makes the next situation, and is killed at the moment that the case names.
+ * Argument: path of a JSON file, CrashRun.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import assert from "node:assert/strict";
+import path from "node:path";
+import { Lab } from "@innkeeper/lab/lab.ts";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
+import { hasEnded } from "#management/task/engine.ts";
+import type { StepBoundary, StepPhase } from "#management/task/task-run.ts";
+import { ControlPlane, type LabAccess } from "./control-plane.ts";
+import { addImage, scenarios } from "./crash-scenario.ts";
+import { type LabState, labState, orphans } from "./lab-state.ts";
+
+export interface CrashCase {
+  /** Of the scenario. */
+  readonly title: string;
+  /** The moment of death. */
+  readonly step: string;
+  readonly phase: StepPhase;
+  /** Fails after this step, so that it is undone. */
+  readonly failAfter?: string;
+}
+
+export interface CrashRun {
+  readonly labName: string;
+  readonly folder: string;
+  readonly access: LabAccess;
+  readonly cases: readonly CrashCase[];
+  readonly index: number;
+}
+
+interface Situation {
+  readonly state: LabState;
+  readonly taskCount: number;
+}
+
+const endMs = 180_000;
+const [, , file = ""] = process.argv;
+const run = JSON.parse(await readFile(file, "utf8")) as CrashRun;
+const present = run.cases[run.index];
+let armed: CrashCase | undefined;
+
+const lab = await Lab.open(run.labName);
+await using plane = await ControlPlane.open({ folder: run.folder, access: run.access, onStepBoundary: atBoundary });
+const before = run.cases[run.index - 1];
+if (before !== undefined) await check(before);
+await clear();
+if (present !== undefined) await crash(present);
+
+function atBoundary({ step, phase }: StepBoundary): void {
+  if (armed === undefined) return;
+  if (step === armed.step && phase === armed.phase) process.kill(process.pid, "SIGKILL");
+  if (step === armed.failAfter && phase === "after") throw new Error("failed by the test");
+}
+
+async function crash(next: CrashCase): Promise<void> {
+  await addImage(lab, plane);
+  const scenario = scenarios.find(({ title }) => title === next.title);
+  assert(scenario !== undefined, next.title);
+  const input = await scenario.prepare(plane);
+  const situation: Situation = { state: await labState(lab), taskCount: plane.inventory.list("task").length };
+  await writeFile(path.join(run.folder, "situation.json"), JSON.stringify(situation));
+  armed = next;
+  const task = await plane.run(scenario.operation, input, endMs);
+  assert.fail(`${name(next)} was never reached: the task is ${task.state}: ${task.error?.detail ?? ""}`);
+}
+
+async function check(last: CrashCase): Promise<void> {
+  const text = await readFile(path.join(run.folder, "situation.json"), "utf8");
+  const situation = JSON.parse(text) as Situation;
+  const task = await taskOf(last);
+  assert(hasEnded(task), `${name(last)}: the task is still ${task.state} at ${task.message}`);
+  const state = await labState(lab);
+  const left = await orphans(lab, state, plane.inventory, plane.store);
+  assert.deepEqual(left, [], `${name(last)}: left behind by a task that ${task.state}: ${task.error?.detail ?? ""}`);
+  if (task.state !== "succeeded") {
+    const wanted = last.failAfter === undefined && !isRefusal(task) ? "succeeded" : task.state;
+    assert.equal(task.state, wanted, `${name(last)}: ${task.error?.detail ?? ""}`);
+    assert.deepEqual(state, situation.state, `${name(last)}: undone, but not as before: ${task.error?.detail ?? ""}`);
+  } else assert(last.failAfter === undefined, `${name(last)} must have been undone`);
+  process.stdout.write(`${name(last)}: ${task.state}\n`);
+}
+
+/** A guest that is still booting ignores a shutdown; that is what the task then says. */
+function isRefusal(task: Task): boolean {
+  return task.operation === "vm.shutdown" && task.error?.code === "timeout";
+}
+
+async function taskOf(last: CrashCase): Promise<Task> {
+  const operation = scenarios.find(({ title }) => title === last.title)?.operation;
+  const [newest] = plane.inventory
+    .list("task")
+    .filter((task) => task.operation === operation)
+    .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
+  assert(newest !== undefined, `${name(last)}: the task is lost`);
+  return plane.engine.wait(newest.id, endMs);
+}
+
+/** Also proves that what was left can be dealt with. */
+async function clear(): Promise<void> {
+  for (let round = 0; plane.inventory.list("vm").length > 0; round++) {
+    assert(round < 5, "VMs can't be deleted");
+    for (const vm of plane.inventory.list("vm")) {
+      await plane.run("vm.delete", { vmId: vm.id, deleteDisks: true, force: true });
+    }
+  }
+  const state = await labState(lab);
+  assert.deepEqual(await orphans(lab, state, plane.inventory, plane.store), []);
+}
+
+function name({ title, step, phase, failAfter }: CrashCase): string {
+  return `${title}: killed ${phase} ${step}${failAfter === undefined ? "" : ` (failed after ${failAfter})`}`;
+}
