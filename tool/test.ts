@@ -82,7 +82,7 @@ async function program(name: string, argv: readonly string[]): Promise<Check> {
 }
 
 function isIntegration(file: string): boolean {
-  return file.endsWith(".integration.test.ts");
+  return /\.(integration|lab)\.test\.ts$/.test(file);
 }
 
 /** Tests that start real hosts come last, one file at a time: they time things, and two cores are soon full. */

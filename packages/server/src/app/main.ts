@@ -48,12 +48,17 @@ export async function runServer(argv: readonly string[]): Promise<number> {
   }
 }
 
+/** In one write: who reads it has all of it. */
 function printStart(url: string, firstPassword: string | undefined): void {
-  process.stdout.write(`Innkeeper is up: ${url}\n`);
-  if (firstPassword === undefined) return;
-  process.stdout.write(
-    `First administrator: ${firstAdministrator}\nPassword (shown this once): ${firstPassword}\nLog in: inn login ${url} --user ${firstAdministrator}\n`,
-  );
+  const lines = [`Innkeeper is up: ${url}`];
+  if (firstPassword !== undefined) {
+    lines.push(
+      `First administrator: ${firstAdministrator}`,
+      `Password (shown this once): ${firstPassword}`,
+      `Log in: inn login ${url} --user ${firstAdministrator}`,
+    );
+  }
+  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 if (import.meta.main) process.exitCode = await runServer(process.argv.slice(2));

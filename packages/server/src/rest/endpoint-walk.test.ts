@@ -8,7 +8,7 @@ import { newId, idPrefix, type Kind } from "@innkeeper/contract/id.ts";
 import { role } from "@innkeeper/contract/privilege.ts";
 import { Problem } from "@innkeeper/contract/problem.ts";
 import { Value } from "typebox/value";
-import { type Answer, startTestServer, type TestServer } from "#app/test-server.ts";
+import { type Answer, startTestServer, type TestServer } from "#app/test-support/test-server.ts";
 
 const all = Object.entries<Endpoint>(endpoint);
 const withBody = all.filter(([, each]) => each.body !== undefined);

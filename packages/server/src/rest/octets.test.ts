@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { AppError } from "#core/app-error.ts";
-import { startTestServer, type TestServer } from "#app/test-server.ts";
+import { startTestServer, type TestServer } from "#app/test-support/test-server.ts";
 
 const chunkBytes = 64 * 1024;
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Type } from "typebox";
 import { type Operation, operation } from "#management/task/operation.ts";
-import { startTestServer, type TestServer } from "#app/test-server.ts";
+import { startTestServer, type TestServer } from "#app/test-support/test-server.ts";
 
 /** An operation of this name that makes nothing: its task can be let go on, or fail. */
 function sample(name: string, work: (context: { signal: AbortSignal }) => Promise<void>): Operation {

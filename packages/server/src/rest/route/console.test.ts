@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { AppError } from "#core/app-error.ts";
-import { startTestServer, type TestServer } from "#app/test-server.ts";
+import { startTestServer, type TestServer } from "#app/test-support/test-server.ts";
 import type { VmService } from "#management/vm/vm-service.ts";
 
 const path = "/vms/vm-000000000000/console";

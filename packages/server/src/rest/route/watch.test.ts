@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
-import { startTestServer, type TestServer } from "#app/test-server.ts";
+import { startTestServer, type TestServer } from "#app/test-support/test-server.ts";
 
 interface Change {
   readonly revision: number;
