@@ -28,8 +28,14 @@ export function wire(base: WireBase): Wiring {
   const reconciler = new HostReconciler({ store, inventory, providers, clock, log });
   const common = { store, inventory, providers, clock, log, credentials, reconciler };
   const policy = { allowPlainTcp: config.allowPlainTcp };
+  const image = new ImageService({ ...common, hostSync: reconciler });
   const connections = new HostConnections({
     ...common,
+    onConnected: (hostId) => {
+      image.cleanUp(hostId).catch((error: unknown) => {
+        log.warn({ err: error, hostId }, "leftovers of interrupted uploads could not be removed");
+      });
+    },
     providerFactory: providerFactory(base),
     checkAddress: ({ uri }) => void checkHostUri(uri, policy),
   });
@@ -40,7 +46,7 @@ export function wire(base: WireBase): Wiring {
     host: new HostService(deps),
     pool: new PoolService(deps),
     volume: new VolumeService(deps),
-    image: new ImageService(deps),
+    image,
     start: () => connections.start(),
     [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
   };

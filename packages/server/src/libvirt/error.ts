@@ -62,7 +62,7 @@ const codeByLibvirtName: Readonly<Record<string, ErrorCode>> = {
   VIR_ERR_AUTH_UNAVAILABLE: "host_refused",
   VIR_ERR_OPERATION_DENIED: "host_refused",
   VIR_ERR_ACCESS_DENIED: "host_refused",
-  VIR_ERR_NO_CONNECT: "host_unreachable",
+  VIR_ERR_NO_CONNECT: "unsupported", // no such hypervisor driver in the daemon
   VIR_ERR_INVALID_CONN: "host_unreachable",
 };
 

@@ -42,10 +42,6 @@ describe("host sync", () => {
     await lab?.down();
   });
 
-  async function virsh(host: LabHost, verb: string, xml: string): Promise<void> {
-    await host.exec(["sh", "-c", `cat > /run/test.xml && virsh -q ${verb} /run/test.xml`], { input: xml });
-  }
-
   const vmNamed = (name: string) => plane.inventory.by("vm", "name", name)[0];
 
   test("a host that is added has its hardware, pools, networks and VMs", () => {
@@ -199,3 +195,7 @@ describe("host sync", () => {
     await plane.until("events flow again", () => vmNamed("old")?.state === "shutoff" || undefined);
   });
 });
+
+async function virsh(host: LabHost, verb: string, xml: string): Promise<void> {
+  await host.exec(["sh", "-c", `cat > /run/test.xml && virsh -q ${verb} /run/test.xml`], { input: xml });
+}

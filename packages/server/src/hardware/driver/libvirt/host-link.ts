@@ -30,8 +30,10 @@ export interface HostLinkOptions extends UriPolicy {
 const retryMinMs = 500;
 const retryMaxMs = 30_000;
 const connectTimeoutMs = 10_000;
-/** Dead hosts are found after (count + 1) × interval: 8 to 10 s. */
-const keepalive = { intervalMs: 2_000, count: 4 };
+/** After a loss the first attempt tells whether the host is there at all; it must not take long. */
+const reconnectTimeoutMs = 5_000;
+/** Dead hosts are found after (count + 1) × interval, at most one more: 8 to 10 s. */
+const keepalive = { intervalMs: 2_000, count: 3 };
 
 const stateByCode: Partial<Record<ErrorCode, HostConnectionState>> = {
   host_untrusted: "untrusted",
@@ -144,17 +146,20 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
 
   async #run(): Promise<void> {
     let failures = 0;
+    let timeoutMs = this.#options.connectTimeoutMs ?? connectTimeoutMs;
     while (!this.#closing.signal.aborted) {
       try {
-        this.#connection = await connect(this.#address.uri, this.#connectOptions());
+        this.#connection = await connect(this.#address.uri, this.#connectOptions(timeoutMs));
         failures = 0;
         this.#failure = undefined;
         this.#setStatus({ state: "connected", detail: "" });
         this.#attempt.resolve(this.#connection);
         await this.#untilLost(this.#connection);
+        timeoutMs = reconnectTimeoutMs;
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         failures++;
+        timeoutMs = this.#options.connectTimeoutMs ?? connectTimeoutMs;
         this.#fail(mapLibvirtError(error, { what: `connect to ${this.#address.uri}` }));
         await this.#pause(failures);
       }
@@ -195,11 +200,11 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
     await clock.sleep(delayMs * (0.5 + Math.random() / 2), this.#closing.signal).catch(() => undefined);
   }
 
-  #connectOptions(): ConnectOptions {
-    const { tls } = this.#address;
+  #connectOptions(timeoutMs: number): ConnectOptions {
+    const { tls, ssh } = this.#address;
     return {
       signal: this.#closing.signal,
-      timeoutMs: this.#options.connectTimeoutMs ?? connectTimeoutMs,
+      timeoutMs,
       keepalive,
       ...(tls === undefined
         ? {}
@@ -210,6 +215,7 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
               ...(tls.clientKey === undefined ? {} : { key: tls.clientKey }),
             },
           }),
+      ...(ssh === undefined ? {} : { ssh }),
     };
   }
 
