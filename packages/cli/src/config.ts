@@ -3,7 +3,7 @@
  * name; `--server` and INN_SERVER take a name of it or a URL, INN_TOKEN a token. Writes replace the file in one step, so
  * two commands at once never leave half of it. Facts: XDG Base Directory Specification 0.8.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import type { Connection } from "#client.ts";
@@ -61,12 +61,21 @@ export function changeConfig(file: string, change: (config: Config) => Config): 
   const config = change(readConfig(file));
   if (Object.keys(config.servers).length === 0) {
     rmSync(file, { force: true });
+    removeIfEmpty(path.dirname(file));
     return;
   }
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   const temporary = `${file}.${process.pid}`;
   writeFileSync(temporary, `${JSON.stringify(config, undefined, 2)}\n`, { mode: 0o600 });
   renameSync(temporary, file);
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // It holds something, or was never there.
+  }
 }
 
 export function withServer(config: Config, name: string, server: SavedServer, makeCurrent: boolean): Config {

@@ -68,6 +68,19 @@ async function candidates(api: ApiClient, noun: LookupNoun, filter: string): Pro
   return page.items as unknown as Candidate[];
 }
 
+/**
+ * The pool in which something is to be made. Several of the name that are shared are one storage, reached through any of
+ * their hosts: the first is as good as the others.
+ */
+export async function findStorage(api: ApiClient, text: string): Promise<ResourceOf<"pool">> {
+  if (!text.includes("/") && !isIdOf("storage-pool", text)) {
+    const { items } = await api.page("poolList", { filter: `name=${filterValue(text)}`, limit: 100 });
+    const [first] = items;
+    if (first !== undefined && items.every((pool) => pool.shared)) return first;
+  }
+  return await find(api, "pool", text);
+}
+
 /** Of candidates, those on the host (or in the pool) that the prefix names. */
 async function narrowed(api: ApiClient, all: readonly Candidate[], prefix: readonly string[]): Promise<Candidate[]> {
   const places = await placesOf(api, all);

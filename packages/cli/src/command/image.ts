@@ -9,7 +9,7 @@ import { valueError } from "#cli-error.ts";
 import { fileSize } from "#command/volume.ts";
 import type { Invocation } from "#invocation.ts";
 import { namesOf, runList } from "#list.ts";
-import { find } from "#lookup.ts";
+import { find, findStorage } from "#lookup.ts";
 import { given } from "#option/given.ts";
 import { countedBytes, progressView } from "#output/progress.ts";
 import { imageColumns, type ImageRow, imageText } from "#page/storage.ts";
@@ -92,7 +92,7 @@ async function uploadImage(invocation: Invocation, file: string): Promise<void> 
   const sizeBytes = await fileSize(file);
   if (sizeBytes === 0) throw valueError("<file>", `${file} is empty`);
   const name = options.text("name") ?? path.parse(file).name;
-  const pool = await find(api, "pool", options.text("pool") ?? "");
+  const pool = await findStorage(api, options.text("pool") ?? "");
   const sha256 = options.text("sha256")?.toLowerCase() ?? (await sumOf(file, invocation.signal));
   const query = { name, pool: pool.id, sizeBytes, sha256, ...given({ description: options.text("description") }) };
   const view = progressView(terminal.errors, terminal.errorsIsTerminal);

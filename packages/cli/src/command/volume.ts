@@ -9,7 +9,7 @@ import type { ApiClient } from "#client.ts";
 import { usageError, valueError } from "#cli-error.ts";
 import { diskBytesOf, type Invocation } from "#invocation.ts";
 import { namesOf, runList } from "#list.ts";
-import { find } from "#lookup.ts";
+import { find, findStorage } from "#lookup.ts";
 import { given } from "#option/given.ts";
 import { countedBytes, progressView } from "#output/progress.ts";
 import { volumeColumns, type VolumeRow, volumeText } from "#page/storage.ts";
@@ -93,7 +93,7 @@ function addCreate(noun: Command, surroundings: Surroundings): void {
       const { options, api } = invocation;
       const format = options.text("format");
       if (format !== "qcow2" && format !== "raw") throw valueError("--format", `"${format}" is neither qcow2 nor raw`);
-      const pool = await find(api, "pool", options.text("pool") ?? "");
+      const pool = await findStorage(api, options.text("pool") ?? "");
       const capacityBytes = options.diskBytes("size") ?? 0;
       const body: VolumeCreate = {
         poolId: pool.id,

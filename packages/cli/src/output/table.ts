@@ -49,10 +49,11 @@ function fitted(natural: readonly number[], width: number): number[] {
   return widths;
 }
 
-/** Names and values, one a line, the values aligned; values of several lines are continued below. */
+/** Names and values, one a line, the values aligned; values of several lines are continued below, empty ones left out. */
 export function pairText(pairs: readonly (readonly [name: string, value: string])[], indent = ""): string {
-  const width = Math.max(0, ...pairs.map(([name]) => textWidth(name)));
-  return pairs
+  const shown = pairs.filter(([, value]) => value !== "");
+  const width = Math.max(0, ...shown.map(([name]) => textWidth(name)));
+  return shown
     .map(([name, value]) => {
       const lines = value.split("\n").map(safeText);
       const first = `${indent}${padText(name, width)}  ${lines[0] ?? ""}`.trimEnd();

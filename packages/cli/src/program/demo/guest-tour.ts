@@ -147,7 +147,7 @@ export class GuestTour implements AsyncDisposable {
     await console.expect("the clone's boot", /INNKEEPER-GUEST READY/, bootTimeoutMs);
     const proof = await console.run("cat /data/proof");
     if (proof !== "before") throw new Error(`the clone's disk has "${proof}" instead of the snapshot's "before"`);
-    const [disk] = clone.spec.disks;
+    const [disk] = (await api.call("vmGet", { parameters: { vmId: clone.id } })).spec.disks;
     note(`${disk?.source ?? "?"} on ${disk?.backingChain?.[0] ?? "?"}; it booted and has the snapshot's data`);
     this.#summary.push(["linked clone", formatDurationMs(durationOf(task))]);
   }
@@ -213,6 +213,8 @@ export class GuestTour implements AsyncDisposable {
         throw new Error(`the guest still has ${Math.round(after)} MiB of ${Math.round(before)}`);
       after = await memory();
     }
+    const told = (vm: Vm): boolean => vm.spec.memory.balloonMiB === targetMiB;
+    await this.#until(`the API to say that the balloon is at ${targetMiB} MiB`, 30_000, told);
     note(
       `the guest sees ${Math.round(after)} MiB of memory instead of ${Math.round(before)} MiB (balloon at ${targetMiB} MiB)`,
     );
