@@ -1,0 +1,62 @@
+/**
+ * The control plane as a program: reads its flags, starts, and stops cleanly on SIGTERM and SIGINT; a second signal, or
+ * a stop that takes too long, ends it at once, which is safe at any instant. `inn up` runs this.
+ */
+import { firstAdministrator } from "#management/access/user-service.ts";
+import { AppError } from "#core/app-error.ts";
+import { errorCode } from "@innkeeper/contract/error-code.ts";
+import { ConfigError, readConfig, type ServerConfig, usage } from "./config.ts";
+import { startServer } from "./server.ts";
+
+/** Longer than the engine gives its steps; systemd's TimeoutStopSec is longer still. */
+const stopTimeoutMs = 20_000;
+const exitUsage = 64; // EX_USAGE, sysexits.h
+
+/** Runs until a signal; the exit code. */
+export async function runServer(argv: readonly string[]): Promise<number> {
+  let config: ServerConfig | "help";
+  try {
+    config = readConfig(argv);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`inn up: ${error.message}\n`);
+    return exitUsage;
+  }
+  if (config === "help") {
+    process.stdout.write(`${usage}\n`);
+    return 0;
+  }
+  const signalled = Promise.withResolvers<NodeJS.Signals>();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    signalled.resolve(signal);
+    process.once("SIGTERM", () => process.exit(1));
+    process.once("SIGINT", () => process.exit(1));
+  };
+  process.once("SIGTERM", onSignal);
+  process.once("SIGINT", onSignal);
+  try {
+    const server = await startServer(config);
+    printStart(server.url, server.firstPassword);
+    await signalled.promise;
+    setTimeout(() => process.exit(1), stopTimeoutMs).unref();
+    await server.close();
+    return 0;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    process.stderr.write(`inn up: ${error.message}\n${error.remedy ?? errorCode[error.code].remedy}\n`);
+    return errorCode[error.code].exitCode;
+  }
+}
+
+/** In one write: who reads it has all of it. */
+function printStart(url: string, firstPassword: string | undefined): void {
+  const lines = [`Innkeeper is up: ${url}`];
+  if (firstPassword !== undefined) {
+    lines.push(
+      `First administrator: ${firstAdministrator}`,
+      `Password (shown this once): ${firstPassword}`,
+      `Log in: inn login ${url} --user ${firstAdministrator}`,
+    );
+  }
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
