@@ -8,9 +8,12 @@ import {
   KEEPALIVE_PROC_PING,
   KEEPALIVE_PROC_PONG,
   KEEPALIVE_PROGRAM,
+  VIR_NET_CONTINUE,
+  VIR_NET_ERROR,
   VIR_NET_MESSAGE,
   VIR_NET_OK,
   VIR_NET_REPLY,
+  VIR_NET_STREAM,
 } from "#generated/protocol-constant.ts";
 import { remoteProgram } from "#generated/remote-procedure.ts";
 import { fakeServer, procedureName } from "#testing/fake-server.ts";
@@ -129,6 +132,52 @@ describe("calls", { timeout: 60_000 }, () => {
       (error) => error instanceof ProtocolError && /hostname: length 2147483647/u.test(error.message),
     );
     assert.deepEqual(await connection.remote.connectGetType(), { type: "T" });
+  });
+});
+
+describe("streams", { timeout: 60_000 }, () => {
+  const vol = { pool: "p", name: "v", key: "/v" };
+  const args = { vol, offset: 0n, length: 0n };
+
+  test("a stream given up before it was open is aborted at the server when it opens", async () => {
+    const opening: Message[] = [];
+    const aborted = Promise.withResolvers<Message>();
+    await using server = await fakeServer((message, peer) => {
+      if (message.type === VIR_NET_STREAM) aborted.resolve(message);
+      else if (procedureName(message) === "storageVolDownload") opening.push(message);
+      else {
+        for (const late of opening) peer.reply(late, null);
+        peer.reply(message, "ConnectGetHostnameRet", { hostname: "h" });
+      }
+    });
+    await using connection = await connect(server.uri);
+    await assert.rejects(
+      connection.stream("storageVolDownload", args, { isDedicated: false, timeoutMs: 20 }),
+      CallTimeoutError,
+    );
+    await connection.remote.connectGetHostname();
+    const { status, serial, payload } = await aborted.promise;
+    assert.deepEqual([status, serial, payload.byteLength], [VIR_NET_ERROR, opening[0]?.serial, 0]);
+  });
+
+  test("data that comes with the very answer is not lost; a lost connection ends the stream", async () => {
+    await using server = await fakeServer((message, peer) => {
+      if (message.type === VIR_NET_STREAM) return;
+      const reply = frameOf({ ...message, type: VIR_NET_REPLY, status: VIR_NET_OK });
+      const data = frameOf({ ...message, type: VIR_NET_STREAM, status: VIR_NET_CONTINUE }, Buffer.from("first"));
+      peer.socket.write(Buffer.concat([reply, data]));
+    });
+    await using connection = await connect(server.uri);
+    const { readable, writable, completed } = await connection.stream("storageVolDownload", args, {
+      isDedicated: false,
+    });
+    const reader = readable.getReader();
+    assert.equal(Buffer.from((await reader.read()).value as Uint8Array).toString(), "first");
+    const next = reader.read();
+    server.peers[0]?.socket.destroy();
+    await assert.rejects(next, isLost("disconnected"));
+    await assert.rejects(completed, isLost("disconnected"));
+    await assert.rejects(writable.getWriter().write(new Uint8Array(1)), isLost("disconnected"));
   });
 });
 

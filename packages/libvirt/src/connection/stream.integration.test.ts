@@ -151,6 +151,20 @@ describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false, tim
     assert.equal(total, 512 * MIB);
   });
 
+  test("over a shared connection a slow reader stops its reading, and keepalive bears with it", async () => {
+    const vol = await createVolume(connection, "pool", "shared", 64 * MIB);
+    await truncate(join(pool, "shared"), 64 * MIB);
+    await using shared = await connect(connection.uri, { keepalive: { intervalMs: 20, count: 2 } });
+    const down = await shared.stream("storageVolDownload", { vol, offset: 0n, length: 0n }, { isDedicated: false });
+    const reader = down.readable.getReader();
+    await reader.read();
+    const behind = shared.remote.connectGetHostname();
+    for (const end = performance.now() + 300; performance.now() < end;) await connection.remote.connectGetLibVersion();
+    assert.equal(shared.isOpen, true);
+    while (!(await reader.read()).done);
+    await Promise.all([behind, down.completed]);
+  });
+
   test("the console carries both directions, the screenshot an image", async () => {
     const dom = await startGuest(connection, "console");
     const console_ = await connection.stream("domainOpenConsole", { dom, devName: null });

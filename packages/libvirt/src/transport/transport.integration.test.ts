@@ -243,7 +243,7 @@ describe("transports to a real libvirtd", { skip: daemonUnavailable() ?? false, 
     });
   });
 
-  test("polkit and SASL are named when they stand in the way", async () => {
+  test("a SASL login that stands in the way is named", async () => {
     const strict = await startDaemon({ configuration: ['auth_tcp = "sasl"'] });
     try {
       await assert.rejects(
