@@ -168,10 +168,10 @@ export class SerialConsole implements AsyncDisposable {
   /** Runs a shell command in the guest and answers its output. */
   async run(command: string, timeoutMs = 30_000): Promise<string> {
     const mark = randomUUID().slice(0, 8);
-    // The echo of what is typed does not have the mark in one piece.
-    await this.send(`${command}; echo "<"${mark}">"`);
-    const match = await this.expect(new RegExp(`([\\s\\S]*)<${mark}>`), timeoutMs);
-    return (match[1] ?? "").split("\n").slice(1).join("\n").replaceAll("\r", "").trim();
+    // The echo of what is typed has neither mark in one piece.
+    await this.send(`echo "<"${mark}; ${command}; echo "</"${mark}`);
+    const match = await this.expect(new RegExp(`<${mark}([\\s\\S]*)</${mark}`), timeoutMs);
+    return (match[1] ?? "").replaceAll("\r", "").trim();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -11,6 +11,7 @@ import { elements, integer, parseXml } from "#libvirt/xml.ts";
 import type { GuestDefinition } from "#virtualization/port.ts";
 import { buildDomainXml, checkDefinable } from "./domain-xml/build.ts";
 import { parseCpuSet } from "./domain-xml/cpu-set.ts";
+import { hostCpuCount } from "./guest.ts";
 import { type PlatformCapabilities, platformCapabilities, platformOf } from "./platform.ts";
 
 /** Modes of <cpu>; anything else is a model's name. */
@@ -128,8 +129,7 @@ export async function checkHost(connection: Connection, spec: VmSpec, options: C
   const nodes = (spec.memory.numaCells ?? []).flatMap((cell) => cell.hostNodes ?? []);
   const { hugepageKiB } = spec.memory;
   if (pins.length === 0 && nodes.length === 0 && hugepageKiB === undefined) return;
-  const info = await connection.remote.nodeGetInfo({}, options);
-  const cpuCount = info.nodes * info.sockets * info.cores * info.threads;
+  const cpuCount = await hostCpuCount(connection.remote, options);
   for (const set of pins) checkWithin(set, cpuCount, "CPU", "cpu.pinning");
   const { capabilities } = await connection.remote.connectGetCapabilities({}, options);
   const root = parseXml(capabilities);

@@ -16,7 +16,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { type Element, parseXml } from "#libvirt/xml.ts";
 import type { Guest } from "#virtualization/port.ts";
-import { pendingChanges, withConfiguredModel } from "./domain-xml/compare.ts";
+import { pendingChanges, withConfiguredModel, withoutFullPins } from "./domain-xml/compare.ts";
 import { child, text } from "./domain-xml/element.ts";
 import { agentConnected } from "./domain-xml/hardware.ts";
 import { readMetadata } from "./domain-xml/metadata.ts";
@@ -108,8 +108,9 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
     facts.hasSnapshots ? remote.domainSnapshotNum({ dom }, options).catch(() => ({ num: 0 })) : { num: 0 },
   ]);
   const configured = persistent ?? present;
-  const liveSpec = readSpec(present);
-  const nextSpec = persistent && readSpec(persistent);
+  const cpuCount = await hostCpuCount(remote, options);
+  const liveSpec = withoutFullPins(readSpec(present), cpuCount);
+  const nextSpec = persistent && withoutFullPins(readSpec(persistent), cpuCount);
   return {
     uuid: dom.uuid,
     name: dom.name,
@@ -124,6 +125,18 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
     description: text(child(configured, "description")) ?? text(child(configured, "title")) ?? "",
     foreignSnapshotCount: snapshotCount.num,
   };
+}
+
+const cpuCounts = new WeakMap<Remote, number>();
+
+/** Of the host, remembered per connection: CPUs are not added to a machine behind its daemon's back. */
+export async function hostCpuCount(remote: Remote, options: CallOptions): Promise<number> {
+  const known = cpuCounts.get(remote);
+  if (known !== undefined) return known;
+  const info = await remote.nodeGetInfo({}, options);
+  const count = info.nodes * info.sockets * info.cores * info.threads;
+  cpuCounts.set(remote, count);
+  return count;
 }
 
 function goneIsUndefined(error: unknown): undefined {

@@ -10,15 +10,17 @@ import {
   VIR_DOMAIN_XML_INACTIVE,
   VIR_DOMAIN_XML_SECURE,
 } from "@innkeeper/libvirt";
+import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { GuestChange, GuestChangeResult } from "#virtualization/port.ts";
 import { checkHost, checkPlatform, checkSets } from "../check.ts";
-import { type DomainCall, domainRef, type GuestDriverContext } from "../driver-context.ts";
+import type { DomainCall, GuestDriverContext } from "../driver-context.ts";
 import { applyChange } from "../domain-xml/apply-change.ts";
-import { differences, pendingChanges, withConfiguredModel } from "../domain-xml/compare.ts";
+import { differences, pendingChanges, withConfiguredModel, withoutFullPins } from "../domain-xml/compare.ts";
 import { dropChains } from "../domain-xml/retarget.ts";
 import { readSpec } from "../domain-xml/spec.ts";
+import { hostCpuCount } from "../guest.ts";
 import { platformCapabilities } from "../platform.ts";
 import { cpuSteps } from "./live-cpu.ts";
 import { diskSteps } from "./live-disk.ts";
@@ -120,7 +122,6 @@ async function liveSteps(
   const root = parseXml(xml);
   const guest: LiveGuest = { remote, dom, options, root, spec: readSpec(root) };
   const steps = [
-    ...(change.cpu ? await cpuSteps(guest, change.cpu) : []),
     ...(change.memory ? memorySteps(guest, change.memory) : []),
     ...nicSteps(guest, context.clock, change),
     ...ioThreadSteps(guest, change.hardware?.ioThreads),
@@ -130,7 +131,9 @@ async function liveSteps(
     const set = (document: Element) => setMetadata(guest, document, VIR_DOMAIN_AFFECT_LIVE);
     steps.push({ what: "metadata", run: () => set(next), undo: () => set(root) });
   }
-  return [...steps, ...(await diskSteps(guest, context.clock, change))];
+  const disks = await diskSteps(guest, context.clock, change);
+  // What may not be taken back (vCPUs, growth) comes last.
+  return [...steps, ...disks.revocable, ...(change.cpu ? await cpuSteps(guest, change.cpu) : []), ...disks.final];
 }
 
 /** Metadata alone is set as such: a definition that someone else changes at the same time is not overwritten. */
@@ -186,10 +189,11 @@ async function outcome(
   { persistent, next }: Present,
   changed: readonly string[],
 ): Promise<GuestChangeResult> {
-  const live = readSpec(parseXml((await remote.domainGetXmlDesc({ dom: domainRef(dom.uuid) }, options)).xml));
-  const wanted = persistent
-    ? readSpec(parseXml((await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE }, options)).xml))
-    : readSpec(next);
+  const cpuCount = await hostCpuCount(remote, options);
+  const read = async (flags: number): Promise<VmSpec> =>
+    withoutFullPins(readSpec(parseXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml)), cpuCount);
+  const live = await read(0);
+  const wanted = persistent ? await read(VIR_DOMAIN_XML_INACTIVE) : withoutFullPins(readSpec(next), cpuCount);
   const waiting = new Set(pendingChanges(withConfiguredModel(live, wanted), wanted));
   const pending = changed.filter((path) => waiting.has(path));
   if (!persistent && pending.length > 0) {

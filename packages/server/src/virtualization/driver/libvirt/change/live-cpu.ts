@@ -1,8 +1,10 @@
 /** CPU changes of a running guest: vCPUs within the maximum, pinning, weight and limit. */
 import { VIR_DOMAIN_AFFECT_LIVE } from "@innkeeper/libvirt";
+import { isLibvirtCode } from "#libvirt/error.ts";
 import type { GuestChange } from "#virtualization/port.ts";
 import { schedulerPeriodUs } from "../domain-xml/cpu.ts";
 import { cpuMap, parseCpuSet } from "../domain-xml/cpu-set.ts";
+import { hostCpuCount } from "../guest.ts";
 import type { LiveGuest, LiveStep } from "./live-step.ts";
 
 /** libvirt's default weight (Linux Documentation/scheduler/sched-design-CFS.rst cpu.shares). */
@@ -12,18 +14,30 @@ export async function cpuSteps(guest: LiveGuest, cpu: NonNullable<GuestChange["c
   return [...countSteps(guest, cpu.count), ...(await pinSteps(guest, cpu)), ...schedulerSteps(guest, cpu)];
 }
 
+/**
+ * A vCPU goes only if the guest lets it go; one that does not in time goes with the next start. Without KVM none is
+ * taken: QEMU 7.2's TCG never finishes that, and ends itself at the next hot-plugged device.
+ */
 function countSteps({ remote, dom, options, spec }: LiveGuest, count: number | undefined): LiveStep[] {
   const before = spec.cpu.count;
   if (count === undefined || count === before || count > (spec.cpu.maxCount ?? before)) return [];
+  const isLess = count < before;
+  if (isLess && spec.domainType === "qemu") return [];
   const set = (nvcpus: number) => remote.domainSetVcpusFlags({ dom, nvcpus, flags: VIR_DOMAIN_AFFECT_LIVE }, options);
-  return [{ what: `${count} vCPUs`, run: () => set(count), undo: () => set(before) }];
+  const run = async (): Promise<void> => {
+    await set(count).catch((error: unknown) => {
+      if (!isLess || !isLibvirtCode(error, "VIR_ERR_OPERATION_TIMEOUT")) throw error;
+    });
+  };
+  // What was added can't be taken back where nothing can be taken.
+  const undo = isLess || spec.domainType !== "qemu" ? { undo: () => set(before) } : {};
+  return [{ what: `${count} vCPUs`, run, ...undo }];
 }
 
 async function pinSteps(guest: LiveGuest, cpu: NonNullable<GuestChange["cpu"]>): Promise<LiveStep[]> {
   if (cpu.pinning === undefined && cpu.emulatorPinning === undefined) return [];
   const { remote, dom, options, spec } = guest;
-  const info = await remote.nodeGetInfo({}, options);
-  const cpuCount = info.nodes * info.sockets * info.cores * info.threads;
+  const cpuCount = await hostCpuCount(remote, options);
   const all = Array.from({ length: cpuCount }, (_unused, index) => index);
   const map = (set: string | undefined): Uint8Array =>
     cpuMap(set === undefined ? all : (parseCpuSet(set) ?? all), cpuCount);

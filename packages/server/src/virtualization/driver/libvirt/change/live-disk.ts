@@ -12,15 +12,20 @@ import type { LiveGuest, LiveStep } from "./live-step.ts";
 
 type DiskChange = NonNullable<GuestChange["disksChange"]>[number];
 
-export async function diskSteps(guest: LiveGuest, clock: Clock, change: GuestChange): Promise<LiveStep[]> {
-  const steps = (change.disksRemove ?? []).flatMap((target) =>
+/** `final`: growth, which can't be taken back. */
+export async function diskSteps(
+  guest: LiveGuest,
+  clock: Clock,
+  change: GuestChange,
+): Promise<{ readonly revocable: readonly LiveStep[]; readonly final: readonly LiveStep[] }> {
+  const revocable = (change.disksRemove ?? []).flatMap((target) =>
     detachStep(guest, clock, `disk ${target}`, (root) => diskByTarget(root, target)),
   );
-  steps.push(...addSteps(guest, change));
-  for (const disk of change.disksChange ?? []) steps.push(...changeSteps(guest, disk));
-  // Growth can't be taken back, so it comes when all else has worked.
-  for (const disk of change.disksChange ?? []) steps.push(...(await growSteps(guest, disk)));
-  return steps;
+  revocable.push(...addSteps(guest, change));
+  for (const disk of change.disksChange ?? []) revocable.push(...changeSteps(guest, disk));
+  const final: LiveStep[] = [];
+  for (const disk of change.disksChange ?? []) final.push(...(await growSteps(guest, disk)));
+  return { revocable, final };
 }
 
 function addSteps(guest: LiveGuest, change: GuestChange): LiveStep[] {

@@ -33,8 +33,12 @@ const notLive: readonly string[] = [
   "VIR_ERR_NO_SUPPORT",
 ];
 
+/** QEMU's words for the same, which libvirt 9.0 passes on as an internal error (hw/core/qdev.c, softmmu/qdev-monitor.c). */
+const notLiveWords = /does not support hot-?(un)?plug/i;
+
 export function canWait(error: unknown): boolean {
-  return notLive.some((name) => isLibvirtCode(error, name));
+  if (notLive.some((name) => isLibvirtCode(error, name))) return true;
+  return error instanceof Error && notLiveWords.test(error.message);
 }
 
 /** Throws the first failure, after what was done has been taken back; `left` are the steps that could not be. */

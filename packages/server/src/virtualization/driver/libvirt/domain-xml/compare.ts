@@ -4,6 +4,7 @@
  * is named alone (`disks.vdb`). What only a running guest has is no difference.
  */
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import { parseCpuSet } from "./cpu-set.ts";
 
 /**
  * Left out: the balloon's present size (it follows the guest), a tap device's name, the layers below a disk, and fields
@@ -23,6 +24,24 @@ export function withConfiguredModel(live: VmSpec, persistent: VmSpec): VmSpec {
   if (!resolvedModels.includes(model) || live.cpu.model === model) return live;
   const { model: _resolved, ...cpu } = live.cpu;
   return { ...live, cpu: { ...cpu, ...(model !== undefined && { model }) } };
+}
+
+/**
+ * Without pins that allow every CPU of the host: a pin that is taken away from a running guest becomes such a one.
+ * Pins are not compared with the host's CPUs that are offline.
+ */
+export function withoutFullPins(spec: VmSpec, hostCpuCount: number): VmSpec {
+  const isFull = (set: string): boolean => (parseCpuSet(set)?.length ?? 0) >= hostCpuCount;
+  const { pinning, emulatorPinning, ...cpu } = spec.cpu;
+  const pins = (pinning ?? []).filter((pin) => !isFull(pin.hostCpus));
+  return {
+    ...spec,
+    cpu: {
+      ...cpu,
+      ...(pins.length > 0 && { pinning: pins }),
+      ...(emulatorPinning !== undefined && !isFull(emulatorPinning) && { emulatorPinning }),
+    },
+  };
 }
 
 /** Every field in which two specs differ, but for what only a running guest has. */

@@ -50,7 +50,8 @@ function readDisk(disk: Element): VmDisk {
   const source = sourceText(disk);
   const optional = {
     source,
-    format: attribute(driver, "type"),
+    // An empty drive has no format; libvirt names one in the definition only.
+    format: source === undefined && device !== "disk" ? undefined : attribute(driver, "type"),
     backingChain: backingChain.length > 0 ? backingChain : undefined,
     cache: caches.find((cache) => cache === attribute(driver, "cache")),
     io: ioModes.find((mode) => mode === attribute(driver, "io")),

@@ -89,6 +89,8 @@ function editGraphics(root: Element, graphics: NonNullable<Hardware["graphics"]>
   // Loopback only: a console is reached through its host, never from the network without authentication.
   const element = add(devicesOf(root), "graphics", { type: graphics, port: -1, autoport: "yes" });
   add(element, "listen", { type: "address", address: "127.0.0.1" });
+  // libvirt would add a Cirrus of 1993 for a screen that has no card.
+  if (children(child(root, "devices"), "video").length === 0) editVideo(root, "virtio");
 }
 
 function editVideo(root: Element, video: NonNullable<Hardware["video"]>): void {

@@ -1,0 +1,204 @@
+/** Snapshots, reverts and merges of a real guest, whose own counters and files prove what state it is in. Needs root. */
+import assert from "node:assert/strict";
+import { access } from "node:fs/promises";
+import path from "node:path";
+import { after, before, suite, test } from "node:test";
+import { Lab } from "@innkeeper/lab/lab.ts";
+import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import type { GuestHypervisor } from "#virtualization/port.ts";
+import {
+  emptyDisk,
+  guestDisk,
+  hasCode,
+  labHypervisor,
+  type LabHypervisor,
+  overlayOn,
+  SerialConsole,
+  testDefinition,
+  waitFor,
+} from "./test-support/lab-hypervisor.ts";
+
+const signal = AbortSignal.timeout(900_000);
+const call = { signal };
+
+suite("snapshots of a guest", () => {
+  let lab: Lab;
+  let h1: LabHypervisor;
+  let guest: GuestHypervisor;
+  let root: VmDisk;
+  let data: VmDisk;
+  const definition = testDefinition("snap");
+  const { uuid } = definition;
+  const file = (name: string) => path.join(lab.sharedFolder, name);
+  const chain = async (target: string) => (await guest.snapshot.chains(uuid, call)).get(target) ?? [];
+
+  async function openSerial(): Promise<SerialConsole> {
+    return new SerialConsole(await guest.console.serial(uuid, { force: true }, call));
+  }
+
+  before(async () => {
+    lab = await Lab.up({ name: `snap-${process.pid}`, hostCount: 1, signal });
+    h1 = await labHypervisor(lab, 0);
+    guest = h1.guest;
+    root = await guestDisk(lab, "snap");
+    data = await emptyDisk(lab, "snap", "vdb", 64);
+    await guest.lifecycle.define({ ...definition, spec: { ...definition.spec, disks: [root, data] } }, call);
+    await guest.lifecycle.start(uuid, {}, call);
+    await using serial = await openSerial();
+    await serial.expect(/INNKEEPER-GUEST READY/);
+  });
+  after(async () => {
+    await h1?.[Symbol.asyncDispose]();
+    await lab?.down();
+  });
+
+  test("a disk-only snapshot freezes all disks at once, and is not taken twice", async () => {
+    await using serial = await openSerial();
+    await serial.run("echo before > /data/mark; sync");
+    const overlays = new Map([
+      ["vda", file("s1-vda.qcow2")],
+      ["vdb", file("s1-vdb.qcow2")],
+    ]);
+    await guest.snapshot.freeze(uuid, { overlays, quiesce: false }, call);
+    assert.deepEqual((await chain("vda")).slice(0, 2), [file("s1-vda.qcow2"), root.source]);
+    assert.deepEqual(await chain("vdb"), [file("s1-vdb.qcow2"), data.source]);
+    await guest.snapshot.freeze(uuid, { overlays, quiesce: false }, call);
+    assert.equal((await chain("vdb")).length, 2);
+    const { spec, pendingChanges, foreignSnapshotCount } = await guest.inventory.read(uuid, call);
+    assert.equal(spec.disks[0]?.source, file("s1-vda.qcow2"));
+    assert.deepEqual(pendingChanges, []);
+    assert.equal(foreignSnapshotCount, 0);
+    await serial.run("echo after > /data/mark; sync");
+  });
+
+  test("what can't be frozen is refused, and the disks stay as they are", async () => {
+    const before = await chain("vda");
+    const none = new Map([["vdz", file("x.qcow2")]]);
+    await assert.rejects(
+      guest.snapshot.freeze(uuid, { overlays: none, quiesce: false }, call),
+      hasCode("invalid_field"),
+    );
+    const taken = new Map([["vda", root.source ?? ""]]);
+    await assert.rejects(guest.snapshot.freeze(uuid, { overlays: taken, quiesce: false }, call));
+    const nowhere = new Map([["vda", "/no/such/folder/x.qcow2"]]);
+    await assert.rejects(guest.snapshot.freeze(uuid, { overlays: nowhere, quiesce: false }, call));
+    const both = { overlays: new Map([["vda", file("y.qcow2")]]), memoryPath: file("y.mem"), quiesce: true };
+    await assert.rejects(guest.snapshot.freeze(uuid, both, call), hasCode("invalid_field"));
+    assert.deepEqual(await chain("vda"), before);
+    assert.equal((await guest.inventory.read(uuid, call)).state, "running");
+  });
+
+  test("file systems are frozen through the agent when asked", async () => {
+    await waitFor(async () => (await guest.inventory.read(uuid, call)).guestAgentConnected);
+    const overlays = new Map([["vdb", file("s2-vdb.qcow2")]]);
+    await guest.snapshot.freeze(uuid, { overlays, quiesce: true }, call);
+    assert.equal((await chain("vdb")).length, 3);
+    assert.equal((await chain("vda")).length, (await chain("vda")).length);
+    await using serial = await openSerial();
+    assert.equal(await serial.run("echo thawed > /data/t; cat /data/t"), "thawed");
+  });
+
+  test("memory is saved with the disks, and the revert brings the very moment back", async () => {
+    await using serial = await openSerial();
+    await serial.run("echo 1 > /data/mark; sync; echo secret-in-memory > /tmp/mark");
+    const progress: number[] = [];
+    const memoryPath = file("s3.mem");
+    const overlays = new Map([
+      ["vda", file("s3-vda.qcow2")],
+      ["vdb", file("s3-vdb.qcow2")],
+    ]);
+    const frozen = { vda: (await chain("vda"))[0] ?? "", vdb: (await chain("vdb"))[0] ?? "" };
+    const onProgress = (done: number, total: number) => progress.push(done / total);
+    await guest.snapshot.freeze(uuid, { overlays, memoryPath, quiesce: false }, { signal, onProgress });
+    await access(memoryPath);
+    assert.equal((await guest.inventory.read(uuid, call)).state, "running");
+    await serial.run("echo 2 > /data/mark; sync; rm /tmp/mark");
+    const disks = new Map([
+      ["vda", { path: await overlayOn(lab, frozen.vda, "r1-vda.qcow2"), format: "qcow2" }],
+      ["vdb", { path: await overlayOn(lab, frozen.vdb, "r1-vdb.qcow2"), format: "qcow2" }],
+    ]);
+    await assert.rejects(
+      guest.snapshot.restoreMemory(memoryPath, { disks, paused: false }, call),
+      hasCode("invalid_state"),
+    );
+    await guest.lifecycle.forceOff(uuid, call);
+    const xml = await guest.inventory.xml(uuid, { inactive: true }, call);
+    await guest.lifecycle.defineXml(xml, { disks }, call);
+    await guest.snapshot.restoreMemory(memoryPath, { disks, paused: true }, call);
+    const restored = await guest.inventory.read(uuid, call);
+    assert.equal(restored.state, "paused");
+    assert.equal(restored.spec.disks[0]?.source, file("r1-vda.qcow2"));
+    assert.deepEqual(restored.pendingChanges, []);
+    await using again = await openSerial();
+    await guest.lifecycle.resume(uuid, call);
+    assert.equal(await again.run("cat /tmp/mark; cat /data/mark"), "secret-in-memory\n1");
+    // The other branch's file still has what was written after the snapshot.
+    await access(file("s3-vda.qcow2"));
+  });
+
+  test("the active layer is merged into the one below, while the guest writes", async () => {
+    await using serial = await openSerial();
+    await serial.send("while :; do date > /data/clock; done &");
+    const [top = "", base = ""] = await chain("vda");
+    const progress: number[] = [];
+    const onProgress = (done: number, total: number) => progress.push(done / total);
+    await guest.snapshot.mergeDown(uuid, { target: "vda", topPath: top, basePath: base }, { signal, onProgress });
+    assert.equal((await chain("vda"))[0], base);
+    await guest.snapshot.mergeDown(uuid, { target: "vda", topPath: top, basePath: base }, call);
+    const { pendingChanges, spec } = await guest.inventory.read(uuid, call);
+    assert.equal(spec.disks[0]?.source, base);
+    assert.deepEqual(pendingChanges, []);
+    await serial.send("kill %1");
+    assert.equal(await serial.run("cat /tmp/mark"), "secret-in-memory");
+  });
+
+  test("a middle layer is merged into the one below, also of a guest that is paused", async () => {
+    const overlays = new Map([["vdb", file("s4-vdb.qcow2")]]);
+    await guest.snapshot.freeze(uuid, { overlays, quiesce: false }, call);
+    await guest.lifecycle.suspend(uuid, call);
+    const [active = "", top = "", base = "", ...rest] = await chain("vdb");
+    assert.equal(active, file("s4-vdb.qcow2"));
+    await guest.snapshot.mergeDown(uuid, { target: "vdb", topPath: top, basePath: base }, call);
+    assert.deepEqual(await chain("vdb"), [active, base, ...rest]);
+    await guest.snapshot.mergeDown(uuid, { target: "vdb", topPath: top, basePath: base }, call);
+    await guest.lifecycle.resume(uuid, call);
+    const wrong = { target: "vdb", topPath: active, basePath: "/no/such/layer" };
+    await assert.rejects(guest.snapshot.mergeDown(uuid, wrong, call), hasCode("conflict"));
+    const skipping = { target: "vdb", topPath: active, basePath: rest.at(-1) ?? "" };
+    await assert.rejects(guest.snapshot.mergeDown(uuid, skipping, call), hasCode("conflict"));
+  });
+
+  test("a merge that is cancelled leaves the layers; two merges of one layer share one job", async () => {
+    await using serial = await openSerial();
+    await serial.run("dd if=/dev/urandom of=/dev/vdb bs=1M count=40 oflag=direct", 120_000);
+    const [top = "", base = ""] = await chain("vdb");
+    const abort = new AbortController();
+    const onProgress = () => abort.abort();
+    const options = { target: "vdb", topPath: top, basePath: base };
+    const cancelled = guest.snapshot.mergeDown(uuid, options, { signal: abort.signal, onProgress });
+    const outcome = await cancelled.then(
+      () => "merged",
+      (error: unknown) => (hasCode("cancelled")(error) ? "cancelled" : "failed"),
+    );
+    if (outcome === "cancelled") assert.equal((await chain("vdb"))[0], top);
+    await Promise.all([guest.snapshot.mergeDown(uuid, options, call), guest.snapshot.mergeDown(uuid, options, call)]);
+    assert.equal((await chain("vdb"))[0], base);
+  });
+
+  test("a guest that is off is frozen, reverted to its disks, and merged once started paused", async () => {
+    await guest.lifecycle.forceOff(uuid, call);
+    const before = (await guest.inventory.read(uuid, call)).spec.disks[0]?.source ?? "";
+    const overlays = new Map([["vda", file("s5-vda.qcow2")]]);
+    await guest.snapshot.freeze(uuid, { overlays, quiesce: false }, call);
+    assert.equal((await guest.inventory.read(uuid, call)).spec.disks[0]?.source, file("s5-vda.qcow2"));
+    await assert.rejects(
+      guest.snapshot.mergeDown(uuid, { target: "vda", topPath: file("s5-vda.qcow2"), basePath: before }, call),
+      hasCode("invalid_state"),
+    );
+    await guest.lifecycle.start(uuid, { paused: true }, call);
+    await guest.snapshot.mergeDown(uuid, { target: "vda", topPath: file("s5-vda.qcow2"), basePath: before }, call);
+    assert.equal((await chain("vda"))[0], before);
+    await guest.lifecycle.forceOff(uuid, call);
+    assert.equal((await guest.inventory.read(uuid, call)).spec.disks[0]?.source, before);
+  });
+});
