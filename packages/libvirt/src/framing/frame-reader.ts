@@ -13,7 +13,8 @@ export class FramingError extends Error {
   override readonly name = "FramingError";
 }
 
-const FIRST_SIZE = 65_536;
+/** What a frame over several chunks gets at once: the size of a packet of stream data (256 KiB) and more. */
+const FIRST_SIZE = 327_680;
 
 export class FrameReader {
   readonly #deliver: (message: Message) => void;
@@ -39,7 +40,7 @@ export class FrameReader {
       } else {
         const left = chunk.byteLength - at;
         const size = left >= 4 ? frameSize(chunk, at) : Number.POSITIVE_INFINITY;
-        if (left < size) return this.#hold(chunk, at, chunk.byteLength);
+        if (left < size) return this.#hold(chunk, at, chunk.byteLength, size);
         this.#emit(chunk.subarray(at, at + size));
         at += size;
       }
@@ -55,13 +56,13 @@ export class FrameReader {
     let at = from;
     if (this.#heldLength < 4) {
       const end = Math.min(chunk.byteLength, at + 4 - this.#heldLength);
-      this.#hold(chunk, at, end);
+      this.#hold(chunk, at, end, FIRST_SIZE);
       at = end;
       if (this.#heldLength < 4) return at;
     }
     const size = frameSize(this.#held, 0);
     const end = Math.min(chunk.byteLength, at + size - this.#heldLength);
-    this.#hold(chunk, at, end);
+    this.#hold(chunk, at, end, size);
     if (this.#heldLength === size) {
       const frame = this.#held.subarray(0, size);
       this.#held = Buffer.alloc(0);
@@ -71,10 +72,11 @@ export class FrameReader {
     return end;
   }
 
-  #hold(chunk: Buffer, from: number, to: number): void {
+  #hold(chunk: Buffer, from: number, to: number, size: number): void {
     const needed = this.#heldLength + to - from;
     if (needed > this.#held.byteLength) {
-      const grown = Buffer.allocUnsafe(Math.max(needed, FIRST_SIZE, Math.min(this.#held.byteLength * 2, FRAME_MAX)));
+      const wanted = Math.min(size, Math.max(FIRST_SIZE, this.#held.byteLength * 2));
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, wanted));
       this.#held.copy(grown, 0, 0, this.#heldLength);
       this.#held = grown;
     }
