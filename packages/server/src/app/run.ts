@@ -14,18 +14,23 @@ const exitUsage = 64; // EX_USAGE, sysexits.h
 
 /** Runs until a signal; the exit code. */
 export async function runServer(argv: readonly string[]): Promise<number> {
-  let config: ServerConfig | "help";
   try {
-    config = readConfig(argv);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`inn up: ${error.message}\n`);
-    return exitUsage;
-  }
-  if (config === "help") {
+    const config = readConfig(argv);
+    if (config !== "help") return await run(config);
     process.stdout.write(`${usage}\n`);
     return 0;
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      process.stderr.write(`inn up: ${error.message}\n`);
+      return exitUsage;
+    }
+    if (!(error instanceof AppError)) throw error;
+    process.stderr.write(`inn up: ${error.message}\n${error.remedy ?? errorCode[error.code].remedy}\n`);
+    return errorCode[error.code].exitCode;
   }
+}
+
+async function run(config: ServerConfig): Promise<number> {
   const signalled = Promise.withResolvers<NodeJS.Signals>();
   const onSignal = (signal: NodeJS.Signals): void => {
     signalled.resolve(signal);
@@ -34,18 +39,12 @@ export async function runServer(argv: readonly string[]): Promise<number> {
   };
   process.once("SIGTERM", onSignal);
   process.once("SIGINT", onSignal);
-  try {
-    const server = await startServer(config);
-    printStart(server.url, server.firstPassword);
-    await signalled.promise;
-    setTimeout(() => process.exit(1), stopTimeoutMs).unref();
-    await server.close();
-    return 0;
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    process.stderr.write(`inn up: ${error.message}\n${error.remedy ?? errorCode[error.code].remedy}\n`);
-    return errorCode[error.code].exitCode;
-  }
+  const server = await startServer(config);
+  printStart(server.url, server.firstPassword);
+  await signalled.promise;
+  setTimeout(() => process.exit(1), stopTimeoutMs).unref();
+  await server.close();
+  return 0;
 }
 
 /** In one write: who reads it has all of it. */

@@ -20,7 +20,7 @@ import { Inventory } from "#management/inventory/inventory.ts";
 import { TaskEngine } from "#management/task/engine.ts";
 import { restServer } from "#rest/rest-server.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
-import type { ServerConfig } from "./config.ts";
+import { ConfigError, type ServerConfig } from "./config.ts";
 import { crashPoint } from "./crash-point.ts";
 import { Maintenance } from "./maintenance.ts";
 import { readVersion } from "./version.ts";
@@ -45,7 +45,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   const clock = systemClock;
   // Everything that was started is ended in reverse, also when the start fails half-way.
   await using begun = new AsyncDisposableStack();
-  await mkdir(config.stateFolder, { recursive: true, mode: 0o700 });
+  await mkdir(config.stateFolder, { recursive: true, mode: 0o700 }).catch(refuse(`--state ${config.stateFolder}`));
   const store = begun.use(await openSqliteStore({ file: path.join(config.stateFolder, "store.sqlite") }));
   const secretBox = await openSecretBox(path.join(config.stateFolder, "secret.key"));
   const inventory = begun.use(await Inventory.open(store));
@@ -82,7 +82,8 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   });
   await wiring.start();
   const resumed = await tasks.resume();
-  const url = await rest.listen({ host: config.listenAddress, port: config.listenPort });
+  const { listenAddress: host, listenPort: port } = config;
+  const url = await rest.listen({ host, port }).catch(refuse(`--listen ${host}:${port}`));
   begun.use(new Maintenance({ store, credentials, tasks, clock, log }));
   log.info({ url, version, revision: inventory.revision, resumedTasks: resumed, pid: process.pid }, "started");
   if (config.local) await addThisMachine(base, tasks);
@@ -98,6 +99,25 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
     [Symbol.asyncDispose]: close,
   };
 }
+
+/** What the operating system refuses, under the flag that asked for it. */
+function refuse(flag: string): (error: unknown) => never {
+  return (error) => {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    throw new ConfigError(`${flag}: ${reason[code] ?? String(error)}`, { cause: error });
+  };
+}
+
+const reason: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another program listens there; is Innkeeper running already?",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "this user may not; try as root",
+  EPERM: "this user may not; try as root",
+  EROFS: "the file system is read-only",
+  ENOSPC: "no space is left on the file system",
+  ENOTDIR: "a part of the path is no folder",
+  EEXIST: "it is no folder",
+};
 
 /** Sockets of libvirt's one daemon and of its QEMU daemon: libvirt 9.0 src/rpc/virnetsocket.c, remote_sockets.c */
 const localSockets = ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"];
