@@ -85,7 +85,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     operation: "vm.change",
-    title: "vm.change of a running VM: disk and card added, disk removed with its volume",
+    title: "vm.change of a running VM: disk and card added",
     async prepare(plane) {
       const disks = [
         { image: imageName, linked: true, pool: "shared" },
