@@ -141,7 +141,8 @@ export class HostWatch {
   }
 
   #onPool({ poolName, type }: { poolName: string; type: string }, signal: AbortSignal): void {
-    if (type === "refreshed" && this.#reconciler.storage.wasRefreshedByUs(this.#hostId, poolName)) return;
+    // A refresh that we made ourselves is told of, too. It is not passed over: between it and the news of it others may
+    // have made volumes, and what is read then is libvirt's memory, which refreshes nothing and so ends here.
     const work = async (): Promise<void> => {
       await this.#deps.clock.sleep(poolSettleMs, signal);
       await this.#reconciler.storage.syncPool(this.#hostId, poolName, type === "started", readCall(signal));

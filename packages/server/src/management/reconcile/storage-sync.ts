@@ -15,8 +15,6 @@ import type { ReconcileDeps } from "./reconcile-deps.ts";
 export class StorageSync {
   readonly #deps: ReconcileDeps;
   readonly #lock = new KeyedLock();
-  /** When a pool was last read anew because of us, by host and name (monotonic). */
-  readonly #refreshedAtMs = new Map<string, number>();
 
   constructor(deps: ReconcileDeps) {
     this.#deps = deps;
@@ -43,12 +41,10 @@ export class StorageSync {
 
   /** One pool and its volumes; undefined (and its documents are gone) when the host has it no longer. */
   syncPool(hostId: string, poolName: string, refresh: boolean, call: Call): Promise<StoragePool | undefined> {
-    const key = `${hostId} ${poolName}`;
-    return this.#lock.run(key, async () => {
+    return this.#lock.run(`${hostId} ${poolName}`, async () => {
       const { pool: pools, volume } = this.#deps.providers.get(hostId).storage;
       let pool = (await pools.listPools(call)).find((each) => each.name === poolName);
       if (pool?.state === "running" && refresh) {
-        this.#refreshedAtMs.set(key, this.#deps.clock.monotonicMs());
         try {
           pool = await pools.refreshPool(poolName, call);
         } catch (error) {
@@ -60,12 +56,6 @@ export class StorageSync {
       const volumes = pool?.state === "running" ? await volume.listVolumes(poolName, call) : undefined;
       return this.#write(hostId, poolName, pool, volumes);
     });
-  }
-
-  /** Whether a refresh that the host tells of now is one that `syncPool` made. */
-  wasRefreshedByUs(hostId: string, poolName: string): boolean {
-    const atMs = this.#refreshedAtMs.get(`${hostId} ${poolName}`);
-    return atMs !== undefined && this.#deps.clock.monotonicMs() - atMs < 2_000;
   }
 
   async #write(
