@@ -61,6 +61,7 @@ export class Channel {
   #lost: ConnectionLostError | null = null;
   #serial = 0;
   #isCorked = false;
+  #undrained: (() => void)[] = [];
 
   constructor(socket: Duplex, options: ChannelOptions) {
     this.#socket = socket;
@@ -73,6 +74,7 @@ export class Channel {
       onDead: (message) => this.fail("keepalive", message),
     });
     socket.on("data", (chunk: Buffer) => this.#push(chunk));
+    socket.on("drain", () => this.#drain());
     socket.on("end", () => this.fail("disconnected", "the server closed the connection"));
     socket.on("error", (error: Error) => this.fail("disconnected", `the connection broke: ${error.message}`, error));
     socket.on("close", () => this.fail("disconnected", "the connection was closed"));
@@ -133,12 +135,17 @@ export class Channel {
   }
 
   /** Resolves when the socket takes more, or is gone. */
-  async drained(): Promise<void> {
-    if (!this.#socket.writableNeedDrain || this.#lost !== null) return;
+  drained(): Promise<void> {
+    if (!this.#socket.writableNeedDrain || this.#lost !== null) return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#socket.once("drain", resolve);
-    await Promise.race([promise, this.closed]);
-    this.#socket.off("drain", resolve);
+    this.#undrained.push(resolve);
+    return promise;
+  }
+
+  #drain(): void {
+    const waiting = this.#undrained;
+    this.#undrained = [];
+    for (const resolve of waiting) resolve();
   }
 
   /** Back pressure: nothing is read from the socket until every peer that asked for it resumed. */
@@ -165,6 +172,7 @@ export class Channel {
     const streams = [...this.#streams.values()];
     this.#streams.clear();
     for (const peer of streams) peer.lost(error);
+    this.#drain();
     this.#resolveClosed(reason === "closed" ? {} : { error });
   }
 
