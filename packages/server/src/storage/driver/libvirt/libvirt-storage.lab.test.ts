@@ -1,0 +1,140 @@
+/** The storage and network drivers against a real daemon, where hands and crashes change things behind libvirt's back. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import type { LabHost } from "@innkeeper/lab/host.ts";
+import { Lab } from "@innkeeper/lab/lab.ts";
+import { labAccess } from "#app/test-support/control-plane.ts";
+import { silentLogger } from "#core/log.ts";
+import { systemClock } from "#core/system-clock.ts";
+import { LibvirtHostLink } from "#hardware/driver/libvirt/host-link.ts";
+import type { HostStorage } from "#storage/port.ts";
+import { libvirtStorage } from "./libvirt-storage.ts";
+
+const folder = "/var/lib/libvirt/p1";
+
+describe("storage driver", () => {
+  let lab: Lab;
+  let host: LabHost;
+  let link: LibvirtHostLink;
+  let storage: HostStorage;
+  const call = { signal: AbortSignal.timeout(120_000) };
+
+  before(async () => {
+    await Lab.down("storage-driver");
+    lab = await Lab.up({ name: "storage-driver", hostCount: 1 });
+    host = lab.host("h1");
+    const { tls } = await labAccess(lab);
+    link = new LibvirtHostLink({ uri: host.uri, tls }, { clock: systemClock, log: silentLogger, allowPlainTcp: false });
+    storage = libvirtStorage({ session: link, clock: systemClock, log: silentLogger });
+    await storage.pool.createPool({ name: "p1", type: "dir", path: folder }, call);
+  });
+
+  after(async () => {
+    await link?.[Symbol.asyncDispose]();
+    await lab?.down();
+  });
+
+  test("creating a pool takes up what an interrupted attempt left, and refuses what is another", async () => {
+    const definition = { name: "half", type: "dir", path: "/var/lib/libvirt/half" } as const;
+    await host.exec(["virsh", "pool-define-as", "half", "dir", "--target", definition.path]);
+    assert.equal((await storage.pool.createPool(definition, call)).state, "running");
+    await assert.rejects(storage.pool.createPool({ ...definition, path: "/srv/other" }, call), { code: "name_taken" });
+    assert.equal((await storage.pool.listPools(call)).find((pool) => pool.name === "half")?.path, definition.path);
+    await storage.pool.deletePool("half", call);
+    await storage.pool.deletePool("half", call);
+  });
+
+  test("volumes are looked for on the storage itself", async () => {
+    const { volume } = storage;
+    await host.exec(["truncate", "-s", "5M", `${folder}/hand.raw`]);
+    assert.equal((await volume.findVolume("p1", "hand.raw", call))?.capacityBytes, 5 << 20);
+    assert.equal((await volume.findVolumeByPath(`${folder}/hand.raw`, call))?.name, "hand.raw");
+    await host.exec(["rm", `${folder}/hand.raw`]);
+    assert.equal(await volume.findVolume("p1", "hand.raw", call), undefined);
+    assert.equal(await volume.findVolumeByPath(`${folder}/hand.raw`, call), undefined);
+    assert.equal(await volume.findVolumeByPath("/nowhere/x", call), undefined);
+    await assert.rejects(volume.findVolume("none", "x", call), { code: "not_found" });
+    await volume.deleteVolume("p1", "hand.raw", call);
+  });
+
+  test("overlays, copies and growth", async () => {
+    const { volume } = storage;
+    const base = await volume.createVolume(
+      { poolName: "p1", name: "b.qcow2", format: "qcow2", capacityBytes: 1 << 24 },
+      call,
+    );
+    const overlay = await volume.createVolume(
+      {
+        poolName: "p1",
+        name: "o.qcow2",
+        format: "qcow2",
+        capacityBytes: 1 << 25,
+        backing: { path: base.path, format: "qcow2" },
+      },
+      call,
+    );
+    assert.equal(overlay.backingPath, base.path);
+    const source = { poolName: "p1", name: "b.qcow2" };
+    const copy = { poolName: "p1", name: "c.qcow2", format: "qcow2", capacityBytes: 1 << 25 } as const;
+    assert.equal((await volume.cloneVolume(source, copy, call)).capacityBytes, 1 << 25);
+    await assert.rejects(volume.cloneVolume(source, copy, call), { code: "name_taken" });
+    const small = { ...copy, name: "s.qcow2", capacityBytes: 1 << 20 };
+    await assert.rejects(volume.cloneVolume(source, small, call), { code: "invalid_field", field: "capacityBytes" });
+    await volume.resizeVolume("p1", "c.qcow2", 1 << 26, call);
+    await assert.rejects(volume.resizeVolume("p1", "c.qcow2", 1 << 20, call), { code: "invalid_field" });
+    for (const name of ["o.qcow2", "c.qcow2", "b.qcow2"]) await volume.deleteVolume("p1", name, call);
+    assert.deepEqual(await volume.listVolumes("p1", call), []);
+  });
+
+  test("content goes in and comes out exactly, and holes stay holes", async () => {
+    const { volume } = storage;
+    const sizeBytes = 32 << 20;
+    const content = Buffer.alloc(sizeBytes);
+    for (const at of [0, 9 << 20, sizeBytes - 65_536]) content.set(randomBytes(65_536), at);
+    const definition = { poolName: "p1", name: "sparse.raw", format: "raw", capacityBytes: sizeBytes } as const;
+    await volume.createVolume(definition, call);
+    const progress: number[] = [];
+    const startMs = performance.now();
+    const onProgress = (done: number): void => void progress.push(done);
+    await volume.upload("p1", "sparse.raw", cut(content), sizeBytes, { ...call, onProgress });
+    assert.ok(performance.now() - startMs < 3_000, "no part of it waits for a keepalive");
+    assert.equal(progress.at(-1), sizeBytes);
+    const stored = await volume.findVolume("p1", "sparse.raw", call);
+    assert.ok((stored?.allocationBytes ?? sizeBytes) < 4 << 20, `${stored?.allocationBytes} bytes are allocated`);
+    const download = await volume.download("p1", "sparse.raw", call);
+    assert.equal(download.sizeBytes, sizeBytes);
+    assert.ok(Buffer.from(await new Response(download.content).arrayBuffer()).equals(content));
+    // Written over what was there: zeros must be zeros.
+    const zeros = Buffer.alloc(1 << 20);
+    await volume.upload("p1", "sparse.raw", cut(zeros), zeros.length, call);
+    const again = await volume.download("p1", "sparse.raw", call);
+    const head = Buffer.from(await new Response(again.content).arrayBuffer()).subarray(0, zeros.length);
+    assert.ok(head.equals(zeros));
+    for (const announced of [100, zeros.length + 1]) {
+      await assert.rejects(volume.upload("p1", "sparse.raw", cut(zeros), announced, call), { code: "invalid_field" });
+    }
+  });
+
+  test("a download that is cancelled lets go of the host", async () => {
+    const { content } = await storage.volume.download("p1", "sparse.raw", call);
+    const reader = content.getReader();
+    await reader.read();
+    await reader.cancel();
+    await storage.volume.deleteVolume("p1", "sparse.raw", call);
+    assert.equal(await storage.volume.findVolume("p1", "sparse.raw", call), undefined);
+  });
+
+  test("a call's signal ends it as cancelled, its deadline as a timeout", async () => {
+    await assert.rejects(storage.pool.listPools({ signal: AbortSignal.abort() }), { code: "cancelled" });
+    await assert.rejects(storage.pool.listPools({ signal: AbortSignal.timeout(0) }), { code: "timeout" });
+  });
+});
+
+function cut(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  return ReadableStream.from(
+    (function* () {
+      for (let at = 0; at < bytes.byteLength; at += 65_536) yield bytes.subarray(at, at + 65_536);
+    })(),
+  );
+}
