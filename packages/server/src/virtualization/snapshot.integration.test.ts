@@ -93,7 +93,6 @@ suite("snapshots of a guest", () => {
     const overlays = new Map([["vdb", file("s2-vdb.qcow2")]]);
     await guest.snapshot.freeze(uuid, { overlays, quiesce: true }, call);
     assert.equal((await chain("vdb")).length, 3);
-    assert.equal((await chain("vda")).length, (await chain("vda")).length);
     await using serial = await openSerial();
     assert.equal(await serial.run("echo thawed > /data/t; cat /data/t"), "thawed");
   });

@@ -52,7 +52,7 @@ export async function mergeDown(
       if (isMerged(chain, options)) return;
       const flags = chain[0] === options.topPath ? VIR_DOMAIN_BLOCK_COMMIT_ACTIVE : 0;
       const layers = { disk: options.target, base: options.basePath, top: options.topPath };
-      await remote.domainBlockCommit({ dom, ...layers, bandwidth: 0n, flags }, domain.options);
+      await remote.domainBlockCommit({ dom, ...layers, bandwidth: 0n, flags }, domain.options).catch(joinPresent);
     } else if (job.type !== VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT && job.type !== VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT) {
       throw new AppError("conflict", `Disk ${options.target} is busy with another block job.`);
     }
@@ -64,6 +64,11 @@ export async function mergeDown(
     over.abort();
     await watching;
   }
+}
+
+/** Someone began the same between our look and our call. */
+function joinPresent(error: unknown): void {
+  if (!isLibvirtCode(error, "VIR_ERR_BLOCK_COPY_ACTIVE")) throw error;
 }
 
 async function readChain({ remote, dom, options }: DomainCall, target: string): Promise<string[]> {
