@@ -11,6 +11,9 @@ import type { RemoteEnd } from "./ssh-command.ts";
 import type { Credentials, SshOptions } from "./ssh-credential.ts";
 import type { ConnectionUri } from "./uri.ts";
 
+/** Of what the login shell says before the script does. */
+const SAID_MAX = 16_384;
+
 /** Dialing again reuses what the first dialing made. */
 export type Dial = (signal: AbortSignal) => Promise<Duplex>;
 
@@ -103,7 +106,7 @@ class SshSession {
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
     let said = "";
     const onSaid = (chunk: Buffer): void => {
-      said += chunk.toString("utf8");
+      said = (said + chunk.toString("utf8")).slice(-SAID_MAX);
       // A login shell may say things of its own before.
       if (said.includes(`${THROUGH}\n`)) resolve(true);
       else if (said.includes(`${NONE}\n`)) resolve(false);

@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -9,6 +10,7 @@ import { connect } from "#connection/connect.ts";
 import { ConnectError, ConnectionLostError, LibvirtError } from "#rpc/error.ts";
 import { Authority, readPem } from "#testing/certificate.ts";
 import { daemonUnavailable, freePort, startDaemon } from "#testing/daemon.ts";
+import { createPool, createVolume } from "#testing/fixture.ts";
 import { sshUnavailable, startSshServer } from "#testing/ssh-server.ts";
 import { fingerprint } from "./known-hosts.ts";
 import type { ConnectOptions } from "#connection/connect.ts";
@@ -177,13 +179,34 @@ describe("transports to a real libvirtd", { skip: daemonUnavailable() ?? false, 
       knownHosts: server.knownHosts,
     });
 
-    test("virt-ssh-helper, and streams over the same session", async () => {
+    test("virt-ssh-helper", async () => {
       assert.equal(await works(base, { ssh: login() }), "qemu:///system");
       assert.equal(await works(`${base}?proxy=native`, { ssh: login(), readOnly: true }), "qemu:///system");
       assert.equal(
         await works(`test+ssh://root@127.0.0.1:${server.port}/default?socket=${daemon.socket}`, { ssh: login() }),
         "test:///default",
       );
+    });
+
+    test("streams, in channels of the same session and beyond its limit", async () => {
+      await using connection = await connect(`${base}?proxy=native`, { ssh: login() });
+      await createPool(connection, daemon, "over-ssh");
+      const vol = await createVolume(connection, "over-ssh", "v", 3_000_000);
+      const content = randomBytes(3_000_000);
+      const up = await connection.stream("storageVolUpload", { vol, offset: 0n, length: 3_000_000n });
+      const writer = up.writable.getWriter();
+      await writer.write(content);
+      await writer.close();
+      const args = { vol, offset: 0n, length: 0n };
+      // sshd allows ten channels a session; the eleventh stream gets a session of its own.
+      const streams = await Promise.all(
+        Array.from({ length: 11 }, () => connection.stream("storageVolDownload", args)),
+      );
+      for (const { readable } of streams) {
+        const parts: Uint8Array[] = [];
+        for await (const chunk of readable) if (chunk instanceof Uint8Array) parts.push(chunk);
+        assert.ok(content.equals(Buffer.concat(parts)));
+      }
     });
 
     test("netcat, and the socket forwarded by SSH where there is none", async () => {
