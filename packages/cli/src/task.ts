@@ -14,6 +14,8 @@ import { ask } from "#terminal.ts";
 const endedStates: readonly Task["state"][] = ["succeeded", "failed", "cancelled"];
 /** How long the server may hold an answer back; it answers at once when the task ends. */
 const pollMs = 400;
+/** Undoing may take as long as doing; the task goes on in any case. */
+const cancelTimeoutMs = 300_000;
 
 export function isEnded(task: Task): boolean {
   return endedStates.includes(task.state);
@@ -123,8 +125,14 @@ async function interrupted(invocation: Invocation, task: Task): Promise<Task> {
   if (!cancel) throw detached;
   terminal.errors.write("cancelling …\n");
   using api = new ApiClient(invocation.api.connection);
-  const asked = await api.call("taskCancel", { parameters: { taskId: task.id }, query: {} });
-  return await waitForTask(api, asked, { signal: AbortSignal.timeout(60_000) });
+  const parameters = { taskId: task.id };
+  const asked = await api.call("taskCancel", { parameters, query: {} }).catch(async (error: unknown) => {
+    // It ended while the question was on the screen.
+    if (error instanceof CliError && error.detail.code === "invalid_state")
+      return await api.call("taskGet", { parameters });
+    throw error;
+  });
+  return await waitForTask(api, asked, { signal: AbortSignal.timeout(cancelTimeoutMs) });
 }
 
 /** Silence, another Ctrl-C, or anything but yes means: let it go on. */

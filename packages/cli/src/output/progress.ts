@@ -60,8 +60,12 @@ class Bar implements ProgressView {
   }
 }
 
+/** What is done sooner needs no words about its progress. */
+const quietMs = 1000;
+
 class Lines implements ProgressView {
   readonly #stream: Writable;
+  readonly #startMs = performance.now();
   #last = "";
 
   constructor(stream: Writable) {
@@ -70,7 +74,7 @@ class Lines implements ProgressView {
 
   update({ title, message }: ProgressState): void {
     const line = `${title}: ${message}`;
-    if (message === "" || line === this.#last) return;
+    if (message === "" || line === this.#last || performance.now() - this.#startMs < quietMs) return;
     this.#last = line;
     this.#stream.write(`${safeText(line)}\n`);
   }

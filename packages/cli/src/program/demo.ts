@@ -3,8 +3,10 @@
  * It begins by removing what an earlier demo left, and leaves its datacenter running. A step that fails says what, why and
  * where the logs are; `inn demo --down` removes everything, whatever state it is in.
  */
+import { hash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
+import { labRoot } from "@innkeeper/lab/layout.ts";
 import { machineLock } from "@innkeeper/lab/machine-lock.ts";
 import { formatDurationMs } from "@innkeeper/contract/unit.ts";
 import { CliError } from "#cli-error.ts";
@@ -26,15 +28,15 @@ export async function demo(argv: readonly string[], { signal }: ProgramContext):
       if (process.getuid?.() !== 0)
         throw new Error("the demo needs root: its hosts have namespaces, bridges and mounts of their own");
       const layout = demoLayout();
-      using _lock = await lock();
+      using _lock = await lock(layout);
       process.exitCode = down === true ? await remove(layout) : await show(layout, signal);
     });
   return await runCommand(command, argv, signal);
 }
 
-async function lock(): Promise<Disposable> {
+async function lock(layout: DemoLayout): Promise<Disposable> {
   try {
-    return await machineLock("demo", { timeoutMs: lockTimeoutMs });
+    return await machineLock(`demo-${hash("sha256", layout.folder).slice(0, 16)}`, { timeoutMs: lockTimeoutMs });
   } catch (error) {
     throw new Error("another `inn demo` is at work on this machine; wait until it has ended", { cause: error });
   }
@@ -107,7 +109,7 @@ The demo failed${error instanceof StepError ? ` at: ${error.title}` : ""}
   why         ${cause instanceof Error ? cause.message : String(cause)}${remedy === undefined ? "" : `\n  what to do  ${remedy}`}
   logs        ${layout.serverLog} (control plane)
               ${layout.consoleLog("web")} (what the guest said)
-              /var/lib/innkeeper-lab/${layout.labName}/host/*/libvirt-log (libvirt and QEMU of each host)
+              ${path.join(labRoot(), layout.labName)}/host/*/libvirt-log (libvirt and QEMU of each host)
   again       ${launcherAsTyped()} demo            starts anew
   clean up    ${launcherAsTyped()} demo --down     removes everything${process.env["INN_DEBUG"] === undefined ? "" : stack}`;
 }

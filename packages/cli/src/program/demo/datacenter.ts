@@ -13,7 +13,7 @@ import { changeConfig, configFile, withServer } from "#config.ts";
 import { listAll } from "#list.ts";
 import { kvmText, ranges, sizeText } from "#page/host.ts";
 import { type DemoLayout, demoName } from "#program/demo/layout.ts";
-import type { Note, Report } from "#program/demo/report.ts";
+import { type Note, type Report, together } from "#program/demo/report.ts";
 import { startServer } from "#program/demo/server.ts";
 import { requireSuccess, waitForTask } from "#task.ts";
 
@@ -34,27 +34,48 @@ const addTimeoutMs = 60_000;
 
 export async function buildDatacenter(layout: DemoLayout, report: Report, signal: AbortSignal): Promise<Datacenter> {
   const password = randomBytes(9).toString("base64url");
-  const [lab, imageFile, { api, url }] = await Promise.all([
-    report.step(
-      "start two libvirt hosts, each with its own daemon and address",
-      async (note) => await hosts(layout, note, signal),
-    ),
-    report.step(
-      "build a guest image from Debian's kernel, busybox, qemu-guest-agent",
-      async (note) => await image(layout, note, signal),
-    ),
-    report.step("start the control plane", async (note) => await controlPlane(layout, password, note, signal)),
-  ]);
-  const added = await report.step(
-    "add both hosts: mutual TLS, check, inventory",
-    async (note) => await addHosts(api, lab, note, signal),
-  );
-  await report.step(
-    `declare pool "${sharedPool}" shared, which is proved on the hosts`,
-    async (note) => await sharePool(api, note),
-  );
-  const uploaded = await report.step("upload the guest image", async (note) => await upload(api, imageFile, note));
-  return { api, lab, url, user: userName, password, hosts: added, image: uploaded };
+  const [ready, imageFile] = await together(signal, [
+    async (stepSignal) => await connectHosts(layout, password, report, { stepSignal, signal }),
+    async (stepSignal) =>
+      await report.step("build a guest image from Debian's kernel, busybox, qemu-guest-agent", async (note) => {
+        return await image(layout, note, stepSignal);
+      }),
+  ] as const);
+  const uploaded = await report.step("upload the guest image", async (note) => {
+    return await upload(ready.api, imageFile, note);
+  });
+  return { ...ready, user: userName, password, image: uploaded };
+}
+
+interface Signals {
+  /** Aborts when a step that runs at the same time fails. */
+  readonly stepSignal: AbortSignal;
+  readonly signal: AbortSignal;
+}
+
+async function connectHosts(
+  layout: DemoLayout,
+  password: string,
+  report: Report,
+  { stepSignal, signal }: Signals,
+): Promise<Pick<Datacenter, "api" | "url" | "lab" | "hosts">> {
+  const [lab, { api, url }] = await together(stepSignal, [
+    async (stepSignal) =>
+      await report.step("start two libvirt hosts, each with its own daemon and address", async (note) => {
+        return await hosts(layout, note, stepSignal);
+      }),
+    async (stepSignal) =>
+      await report.step("start the control plane", async (note) => {
+        return await controlPlane(layout, password, note, { stepSignal, signal });
+      }),
+  ] as const);
+  const added = await report.step("add both hosts: mutual TLS, check, inventory", async (note) => {
+    return await addHosts(api, lab, note, stepSignal);
+  });
+  await report.step(`declare pool "${sharedPool}" shared, which is proved on the hosts`, async (note) => {
+    await sharePool(api, note);
+  });
+  return { api, url, lab, hosts: added };
 }
 
 async function hosts(layout: DemoLayout, note: Note, signal: AbortSignal): Promise<Lab> {
@@ -74,11 +95,11 @@ async function controlPlane(
   layout: DemoLayout,
   password: string,
   note: Note,
-  signal: AbortSignal,
+  { stepSignal, signal }: Signals,
 ): Promise<{ api: ApiClient; url: string }> {
   const passwordFile = path.join(layout.folder, "admin-password");
   await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
-  const { url } = await startServer(layout, passwordFile, signal);
+  const { url } = await startServer(layout, passwordFile, stepSignal);
   await rm(passwordFile);
   const server = new URL(url);
   using anonymous = new ApiClient({ server, token: undefined }, signal);

@@ -17,6 +17,32 @@ export class StepError extends Error {
   }
 }
 
+/**
+ * Steps at the same time. When one fails the others are aborted, and waited for: nothing goes on behind the failure that is
+ * reported.
+ */
+export async function together<const T extends readonly ((signal: AbortSignal) => Promise<unknown>)[]>(
+  signal: AbortSignal,
+  steps: T,
+): Promise<{ [K in keyof T]: Awaited<ReturnType<T[K]>> }> {
+  const failed = new AbortController();
+  const all = AbortSignal.any([signal, failed.signal]);
+  const settled = await Promise.allSettled(
+    steps.map(async (step) => {
+      try {
+        return await step(all);
+      } catch (error) {
+        if (!failed.signal.aborted) failed.abort(error);
+        throw error;
+      }
+    }),
+  );
+  if (failed.signal.aborted) throw failed.signal.reason;
+  return settled.map((each) => (each.status === "fulfilled" ? each.value : undefined)) as {
+    [K in keyof T]: Awaited<ReturnType<T[K]>>;
+  };
+}
+
 export interface StepTime {
   readonly title: string;
   readonly durationMs: number;
