@@ -18,12 +18,22 @@ export class SourceUnavailableError extends Error {
 /** The release the committed files are generated from: Debian 12's. */
 export const LIBVIRT_RELEASE = "9.0.0";
 
-const WANTED = ["src/remote/*.x", "src/rpc/*.x", "include/libvirt", "src/*/*.c", "src/*/*.h", "src/*.h"];
+/** The domains of its tests are read by the tests of the control plane's domain XML. */
+const WANTED = [
+  "src/remote/*.x",
+  "src/rpc/*.x",
+  "include/libvirt",
+  "src/*/*.c",
+  "src/*/*.h",
+  "src/*.h",
+  "tests/*data/*.xml",
+];
 
 export async function libvirtSource(release: string = LIBVIRT_RELEASE): Promise<string> {
   const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "innkeeper", "libvirt-source");
   const target = join(cache, `libvirt-${release}`);
-  if (existsSync(join(target, "src/remote/remote_protocol.x"))) return target;
+  const complete = ["src/remote/remote_protocol.x", "tests/genericxml2xmlindata"];
+  if (complete.every((path) => existsSync(join(target, path)))) return target;
   await mkdir(cache, { recursive: true });
   const work = join(cache, `fetch-${process.pid}`);
   try {
