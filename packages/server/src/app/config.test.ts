@@ -14,6 +14,7 @@ test("defaults, flags before environment", () => {
     logLevel: "info",
     local: false,
     allowPlainTcp: false,
+    resetAdmin: false,
   });
   const environment = { INN_STATE: "/s", INN_LISTEN: "[::1]:1234", INN_LOCAL: "1", INN_LOG_LEVEL: "warn" };
   const config = readConfig(["--state", "/t", "--listen", "localhost:0"], environment);

@@ -17,6 +17,8 @@ export interface ServerConfig {
   readonly local: boolean;
   /** The first administrator's password; default: a random one. */
   readonly adminPassword?: string;
+  /** Gives `admin` a new password and the administrator's role, for who is locked out. */
+  readonly resetAdmin: boolean;
   /** PEM; without it only loopback is listened on. */
   readonly tls?: { readonly cert: string; readonly key: string };
   /** libvirt over plain TCP to other machines: for laboratories. */
@@ -40,6 +42,7 @@ export const usage = `Usage: inn up [flags]
   --tls-key FILE               its key
   --local                      manage this machine's own libvirtd (qemu:///system), too
   --admin-password-file FILE   the first administrator's password, instead of a random one
+  --reset-admin                locked out? give admin a new password, and print it
   --log-level LEVEL            ${logLevels.join(", ")} (default info)
 
 Each can be given in the environment: INN_STATE, INN_LISTEN, INN_TLS_CERT …`;
@@ -51,6 +54,7 @@ const options = {
   "tls-key": { type: "string" },
   local: { type: "boolean" },
   "admin-password-file": { type: "string" },
+  "reset-admin": { type: "boolean" },
   "log-level": { type: "string" },
   "allow-plain-tcp": { type: "boolean" },
   help: { type: "boolean", short: "h" },
@@ -81,6 +85,7 @@ export function readConfig(
     logLevel: readLogLevel(text("log-level") ?? "info"),
     local: isOn("local"),
     allowPlainTcp: isOn("allow-plain-tcp"),
+    resetAdmin: values["reset-admin"] === true,
     ...(tls === undefined ? {} : { tls }),
     ...(passwordFile === undefined ? {} : { adminPassword: readPassword(passwordFile) }),
     ...(crashAt === undefined ? {} : { crashAt }),

@@ -4,8 +4,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
+import { Value } from "typebox/value";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { LabHost } from "@innkeeper/lab/host.ts";
+import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import { hostEndpoint } from "@innkeeper/contract/endpoint/host.ts";
+import { endpoint } from "@innkeeper/contract/endpoint/table.ts";
+import { vmEndpoint } from "@innkeeper/contract/endpoint/vm.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
@@ -126,6 +131,28 @@ describe("control plane", () => {
     const stopped = await server.succeed("POST", `/vms/${(await vmNamed("old"))?.id}/force-off`);
     assert.equal(stopped.operation, "vm.force-off");
     assert.equal((await h1.exec(["virsh", "domstate", "old"])).stdout.trim(), "shut off");
+  });
+
+  test("what is answered is what the contract says", async () => {
+    const vm = await vmNamed("old");
+    const host = await hostNamed("h1");
+    let checked = 0;
+    for (const [operationId, each] of Object.entries<Endpoint>(endpoint)) {
+      const isRead = each.method === "GET" && each.response !== undefined && operationId !== "systemOpenapi";
+      // The guest is off: these refuse.
+      if (!isRead || operationId === "vmGuest" || operationId === "vmStatistics") continue;
+      const list = await server.call<{ items?: { id: string }[] }>("GET", each.path.replace(/\/\{\w+\}.*$/, ""));
+      const [first] = list.items ?? [];
+      if (each.path.includes("{") && first === undefined) continue;
+      const where = each.path.replace(/\{\w+\}/, first?.id ?? "");
+      const answer = each.path.includes("{") ? await server.call("GET", where) : list;
+      const [fault] = Value.Errors(each.response ?? {}, answer);
+      assert.equal(fault, undefined, `${operationId}: ${JSON.stringify(fault)}`);
+      checked++;
+    }
+    assert.ok(checked > 15, `${checked}`);
+    assert.ok(Value.Check(vmEndpoint.vmGet.response, vm));
+    assert.ok(Value.Check(hostEndpoint.hostGet.response, host));
   });
 
   test("killed in the middle of a task it takes the task up at its next start, and is connected again", async () => {

@@ -21,6 +21,7 @@ async function configIn(context: TestContext, change: Partial<ServerConfig> = {}
     logLevel: "error",
     local: false,
     allowPlainTcp: false,
+    resetAdmin: false,
     ...change,
   };
 }

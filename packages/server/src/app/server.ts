@@ -29,7 +29,7 @@ import type { Wire, WireBase } from "./wiring.ts";
 
 export interface RunningServer extends AsyncDisposable {
   readonly url: string;
-  /** Of the first administrator, when he was made just now with a random one. It is stored nowhere. */
+  /** Of the first administrator, when it was made just now and at random. It is stored nowhere. */
   readonly firstPassword?: string;
   close(): Promise<void>;
 }
@@ -58,7 +58,9 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   const credentials = await CredentialTable.open(store, clock);
   const access = new AccessControl(inventory, credentials);
   const users = new UserService({ store, inventory, credentials, access, loginLimit: new LoginLimit(clock), clock });
-  const firstPassword = await users.createFirstAdministrator(config.adminPassword);
+  const firstPassword = config.resetAdmin
+    ? await users.resetAdministrator(config.adminPassword)
+    : await users.createFirstAdministrator(config.adminPassword);
   const stop = new AbortController();
   const version = await readVersion();
   const rest = await restServer(

@@ -24,7 +24,15 @@ export function registerEndpoints(server: FastifyInstance, services: RestService
       method: each.method,
       url: apiPrefix + each.path.replace(/\{(\w+)\}/g, ":$1"),
       onRequest: (request: FastifyRequest) => admit(services, each, request),
-      onResponse: (request: FastifyRequest, reply: FastifyReply) => audit(services, operationId, each, request, reply),
+      onResponse: async (request: FastifyRequest, reply: FastifyReply) => {
+        const fields = {
+          requestId: request.id,
+          httpStatus: reply.statusCode,
+          elapsedMs: Math.round(reply.elapsedTime),
+        };
+        services.log.debug(fields, operationId);
+        await audit(services, operationId, each, request, reply);
+      },
     };
     if (each.responseType === "websocket") server.route(consoleRoute(route, each, services));
     else {

@@ -54,6 +54,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     logLevel: "error",
     local: false,
     allowPlainTcp: false,
+    resetAdmin: false,
     adminPassword,
     ...options.config,
   };

@@ -29,6 +29,18 @@ test("the first administrator is made once", async () => {
   assert.ok(under.inventory.require("user", "admin").lastLoginAt);
 });
 
+test("who has the machine can make admin an administrator again", async () => {
+  await using under = await accessFixture();
+  await under.users.createFirstAdministrator("first password");
+  await under.users.create({ ...alice, role: "administrator" });
+  await under.users.change(under.inventory.require("user", "admin").id, { disabled: true, role: "read-only" });
+  const password = await under.users.resetAdministrator();
+  const { user } = await under.users.login({ name: "admin", password }, here);
+  assert.equal(user.role, "administrator");
+  await under.users.delete(user.id);
+  await under.users.login({ name: "admin", password: await under.users.resetAdministrator() }, here);
+});
+
 test("sessions outlive a restart, slide while used, end by themselves and by logout", async () => {
   await using under = await accessFixture();
   const user = await under.users.create(alice);
@@ -78,6 +90,8 @@ test("tokens: used, expired, revoked, another's hidden", async () => {
   const principal = await under.access.authenticate((await under.users.login(alice, here)).secret);
   const bob = await under.access.authenticate((await under.users.login({ ...alice, name: "bob" }, here)).secret);
   const { secret, token } = await under.users.createToken(principal, { name: "ci" });
+  await under.access.authenticate(secret);
+  assert.ok(under.inventory.require("token", token.id).lastUsedAt);
   const brief = await under.users.createToken(principal, { name: "brief", expiresInDays: 1 });
   await under.access.authenticate(secret);
   await under.access.authenticate(brief.secret);

@@ -35,7 +35,7 @@ export class AccessControl {
         secret === undefined ? "This needs a login." : "The session or token is unknown or has ended.",
       );
     }
-    await this.#credentials.extend(found.key);
+    await this.#credentials.use(found.key);
     return { user, credentialKey: found.key };
   }
 

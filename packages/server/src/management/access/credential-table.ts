@@ -12,13 +12,14 @@ export interface Credential {
   /** Of a token. */
   readonly tokenId?: string;
   readonly expiresAtMs?: number;
+  readonly usedAtMs?: number;
 }
 
 const space = "credential";
 /** Twelve hours after the last use. */
 export const sessionMs = 12 * 3_600_000;
-/** A session's end is moved at most this often: authentication is no write for every request. */
-const extendMs = 5 * 60_000;
+/** A use is noted at most this often: authentication is no write for every request. */
+const usedMs = 5 * 60_000;
 const prefix = { session: "inns_", token: "innt_" } as const;
 
 function digest(secret: string): string {
@@ -67,16 +68,19 @@ export class CredentialTable {
     return credential !== undefined && !this.#isOver(credential);
   }
 
-  /** Moves a session's end after its use. */
-  async extend(key: string): Promise<void> {
+  /** Notes a use: moves a session's end, and tells a token's owner when it was used last. Both not at every request. */
+  async use(key: string): Promise<void> {
     const credential = this.#byDigest.get(key);
-    if (credential?.type !== "session") return;
-    const expiresAtMs = this.#clock.now() + sessionMs;
-    if (expiresAtMs - (credential.expiresAtMs ?? 0) < extendMs) return;
-    const extended = { ...credential, expiresAtMs };
-    this.#byDigest.set(key, extended);
+    const now = this.#clock.now();
+    if (credential === undefined || now - (credential.usedAtMs ?? 0) < usedMs) return;
+    const expires = credential.type === "session" ? { expiresAtMs: now + sessionMs } : {};
+    const used = { ...credential, ...expires, usedAtMs: now };
+    this.#byDigest.set(key, used);
     await this.#store.transaction(async (transaction) => {
-      if (this.#byDigest.has(key)) await transaction.putPrivate(space, key, extended);
+      if (!this.#byDigest.has(key)) return;
+      await transaction.putPrivate(space, key, used);
+      const token = used.tokenId === undefined ? undefined : await transaction.get("token", used.tokenId);
+      if (token !== undefined) await transaction.put("token", { ...token, lastUsedAt: new Date(now).toISOString() });
     });
   }
 

@@ -51,6 +51,27 @@ export class UserService {
     return password;
   }
 
+  /**
+   * For who is locked out and has the machine: `admin` is an administrator again who may log in, with this password.
+   * Ends his sessions. Returns the password.
+   */
+  async resetAdministrator(password: string = randomPassword()): Promise<string> {
+    const [admin] = this.#deps.inventory.by("user", "name", firstAdministrator);
+    if (admin === undefined) {
+      await this.create({ name: firstAdministrator, password, role: "administrator" });
+      return password;
+    }
+    const hash = await hashPassword(password);
+    return this.#ending(
+      (credential) => credential.type === "session" && credential.userId === admin.id,
+      async (transaction) => {
+        await transaction.put("user", { ...admin, role: "administrator", disabled: false });
+        await transaction.putPrivate(passwordSpace, admin.id, hash);
+        return password;
+      },
+    );
+  }
+
   /** wrong_credentials tells nothing about which of the two is wrong, nor by its time. */
   async login(login: Login, address: string): Promise<Session> {
     const { inventory, store, clock, credentials, loginLimit } = this.#deps;

@@ -127,7 +127,7 @@ export class TaskRun {
           state: "running",
           steps: this.#steps(cursor, "running"),
           progress: { done: cursor, total: this.#operation.steps.length, unit: "step" },
-          message: step.name,
+          message: words(step),
           ...(first ? { startedAt: this.#now() } : {}),
           ...(remainingMs === undefined ? {} : { estimatedRemainingMs: remainingMs }),
         },
@@ -220,7 +220,7 @@ export class TaskRun {
   /** False when it can't be undone, and the task has ended with that; or when the server stops. */
   async #undo(step: Step<unknown>, cursor: number, cause: Problem): Promise<boolean> {
     await this.#journal.save(
-      { task: { steps: this.#steps(cursor, "undoing"), message: `undoing ${step.name}` }, record: { cursor } },
+      { task: { steps: this.#steps(cursor, "undoing"), message: `undoing: ${words(step)}` }, record: { cursor } },
       this.#stop,
     );
     try {
@@ -319,7 +319,7 @@ export class TaskRun {
         this.#deps.log.info({ err: error, step: step.name, tries, delayMs }, "trying a step again");
         const detail = error instanceof AppError ? error.message : toProblem(error).title;
         await this.#journal
-          .saveProgress({ message: `${step.name}: trying again (${tries}): ${detail}` })
+          .saveProgress({ message: `${words(step)}: trying again (${tries}): ${detail}` })
           .catch((failure: unknown) => this.#deps.log.warn({ err: failure }, "progress could not be stored"));
         await this.#deps.clock.sleep(delayMs, signal);
       }
@@ -364,4 +364,9 @@ export class TaskRun {
   #now(): string {
     return timestamp(this.#deps.clock);
   }
+}
+
+/** A step's name as people read it. */
+function words(step: Step<unknown>): string {
+  return step.name.replaceAll("-", " ");
 }
