@@ -132,15 +132,14 @@ function readIoLimit(disk: Element): IoLimit | undefined {
 export function diskElement(near: Element, disk: VmDisk): Element {
   const element = create(near, "disk", { type: disk.sourceType, device: disk.device });
   const isDisk = disk.device === "disk";
-  const driver = add(element, "driver", {
-    name: "qemu",
+  add(element, "driver", {
+    name: near.getAttribute("type") === "test" ? undefined : "qemu",
     type: disk.format ?? "raw",
     cache: disk.cache === "default" ? undefined : disk.cache,
     io: disk.io,
     discard: isDisk ? ((disk.discard ?? true) ? "unmap" : "ignore") : undefined,
     iothread: disk.ioThread,
   });
-  if (near.getAttribute("type") === "test") remove(driver);
   setSource(element, disk.source);
   add(element, "target", { dev: disk.target, bus: disk.bus });
   if (disk.serialNumber !== undefined) add(element, "serial", {}, disk.serialNumber);

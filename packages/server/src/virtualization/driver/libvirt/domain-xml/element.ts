@@ -3,7 +3,7 @@
  * elements, comments and foreign namespaces stay. Readers are total: a missing element is an empty answer, never a throw.
  * Only elements without a namespace are libvirt's own (libvirt 9.0 docs/schemas/domain.rng).
  */
-import type { Element } from "@xmldom/xmldom";
+import type { Document, Element, Node } from "@xmldom/xmldom";
 
 const indentUnit = "  ";
 
@@ -54,32 +54,56 @@ export function setAttributes(element: Element, attributes: Attributes): void {
 
 /** A new element, not yet in the document. */
 export function create(near: Element, name: string, attributes: Attributes = {}, content?: string | number): Element {
-  const document = near.ownerDocument;
-  if (document === null) throw new TypeError("an element outside of a document");
+  const document = documentOf(near);
   const element = document.createElement(name);
   setAttributes(element, attributes);
   if (content !== undefined) element.appendChild(document.createTextNode(String(content)));
   return element;
 }
 
+export function documentOf(element: Element): Document {
+  const document = element.ownerDocument;
+  if (document === null) throw new TypeError("an element outside of a document");
+  return document;
+}
+
 /** Appends a child, keeping the document's indentation readable. Answers the child. */
 export function append(parent: Element, element: Element): Element {
-  const document = parent.ownerDocument;
-  if (document === null) throw new TypeError("an element outside of a document");
   const depth = depthOf(parent);
   const last = parent.lastChild;
-  const space = `\n${indentUnit.repeat(depth + 1)}`;
-  if (last !== null && last.nodeType === last.TEXT_NODE && (last.nodeValue ?? "").trim() === "") {
-    parent.insertBefore(document.createTextNode(indentUnit), last);
-    parent.insertBefore(element, last);
-    parent.insertBefore(document.createTextNode(`\n${indentUnit.repeat(depth)}`), last);
-    parent.removeChild(last);
-  } else {
-    parent.appendChild(document.createTextNode(space));
-    parent.appendChild(element);
-    parent.appendChild(document.createTextNode(`\n${indentUnit.repeat(depth)}`));
-  }
+  if (last !== null && isSpace(last)) parent.removeChild(last);
+  parent.appendChild(space(parent, depth + 1));
+  parent.appendChild(element);
+  parent.appendChild(space(parent, depth));
+  indent(element, depth + 1);
   return element;
+}
+
+/** Puts a new element into the place of another. */
+export function replace(old: Element, element: Element): void {
+  old.parentNode?.replaceChild(element, old);
+  indent(element, depthOf(element));
+}
+
+/** Lays out the elements below one; text is never touched. */
+function indent(element: Element, depth: number): void {
+  const nodes = Array.from(element.childNodes);
+  if (!nodes.some((node) => node.nodeType === node.ELEMENT_NODE)) return;
+  if (nodes.some((node) => node.nodeType === node.TEXT_NODE && !isSpace(node))) return;
+  for (const node of nodes) {
+    if (isSpace(node)) element.removeChild(node);
+    else element.insertBefore(space(element, depth + 1), node);
+    if (node.nodeType === node.ELEMENT_NODE) indent(node as Element, depth + 1);
+  }
+  element.appendChild(space(element, depth));
+}
+
+function space(near: Element, depth: number): Node {
+  return documentOf(near).createTextNode(`\n${indentUnit.repeat(depth)}`);
+}
+
+function isSpace(node: Node): boolean {
+  return node.nodeType === node.TEXT_NODE && (node.nodeValue ?? "").trim() === "";
 }
 
 /** Makes a child with attributes and text and appends it. */
@@ -108,9 +132,7 @@ export function remove(element: Element | undefined): void {
   const parent = element?.parentNode;
   if (element === undefined || !parent) return;
   const before = element.previousSibling;
-  if (before !== null && before.nodeType === before.TEXT_NODE && (before.nodeValue ?? "").trim() === "") {
-    parent.removeChild(before);
-  }
+  if (before !== null && isSpace(before)) parent.removeChild(before);
   parent.removeChild(element);
 }
 

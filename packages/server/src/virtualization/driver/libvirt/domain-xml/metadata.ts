@@ -14,7 +14,19 @@
 import type { Element } from "@xmldom/xmldom";
 import { AppError } from "#core/app-error.ts";
 import type { GuestMetadata } from "#virtualization/port.ts";
-import { append, attribute, child, create, ensure, remove, removeIfEmpty, setText, wholeNumber } from "./element.ts";
+import {
+  append,
+  attribute,
+  child,
+  create,
+  documentOf,
+  ensure,
+  remove,
+  replace,
+  removeIfEmpty,
+  setText,
+  wholeNumber,
+} from "./element.ts";
 import { serializeXml } from "#libvirt/xml.ts";
 
 export const metadataNamespace = "https://innkeeper.dev/xmlns/domain/1.0";
@@ -52,7 +64,7 @@ export function editMetadata(root: Element, metadata: GuestMetadata): void {
   }
   const own = metadataElement(root, metadata, readResource(root));
   const old = ownElement(root);
-  if (old?.parentNode) old.parentNode.replaceChild(own, old);
+  if (old) replace(old, own);
   else append(ensure(root, "metadata"), own);
 }
 
@@ -92,7 +104,7 @@ export function editResource(root: Element, change: Resource): void {
   const own = ownElement(root) ?? append(ensure(root, "metadata"), ownCreate(root, "vm"));
   const old = ownChildren(own, "resource")[0];
   const next = resourceElement(root, { ...readResource(root), ...change });
-  if (old) own.replaceChild(next, old);
+  if (old) replace(old, next);
   else append(own, next);
 }
 
@@ -104,15 +116,14 @@ function metadataElement(root: Element, metadata: GuestMetadata, resource: Resou
   own.setAttribute("template", metadata.template ? "yes" : "no");
   for (const tag of metadata.tags) {
     checkText(tag, "tags");
-    own.appendChild(ownCreate(root, "tag", tag));
+    append(own, ownCreate(root, "tag", tag));
   }
-  if (Object.keys(resource).length > 0) own.appendChild(resourceElement(root, resource));
+  if (Object.keys(resource).length > 0) append(own, resourceElement(root, resource));
   if (metadata.snapshots.length > 0 || metadata.currentSnapshotId !== null) {
     const snapshots = ownCreate(root, "snapshots");
     if (metadata.currentSnapshotId !== null) snapshots.setAttribute("current", metadata.currentSnapshotId);
-    for (const snapshot of metadata.snapshots)
-      snapshots.appendChild(ownCreate(root, "snapshot", xmlSafeJson(snapshot)));
-    own.appendChild(snapshots);
+    for (const snapshot of metadata.snapshots) append(snapshots, ownCreate(root, "snapshot", xmlSafeJson(snapshot)));
+    append(own, snapshots);
   }
   return own;
 }
@@ -127,8 +138,7 @@ function resourceElement(root: Element, resource: Resource): Element {
 }
 
 function ownCreate(near: Element, name: string, content?: string): Element {
-  const document = create(near, "x").ownerDocument;
-  if (document === null) throw new TypeError("an element outside of a document");
+  const document = documentOf(near);
   const element = document.createElementNS(metadataNamespace, `${metadataPrefix}:${name}`);
   if (content !== undefined) element.appendChild(document.createTextNode(content));
   return element;
