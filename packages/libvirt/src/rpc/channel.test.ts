@@ -2,6 +2,7 @@
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import fc from "fast-check";
 import { connect } from "#connection/connect.ts";
 import { frameOf } from "#framing/message.ts";
 import {
@@ -243,6 +244,35 @@ describe("loss", { timeout: 60_000 }, () => {
       await assert.rejects(connection.remote.connectGetHostname(), isLost("protocol"));
     });
   }
+
+  test("whatever bytes come, every call ends and nothing is thrown elsewhere", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.uint8Array({ minLength: 1, maxLength: 200 }), { minLength: 1, maxLength: 5 }),
+        async (chunks) => {
+          await using server = await fakeServer((message, peer) => {
+            // A plausible header now and then, so that noise gets past the framing.
+            const noise = Buffer.concat(chunks);
+            peer.socket.write(
+              noise[0] !== undefined && noise[0] % 2 === 0
+                ? noise
+                : frameOf({ ...message, type: noise[0] ?? 0 }, noise),
+            );
+            peer.socket.end();
+          });
+          const connection = await connect(server.uri);
+          const events = connection.events.network("lifecycle");
+          const outcome = await Promise.allSettled([
+            connection.remote.nodeGetInfo({}, { timeoutMs: 5_000 }),
+            events.next(),
+          ]);
+          for (const each of outcome) assert.equal(each.status, "rejected");
+          await connection.close();
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
 
   test("unknown events, stream packets for nobody and unknown programs are ignored", async () => {
     const noise = [
