@@ -77,6 +77,16 @@ async function consoleLine(disk: string, start: string): Promise<string> {
   );
 }
 
+/** libvirt hears of the agent a moment after the guest says that it is ready. */
+async function agentAnswers(host: LabHost, domain: string): Promise<void> {
+  const ping = async (): Promise<true | undefined> =>
+    await agent(host, domain, "guest-ping").then(
+      () => true,
+      () => undefined,
+    );
+  await waitFor(`the agent of ${domain}`, ping, { signal, timeoutMs: 30_000, intervalMs: 100 });
+}
+
 async function agent<T>(host: LabHost, domain: string, command: string, args: object = {}): Promise<T> {
   const request = JSON.stringify({ execute: command, arguments: args });
   const { stdout } = await host.exec(["virsh", "qemu-agent-command", domain, request], { signal });
@@ -121,7 +131,7 @@ suite("guest image", { timeout: 600_000 }, () => {
     await consoleLine(disk, "INNKEEPER-GUEST READY ");
     const address = await consoleLine(disk, "INNKEEPER-GUEST ADDRESS eth0 ");
     await run(["busybox", "ping", "-c", "1", "-W", "5", address], { signal });
-    await agent(h1, "mover", "guest-ping");
+    await agentAnswers(h1, "mover");
     await inGuest(h1, "mover", "setsid counter >/dev/null 2>&1 & echo kept >/data/file");
     const count = async (host: LabHost): Promise<number> => Number(await inGuest(host, "mover", "cat /run/counter"));
     const before = await waitFor("the counter", async () => (await count(h1)) || undefined, {
@@ -154,6 +164,7 @@ suite("guest image", { timeout: 600_000 }, () => {
     const disk = await startDomain(lab, host, "grower", { network: "default" });
     assert.match(await consoleLine(disk, "INNKEEPER-GUEST ADDRESS eth0 "), /^192\.168\.122\./u);
     await consoleLine(disk, "INNKEEPER-GUEST READY ");
+    await agentAnswers(host, "grower");
     const guest = (shell: string) => inGuest(host, "grower", shell);
     const memoryKiB = async (): Promise<number> => Number(await guest("awk '/MemTotal/ {print $2}' /proc/meminfo"));
     await host.exec(["virsh", "setvcpus", "grower", "2", "--live"], { signal });
@@ -196,7 +207,7 @@ suite("guest image", { timeout: 600_000 }, () => {
     const host = lab.host("h2");
     const disk = await startDomain(lab, host, "secure", { network: "lab", firmware, devices, memoryMiB: 384 });
     await consoleLine(disk, "INNKEEPER-GUEST READY ");
-    await agent(host, "secure", "guest-ping");
+    await agentAnswers(host, "secure");
     assert.match(await inGuest(host, "secure", "dmesg"), /secureboot: Secure boot enabled/u);
     assert.equal(await inGuest(host, "secure", "cat /sys/class/tpm/tpm0/tpm_version_major"), "2");
     await host.exec(["virsh", "destroy", "secure"], { signal });
