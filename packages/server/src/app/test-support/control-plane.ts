@@ -60,6 +60,7 @@ export class ControlPlane implements AsyncDisposable {
   readonly engine: TaskEngine;
   readonly deps: OperationDeps;
   readonly #connections: HostConnections;
+  #isClosed = false;
 
   private constructor(parts: { deps: OperationDeps; engine: TaskEngine; connections: HostConnections }) {
     this.store = parts.deps.store;
@@ -123,7 +124,10 @@ export class ControlPlane implements AsyncDisposable {
     return (task.result ?? {}) as T;
   }
 
+  /** A second time is fine. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     await this.engine.stop();
     await this.#connections[Symbol.asyncDispose]();
     this.inventory[Symbol.dispose]();

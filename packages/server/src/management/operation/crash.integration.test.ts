@@ -20,33 +20,46 @@ import { vmOperations } from "./vm-table.ts";
 const child = path.join(import.meta.dirname, "../../app/test-support/crash-child.ts");
 const lifeMs = 300_000;
 
-test("kill -9 around every step of every operation leaves nothing half-done", { timeout: 3_600_000 }, async () => {
-  await using lab = await Lab.up({ name: `crash-${process.pid}`, hostCount: 2 });
+const only = process.env["INNKEEPER_CRASH_ONLY"];
+
+test("every operation on VMs and snapshots has a situation in which it is killed", async () => {
+  await withPlane(0, async (plane) => {
+    for (const { name } of vmOperations(plane.deps)) {
+      const covered = scenarios.some(({ operation }) => operation === name);
+      assert(covered, `operation ${name} has no scenario: add one to crash-scenario.ts`);
+    }
+  });
+});
+
+for (const { title, operation } of scenarios.filter((each) => only === undefined || each.title.includes(only))) {
+  test(`kill -9 around every step: ${title}`, { timeout: 1_800_000 }, () =>
+    withPlane(2, async (plane, lab, folder) => {
+      const found = vmOperations(plane.deps).find(({ name }) => name === operation);
+      assert(found !== undefined, `there is no operation ${operation}`);
+      const cases = momentsOf(title, found);
+      const access = await labAccess(lab);
+      await plane[Symbol.asyncDispose]();
+      for (let index = 0; index <= cases.length; index++) {
+        const { code, signal, output } = await live({ labName: lab.name, folder, access, cases, index });
+        assert(index < cases.length ? signal === "SIGKILL" : code === 0, `${JSON.stringify(cases[index])}\n${output}`);
+      }
+    }),
+  );
+}
+
+async function withPlane(
+  hostCount: number,
+  work: (plane: ControlPlane, lab: Lab, folder: string) => Promise<void>,
+): Promise<void> {
+  await using lab = await Lab.up({ name: `crash-${process.pid}`, hostCount: Math.max(1, hostCount) });
   const folder = await mkdtemp(path.join(tmpdir(), "inn-crash-"));
   try {
-    const access = await labAccess(lab);
-    const cases = await casesOf(folder, access);
-    console.log(`${cases.length} moments of death`);
-    for (let index = 0; index <= cases.length; index++) {
-      const { code, signal, output } = await live({ labName: lab.name, folder, access, cases, index });
-      const killed = signal === "SIGKILL";
-      assert(index < cases.length ? killed : code === 0, `${JSON.stringify(cases[index])}\n${output}`);
-    }
+    const plane = await ControlPlane.open({ folder, access: await labAccess(lab) });
+    await work(plane, lab, folder);
+    await plane[Symbol.asyncDispose]();
   } finally {
     await rm(folder, { recursive: true });
   }
-});
-
-async function casesOf(folder: string, access: CrashRun["access"]): Promise<CrashCase[]> {
-  await using plane = await ControlPlane.open({ folder, access });
-  const only = process.env["INNKEEPER_CRASH_ONLY"];
-  return vmOperations(plane.deps).flatMap((operation) => {
-    const own = scenarios.filter((scenario) => scenario.operation === operation.name);
-    assert(own.length > 0, `operation ${operation.name} has no scenario: add one to crash-scenario.ts`);
-    return own
-      .filter(({ title }) => only === undefined || title.includes(only))
-      .flatMap(({ title }) => momentsOf(title, operation));
-  });
 }
 
 /** Forward: before and after each step. Backward: the same, after a failure of the last step that can be undone. */

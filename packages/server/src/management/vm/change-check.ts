@@ -6,6 +6,7 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import { snapshotsOf } from "#management/snapshot/snapshot-record.ts";
 import { checkBootOrders, checkDisks } from "./disk-target.ts";
 import { refuse, refuseDuplicates } from "./field-check.ts";
+import { withRoom } from "./guest-change.ts";
 import { checkHardware, hostProblems, type Problem } from "./hardware-check.ts";
 import { requirePersistent, requireState } from "./lookup.ts";
 import { checkNics, nicProblems } from "./nic-plan.ts";
@@ -22,7 +23,7 @@ export function checkChange(inventory: Inventory, vm: Vm, request: VmChange): vo
   }
   const host = inventory.require("host", vm.hostId);
   const { spec } = vm;
-  const cpu = request.cpu === undefined ? {} : { cpu: { ...spec.cpu, ...request.cpu } };
+  const cpu = request.cpu === undefined ? {} : { cpu: { ...spec.cpu, ...withRoom(spec.cpu, request.cpu) } };
   const memory = request.memory === undefined ? {} : { memory: { ...spec.memory, ...request.memory } };
   checkHardware({ ...cpu, ...memory });
   const { machine, firmware, tpm } = request;

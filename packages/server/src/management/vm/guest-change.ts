@@ -30,6 +30,13 @@ export interface ResolvedChange {
 
 type DiskChange = NonNullable<GuestChange["disksChange"]>[number];
 
+/** vCPUs above the present maximum raise it; it takes effect at the next start. */
+export function withRoom(now: VmSpec["cpu"], asked: Partial<VmSpec["cpu"]>): Partial<VmSpec["cpu"]> {
+  const { count, maxCount } = asked;
+  if (count === undefined || maxCount !== undefined || count <= (now.maxCount ?? now.count)) return asked;
+  return { ...asked, maxCount: count };
+}
+
 /** `now`: the guest's present configuration; `running`: a stopped guest's disks grow through their storage instead. */
 export function toGuestChange(change: ResolvedChange, now: VmSpec, running: boolean): GuestChange {
   const { request } = change;
@@ -41,7 +48,7 @@ export function toGuestChange(change: ResolvedChange, now: VmSpec, running: bool
   });
   const hardware = pick(request, hardwareKeys);
   return {
-    ...(request.cpu && { cpu: request.cpu }),
+    ...(request.cpu && { cpu: withRoom(now.cpu, request.cpu) }),
     ...(request.memory && { memory: request.memory }),
     disksAdd: change.disks.filter((disk) => !targets.includes(disk.target)),
     disksRemove: (request.disksRemove ?? []).map((each) => each.target).filter((target) => targets.includes(target)),
