@@ -4,6 +4,7 @@
  */
 import { firstAdministrator } from "#management/access/user-service.ts";
 import { AppError } from "#core/app-error.ts";
+import { pinoLogger } from "#core/pino-logger.ts";
 import { errorCode } from "@innkeeper/contract/error-code.ts";
 import { ConfigError, readConfig, type ServerConfig, usage } from "./config.ts";
 import { startServer } from "./server.ts";
@@ -39,7 +40,14 @@ async function run(config: ServerConfig): Promise<number> {
   };
   process.once("SIGTERM", onSignal);
   process.once("SIGINT", onSignal);
-  const server = await startServer(config);
+  const log = pinoLogger(config.logLevel);
+  // A fault in one corner must not cut all consoles and transfers: it is logged, and the rest goes on.
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "a failure that nothing handled: a bug"));
+  process.on("uncaughtException", (error) => {
+    log.error({ err: error }, "an exception that nothing handled: a bug; ending, which is safe at any instant");
+    process.exit(errorCode.internal.exitCode);
+  });
+  const server = await startServer(config, { log });
   printStart(server.url, server.firstPassword);
   await signalled.promise;
   setTimeout(() => process.exit(1), stopTimeoutMs).unref();

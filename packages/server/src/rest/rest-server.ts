@@ -18,6 +18,8 @@ const headerMaxBytes = 16 * 1024;
 const headersTimeoutMs = 10_000;
 /** Longer than any wait (waitMs) and heartbeat; ends connections on which nothing moves. */
 const idleTimeoutMs = 120_000;
+/** Watches and consoles are a connection each; whoever opens more than this is no client. */
+const connectionsMax = 4096;
 /** A console takes keystrokes, not files. */
 const consoleFrameMaxBytes = 64 * 1024;
 
@@ -49,6 +51,7 @@ export async function restServer(
       );
     },
   });
+  server.server.maxConnections = connectionsMax;
   server.decorateRequest("inn");
   server.addHook("onRequest", async (request, reply) => {
     request.inn = { principal: undefined, taskId: undefined, errorCode: undefined };

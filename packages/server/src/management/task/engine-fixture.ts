@@ -22,6 +22,22 @@ const hastyClock: Clock = {
   sleep: (delayMs, signal) => systemClock.sleep(Math.min(delayMs, 1), signal),
 };
 
+/** A store whose transactions fail while `fault` gives a reason. */
+export function failingStore(store: Store, fault: () => Error | undefined): Store {
+  return {
+    transaction(work) {
+      const reason = fault();
+      return reason === undefined ? store.transaction(work) : Promise.reject(reason);
+    },
+    revision: () => store.revision(),
+    changesSince: (since, limit) => store.changesSince(since, limit),
+    onCommit: (listener) => store.onCommit(listener),
+    prune: (limits) => store.prune(limits),
+    probe: () => store.probe(),
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  };
+}
+
 export class EngineFixture implements AsyncDisposable {
   readonly store: Store;
   readonly inventory: Inventory;
@@ -38,9 +54,12 @@ export class EngineFixture implements AsyncDisposable {
     this.engine = this.#newEngine();
   }
 
-  static async open(operations: readonly Operation[]): Promise<EngineFixture> {
+  static async open(
+    operations: readonly Operation[],
+    wrap: (store: Store) => Store = (store) => store,
+  ): Promise<EngineFixture> {
     const folder = await mkdtemp(path.join(tmpdir(), "inn-engine-"));
-    const store = await openSqliteStore({ file: path.join(folder, "store.sqlite") });
+    const store = wrap(await openSqliteStore({ file: path.join(folder, "store.sqlite") }));
     return new EngineFixture(folder, store, await Inventory.open(store), operations);
   }
 

@@ -5,7 +5,7 @@ import { Type } from "typebox";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { AppError } from "#core/app-error.ts";
 import { type Operation, operation, type Step } from "#management/task/operation.ts";
-import { EngineFixture } from "#management/task/engine-fixture.ts";
+import { EngineFixture, failingStore } from "#management/task/engine-fixture.ts";
 
 const Input = Type.Object({ name: Type.String() }, { additionalProperties: false });
 type Input = { name: string };
@@ -286,6 +286,47 @@ test("a stop leaves tasks as they are; the next engine finishes or undoes them",
   const task = await fixture.engine.wait(submitted.id, 5000);
   assert.equal(task.state, "succeeded");
   assert.deepEqual(done, ["choose", "make x1"]);
+});
+
+test("while the store is full a task waits, does no step twice, and goes on when there is space", async () => {
+  const runs: string[] = [];
+  let full = 0;
+  const record = (name: string): Step<Input> => ({
+    name,
+    do: async () => {
+      runs.push(name);
+      if (name === "one") full = 3;
+      return { name };
+    },
+  });
+  await using fixture = await EngineFixture.open([sample([record("one"), record("two")])], (store) =>
+    failingStore(store, () => (full-- > 0 ? new AppError("disk_full", "No space is left.") : undefined)),
+  );
+  const task = await fixture.run("sample.run", { name: "a" });
+  assert.equal(task.state, "succeeded");
+  assert.ok(full < 0, "the store was full");
+  assert.deepEqual(runs, ["one", "two"]);
+});
+
+test("the remaining time is told from earlier runs", async () => {
+  const seen: unknown[] = [];
+  await using fixture = await EngineFixture.open([
+    sample([
+      { name: "one", do: () => new Promise((resolve) => setTimeout(resolve, 30)) },
+      { name: "two", do: () => new Promise((resolve) => setTimeout(resolve, 30)) },
+    ]),
+  ]);
+  fixture.inventory.onChange((changes) => {
+    for (const { resource } of changes) if (resource && "steps" in resource) seen.push(resource.estimatedRemainingMs);
+  });
+  await fixture.run("sample.run", { name: "a" });
+  assert.deepEqual(seen, [undefined, undefined, undefined, 0]);
+  await fixture.restart();
+  seen.length = 0;
+  await fixture.run("sample.run", { name: "a" });
+  const [, atFirst, atSecond, atEnd] = seen.map(Number);
+  assert.ok((atFirst ?? 0) >= 50 && (atSecond ?? 0) >= 20 && (atSecond ?? 0) < (atFirst ?? 0), String(seen));
+  assert.equal(atEnd, 0);
 });
 
 test("inputs are not readable in the store", async () => {

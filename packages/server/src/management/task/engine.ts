@@ -69,10 +69,7 @@ export class TaskEngine {
     this.#checkInput(operation, input);
     const print = fingerprint(operationName, input);
     const { store, inventory, clock } = this.#deps;
-    const sameTask = await store.transaction((transaction) =>
-      findSameRequest(transaction, request, print, clock.now()),
-    );
-    const same = sameTask === undefined ? undefined : inventory.get("task", sameTask);
+    const same = await this.#sameRequest(request, print);
     if (same !== undefined) return same;
     const target = operation.target(input);
     if (request.ifRevision !== undefined && target !== undefined) {
@@ -239,6 +236,13 @@ export class TaskEngine {
     throw new AppError("precondition_failed", `${targetId} was not touched: ${why}.`, {
       fault: { currentRevision: revision, ...(other === undefined ? {} : { taskId: other.id }) },
     });
+  }
+
+  async #sameRequest(request: TaskRequest, print: string): Promise<Task | undefined> {
+    if (request.idempotencyKey === undefined) return undefined;
+    const { store, inventory, clock } = this.#deps;
+    const taskId = await store.transaction((transaction) => findSameRequest(transaction, request, print, clock.now()));
+    return taskId === undefined ? undefined : inventory.get("task", taskId);
   }
 
   #operation(name: string): Operation {
