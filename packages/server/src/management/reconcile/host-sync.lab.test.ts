@@ -148,14 +148,36 @@ describe("host sync", () => {
 
   test("removing and adding a host again gives its VMs their ids back", async () => {
     const before = vmNamed("ours");
+    await plane.succeed("vm.create", {
+      request: {
+        name: "frozen",
+        host: "h2",
+        memory: { sizeMiB: 32 },
+        disks: [{ pool: "local", capacityBytes: 1 << 20 }],
+      },
+    });
+    const frozen = vmNamed("frozen") ?? assert.fail();
+    await plane.succeed("snapshot.create", { vmId: frozen.id, request: { name: "first" } });
+    await plane.succeed("snapshot.create", { vmId: frozen.id, request: { name: "second" } });
+    const tree = () =>
+      plane.inventory
+        .by("snapshot", "vmId", frozen.id)
+        .map((snapshot) => ({ ...snapshot, revision: 0 }))
+        .toSorted((a, b) => a.name.localeCompare(b.name));
+    const treeBefore = tree();
+    assert.equal(treeBefore.length, 2);
     await plane.succeed("host.remove", { hostId: host2.id });
     assert.equal(vmNamed("ours"), undefined);
+    assert.deepEqual(tree(), []);
     assert.equal(plane.inventory.byHost("storage-pool", host2.id).length, 0);
     const { stdout } = await h2.exec(["virsh", "list", "--all", "--name"]);
     assert.match(stdout, /ours/);
     host2 = await plane.addHost(h2.uri, access.tls);
     assert.equal(vmNamed("ours")?.id, before?.id);
     assert.deepEqual(vmNamed("ours")?.tags, ["keep"]);
+    assert.equal(vmNamed("frozen")?.id, frozen.id);
+    assert.deepEqual(tree(), treeBefore);
+    await plane.succeed("snapshot.revert", { snapshotId: treeBefore[0]?.id });
   });
 
   test("a crashed host's VMs are unknown until it is back; nothing else about them changes", async (t) => {

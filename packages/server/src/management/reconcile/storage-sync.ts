@@ -25,11 +25,13 @@ export class StorageSync {
     const { providers, inventory, store } = this.#deps;
     const pools = await providers.get(hostId).storage.pool.listPools(call);
     for (const pool of pools) {
-      await this.syncPool(hostId, pool.name, refresh, call).catch((error: unknown) => {
-        // One broken pool (a server that is down) must not hide the others.
-        call.signal.throwIfAborted();
-        this.#deps.log.warn({ err: error, hostId, pool: pool.name }, "storage pool could not be read");
-      });
+      await this.#lock
+        .run(`${hostId} ${pool.name}`, () => this.#read(hostId, pool, refresh, call))
+        .catch((error: unknown) => {
+          // One broken pool (a server that is down) must not hide the others.
+          call.signal.throwIfAborted();
+          this.#deps.log.warn({ err: error, hostId, pool: pool.name }, "storage pool could not be read");
+        });
     }
     const names = new Set(pools.map((pool) => pool.name));
     const gone = inventory.byHost("storage-pool", hostId).filter((pool) => !names.has(pool.name));
@@ -42,35 +44,42 @@ export class StorageSync {
   /** One pool and its volumes; undefined (and its documents are gone) when the host has it no longer. */
   syncPool(hostId: string, poolName: string, refresh: boolean, call: Call): Promise<StoragePool | undefined> {
     return this.#lock.run(`${hostId} ${poolName}`, async () => {
-      const { pool: pools, volume } = this.#deps.providers.get(hostId).storage;
-      let pool = (await pools.listPools(call)).find((each) => each.name === poolName);
-      if (pool?.state === "running" && refresh) {
-        try {
-          pool = await pools.refreshPool(poolName, call);
-        } catch (error) {
-          call.signal.throwIfAborted();
-          // Busy with copies, or its server is down: what libvirt knows is still right to show.
-          this.#deps.log.debug({ err: error, hostId, pool: poolName }, "storage pool could not be refreshed");
-        }
-      }
-      const volumes = pool?.state === "running" ? await volume.listVolumes(poolName, call) : undefined;
-      return this.#write(hostId, poolName, pool, volumes);
+      const pools = await this.#deps.providers.get(hostId).storage.pool.listPools(call);
+      const pool = pools.find((each) => each.name === poolName);
+      return pool === undefined ? this.#gone(hostId, poolName) : this.#read(hostId, pool, refresh, call);
     });
+  }
+
+  async #read(hostId: string, known: HostPool, refresh: boolean, call: Call): Promise<StoragePool | undefined> {
+    const { pool: pools, volume } = this.#deps.providers.get(hostId).storage;
+    if (known.state !== "running") return this.#write(hostId, known, undefined);
+    let pool = known;
+    if (refresh) {
+      try {
+        pool = await pools.refreshPool(known.name, call);
+      } catch (error) {
+        call.signal.throwIfAborted();
+        // Busy with copies, or its server is down: what libvirt knows is still right to show.
+        this.#deps.log.debug({ err: error, hostId, pool: known.name }, "storage pool could not be refreshed");
+      }
+    }
+    return this.#write(hostId, pool, await volume.listVolumes(known.name, call));
+  }
+
+  async #gone(hostId: string, poolName: string): Promise<undefined> {
+    const { inventory, store } = this.#deps;
+    const pool = inventory.byHost("storage-pool", hostId).find((each) => each.name === poolName);
+    if (pool !== undefined) await store.transaction((transaction) => this.#forget(transaction, pool));
   }
 
   async #write(
     hostId: string,
-    poolName: string,
-    pool: HostPool | undefined,
+    pool: HostPool,
     volumes: readonly HostVolume[] | undefined,
   ): Promise<StoragePool | undefined> {
     const { inventory, store } = this.#deps;
     const known = inventory.byHost("storage-pool", hostId);
-    const previous = known.find((each) => each.uuid === pool?.uuid) ?? known.find((each) => each.name === poolName);
-    if (pool === undefined) {
-      if (previous !== undefined) await store.transaction((transaction) => this.#forget(transaction, previous));
-      return undefined;
-    }
+    const previous = known.find((each) => each.uuid === pool.uuid) ?? known.find((each) => each.name === pool.name);
     const id = previous?.id ?? newId("storage-pool");
     const changes = [
       ...changeOf("storage-pool", poolDocument(pool, id, hostId as HostId, previous), previous),
