@@ -166,11 +166,14 @@ function firstChild(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")[0] ?? 0);
 }
 
+/** Killing the namespace's pid 1 ends everything inside; unshare exits when all of it is gone. */
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   child.once("exit", () => resolve());
-  child.kill("SIGKILL");
+  const init = child.pid === undefined ? 0 : firstChild(child.pid);
+  if (init > 0) process.kill(init, "SIGKILL");
+  else child.kill("SIGKILL");
   await promise;
 }
 
