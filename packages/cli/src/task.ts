@@ -82,9 +82,15 @@ export async function followTask(invocation: Invocation, task: Task, done?: (tas
   const durationMs = Date.parse(ended.finishedAt ?? "") - Date.parse(ended.startedAt ?? ended.createdAt);
   const time = Number.isFinite(durationMs) ? ` (${formatDurationMs(Math.max(0, durationMs))})` : "";
   if (invocation.isForPeople) invocation.print(`${done?.(ended) ?? `${titleOf(ended)}: done`}${time}\n`);
-  else if (invocation.format === "name") invocation.print(`${ended.target?.name ?? ended.target?.id ?? ended.id}\n`);
+  else if (invocation.format === "name") invocation.print(`${resourceName(ended)}\n`);
   else invocation.print(await documentText(invocation.format, ended));
   return ended;
+}
+
+/** Of what was made or changed. A task that makes something has no target; its result names it. */
+function resourceName(task: Task): string {
+  const made = task.result?.["name"];
+  return task.target?.name ?? (typeof made === "string" ? made : undefined) ?? task.target?.id ?? task.id;
 }
 
 /** Waits with a progress bar. Ctrl-C is answered here while it lasts. */

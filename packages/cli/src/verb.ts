@@ -58,7 +58,8 @@ export function addVerb(parent: Command, surroundings: Surroundings, verb: Verb)
     } catch (error) {
       const field = error instanceof CliError ? error.detail.field : undefined;
       if (!(error instanceof CliError) || field === undefined || verb.fieldOption === undefined) throw error;
-      throw error.withOption(verb.fieldOption(field));
+      // What the CLI itself found names the option already.
+      throw /^[-<]/.test(field) ? error : error.withOption(verb.fieldOption(field));
     }
   });
   return command;

@@ -125,9 +125,15 @@ function diskText(disk: Vm["spec"]["disks"][number]): string {
     disk.format,
     disk.readOnly === true ? "read-only" : "",
   ];
+  const limits = Object.entries(disk.ioLimit ?? {}).filter(([, value]) => value > 0);
+  const tuning = [
+    disk.cache === undefined || disk.cache === "default" ? "" : `cache ${disk.cache}`,
+    disk.io === undefined ? "" : `io ${disk.io}`,
+    ...limits.map(([name, value]) => `${name} ${value}`),
+  ];
   const layers = disk.backingChain?.length ?? 0;
   const chain = layers === 0 ? "" : `  on ${layers} layer${layers > 1 ? "s" : ""} below`;
-  return `${disk.target}  ${disk.source ?? "(empty)"}  (${kind.filter(Boolean).join(", ")})${chain}`;
+  return `${disk.target}  ${disk.source ?? "(empty)"}  (${[...kind, ...tuning].filter(Boolean).join(", ")})${chain}`;
 }
 
 function nicText(nic: Vm["spec"]["nics"][number]): string {
