@@ -1,9 +1,12 @@
 /** The tree of commands as a whole: every endpoint of the contract has its verb under the name that follows from its id. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { PassThrough } from "node:stream";
 import { suite, test } from "node:test";
 import type { Command } from "commander";
 import { endpoint, type OperationId } from "@innkeeper/contract/endpoint/table.ts";
+import { errorCode, errorCodes } from "@innkeeper/contract/error-code.ts";
 import { neverAborted } from "#client.ts";
 import { lookup } from "#lookup.ts";
 import { commandTree } from "#run.ts";
@@ -83,6 +86,17 @@ suite("commands", () => {
           `"${example}" is no example of ${path}`,
         );
       }
+    }
+  });
+
+  test("every exit code is in the documentation", () => {
+    const text = readFileSync(path.resolve(import.meta.dirname, "../../../docs/cli.md"), "utf8");
+    for (const code of errorCodes) {
+      const { exitCode } = errorCode[code];
+      assert.ok(
+        text.includes(`\n| ${exitCode} |`),
+        `${code} exits with ${exitCode}, which docs/cli.md does not explain`,
+      );
     }
   });
 

@@ -48,8 +48,7 @@ Start here:
   inn host add qemu+ssh://root@kvm1/system
   inn vm create web --memory 2G --disk 20G --network default --start
 
-Environment: INN_SERVER, INN_TOKEN, INN_PASSWORD (login only). Exit codes: 0 done, 64 wrong usage, 65 a value that can't be
-used, 66 not found, 69 not possible now, 75 try again, 77 not allowed; the rest is in docs/.`,
+Environment: INN_SERVER, INN_TOKEN, INN_PASSWORD (login only). Exit codes and more: docs/cli.md.`,
   );
   return root;
 }
