@@ -95,7 +95,7 @@ describe("snapshots", () => {
     };
     await refuse("snapshot.create", { vmId, request: { name: "m", memory: true } }, /is shutoff and can't be/);
     await refuse("snapshot.create", { vmId, request: { name: "q", quiesce: true } }, /nothing to quiesce/);
-    await refuse("snapshot.create", { vmId, request: { name: "a/b" } }, /must not have any of/);
+    await refuse("snapshot.create", { vmId, request: { name: "a/b" } }, /name must match pattern/);
     await refuse("snapshot.create", { vmId: "nobody", request: { name: "x" } }, /no VM "nobody"/);
     await refuse("snapshot.revert", { snapshotId: "snap-000000000000" }, /no snapshot/);
     assert.deepEqual(await labState(lab), before);
@@ -107,6 +107,26 @@ describe("snapshots", () => {
       /frozen in snapshots \(x\)/,
     );
     await plane.succeed("vm.delete", { vmId, deleteDisks: true });
+    await assertNoOrphans();
+  });
+
+  test("linked clones of a stopped VM lie on one snapshot until it changes", async () => {
+    const vmId = await makeVm(plane, "golden", { disks: [{ capacityBytes: 1 << 24, pool: "shared" }], nics: [] });
+    await plane.succeed("vm.change", { vmId, request: { template: true } });
+    const clone = async (name: string): Promise<string> => {
+      const request = { name, linked: true };
+      return (await plane.succeed<{ baseSnapshotId: string }>("vm.clone", { vmId, request })).baseSnapshotId;
+    };
+    const base = await clone("first");
+    assert.equal(await clone("second"), base);
+    assert.equal(plane.inventory.by("snapshot", "vmId", vmId).length, 1);
+    await plane.succeed("vm.change", { vmId, request: { template: false } });
+    await qemuIo(sourceOf(vmId), "write -P 7 0 512");
+    assert.notEqual(await clone("third"), base);
+    await verify(sourceOf(plane.vm("second").id), new Map(), "an earlier clone");
+    for (const name of ["first", "second", "third", "golden"]) {
+      await plane.succeed("vm.delete", { vmId: plane.vm(name).id, deleteDisks: true });
+    }
     await assertNoOrphans();
   });
 

@@ -13,6 +13,7 @@ import { timestamp } from "#core/clock.ts";
 import { freeze, type FreezePlan, planFreeze, refuseForeignSnapshots, thaw } from "#management/snapshot/freeze.ts";
 import {
   addSnapshot,
+  currentSnapshot,
   dropSnapshot,
   packConfiguration,
   snapshotsOf,
@@ -61,7 +62,7 @@ export function snapshotCreate(deps: OperationDeps) {
           const plan: Plan = {
             vmId: vm.id,
             snapshotId,
-            parentId: snapshotsOf(deps.inventory, vm.id).find((each) => each.current)?.id ?? null,
+            parentId: currentSnapshot(deps.inventory, vm.id)?.id ?? null,
             vmState: stateAtSnapshot(now),
             freeze: planFreeze(deps, vm, now, snapshotId, { memory }),
             configuration: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, { signal })),

@@ -18,7 +18,7 @@ import {
   dropSnapshot,
   packConfiguration,
   readConfiguration,
-  snapshotsOf,
+  currentSnapshot,
   unpackConfiguration,
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
@@ -27,7 +27,7 @@ import { removeDisks } from "#management/vm/disk-make.ts";
 import type { DiskPlan } from "#management/vm/disk-plan.ts";
 import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
 import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
-import { checkClone, cloneSource } from "#management/vm/clone-check.ts";
+import { checkClone, cloneSource, isAsFrozen } from "#management/vm/clone-check.ts";
 import { removeGuest } from "#management/vm/guest-read.ts";
 import { nameClaim, vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { syncGuest, syncPools } from "#management/vm/sync.ts";
@@ -45,6 +45,8 @@ interface Plan {
   readonly disks: readonly DiskPlan[];
   /** Packed domain XML that the clone is defined from. */
   readonly configuration: string;
+  /** The snapshot that is cloned, if there was one. */
+  readonly baseId?: SnapshotId;
   /** The source's layers are frozen first: for good under a snapshot (linked), or for as long as the copy takes. */
   readonly freeze?: FreezePlan;
   readonly snapshot?: {
@@ -145,9 +147,10 @@ export function vmClone(deps: OperationDeps) {
       },
     ],
     outcome({ input, result }) {
-      const { vm, snapshot } = result<Plan>("plan");
-      const base = snapshot === undefined ? {} : { baseSnapshotId: snapshot.id };
-      return { vmId: vm.id, name: vm.name, linked: input.request.linked === true, ...base };
+      const { vm, snapshot, baseId } = result<Plan>("plan");
+      const base = snapshot?.id ?? baseId;
+      const lies = base === undefined ? {} : { baseSnapshotId: base };
+      return { vmId: vm.id, name: vm.name, linked: input.request.linked === true, ...lies };
     },
   });
 }
@@ -159,18 +162,20 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, signal: A
   const now = await guest.inventory.read(vm.uuid, { signal });
   checkClone(deps.inventory, { ...source, vm: { ...vm, state: now.state, spec: now.spec } }, input.request);
   const linked = input.request.linked === true;
-  const snapshotId = linked && snapshot === undefined ? newId("snapshot") : undefined;
-  const mustFreeze = snapshot === undefined && (linked || isActive(now));
+  const unchanged = linked && !isActive(now) && (await isAsFrozen(deps, vm, now, { signal }));
+  const base = snapshot ?? (unchanged ? currentSnapshot(deps.inventory, vm.id) : undefined);
+  const snapshotId = linked && base === undefined ? newId("snapshot") : undefined;
+  const mustFreeze = base === undefined && (linked || isActive(now));
   const frozen = mustFreeze ? planFreeze(deps, vm, now, snapshotId ?? taskId, { memory: false }) : undefined;
   const xml =
-    snapshot === undefined
+    base === undefined
       ? await guest.inventory.xml(vm.uuid, { inactive: true }, { signal })
-      : await readConfiguration(deps.store, snapshot);
+      : await readConfiguration(deps.store, base);
   const layers: SourceLayer[] = [];
   const present = now.spec.disks.flatMap(({ target, device, readOnly, source: path, format = "raw" }) =>
     device === "disk" && readOnly !== true && path !== undefined ? [{ target, path, format }] : [],
   );
-  for (const layer of snapshot?.disks ?? present) {
+  for (const layer of base?.disks ?? present) {
     const stored = await storage.volume.findVolumeByPath(layer.path, { signal });
     if (stored === undefined) throw new AppError("not_found", `The layer ${layer.path} is gone from its storage.`);
     layers.push({ ...layer, capacityBytes: stored.capacityBytes });
@@ -185,12 +190,13 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, signal: A
     disks: planClone(deps.inventory, vm, clone, layers, input.request),
     configuration: packConfiguration(xml),
     ...(frozen === undefined ? {} : { freeze: frozen }),
+    ...(base === undefined ? {} : { baseId: base.id }),
     ...(snapshotId === undefined ? {} : { snapshot: baseOf(deps, vm, snapshotId, isActive(now)) }),
   };
 }
 
 function baseOf(deps: OperationDeps, vm: Vm, id: SnapshotId, active: boolean): NonNullable<Plan["snapshot"]> {
-  const parentId = snapshotsOf(deps.inventory, vm.id).find((each) => each.current)?.id ?? null;
+  const parentId = currentSnapshot(deps.inventory, vm.id)?.id ?? null;
   return { id, parentId, vmState: active ? "running" : "shutoff" };
 }
 

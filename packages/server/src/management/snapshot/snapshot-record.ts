@@ -44,6 +44,11 @@ export function snapshotsOf(inventory: Inventory, vmId: string): Snapshot[] {
   return inventory.by("snapshot", "vmId", vmId);
 }
 
+/** The one that the VM's present disks grew from. */
+export function currentSnapshot(inventory: Inventory, vmId: string): Snapshot | undefined {
+  return snapshotsOf(inventory, vmId).find((snapshot) => snapshot.current);
+}
+
 export async function readConfiguration(store: Store, snapshot: Snapshot): Promise<string> {
   const packed = await store.transaction((transaction) => transaction.getPrivate(configurationSpace, snapshot.id));
   if (typeof packed === "string") return unpackConfiguration(packed);

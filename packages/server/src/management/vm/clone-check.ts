@@ -2,9 +2,12 @@
 import { checkName } from "@innkeeper/contract/name.ts";
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { Vm, VmClone } from "@innkeeper/contract/resource/vm.ts";
+import type { Call } from "#core/call.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import type { OperationDeps } from "#management/operation/deps.ts";
 import { refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
-import { snapshotsOf } from "#management/snapshot/snapshot-record.ts";
+import { currentSnapshot, snapshotsOf } from "#management/snapshot/snapshot-record.ts";
+import type { Guest } from "#virtualization/port.ts";
 import { refuse } from "./field-check.ts";
 import { requireNameFree, requirePersistent, requireState } from "./lookup.ts";
 import { requirePoolOfPath } from "./storage-reach.ts";
@@ -42,4 +45,35 @@ export function checkClone(inventory: Inventory, { vm, snapshot }: CloneSource, 
   for (const { target, path } of layers) {
     requirePoolOfPath(inventory, vm.hostId, path, `Disk ${target} of VM ${vm.name}`);
   }
+}
+
+/** qcow2's default (docs/interop/qcow2.txt in QEMU's source); an L2 table covers 512 MiB of the disk with it. */
+const clusterBytes = 65_536;
+const bytesPerL1Entry = 8;
+const coveredByL1EntryBytes = 512 * 1024 ** 2;
+
+/**
+ * Whether a stopped VM's present state is that of its current snapshot: its overlays have no data. So that many linked
+ * clones of a template lie on one snapshot. An empty qcow2 file has a header, a refcount table, a refcount block and the
+ * L1 table; the first write adds an L2 table and a cluster of data.
+ */
+export async function isAsFrozen(
+  deps: Pick<OperationDeps, "inventory" | "providers">,
+  vm: Pick<Vm, "id" | "hostId">,
+  guest: Pick<Guest, "spec">,
+  call: Call,
+): Promise<boolean> {
+  const current = currentSnapshot(deps.inventory, vm.id);
+  const disks = guest.spec.disks.filter((disk) => disk.device === "disk" && disk.readOnly !== true);
+  if (current === undefined || disks.length !== current.disks.length) return false;
+  const { volume } = deps.providers.get(vm.hostId).storage;
+  for (const { target, source } of disks) {
+    const frozen = current.disks.find((disk) => disk.target === target);
+    const stored = source === undefined ? undefined : await volume.findVolumeByPath(source, call);
+    if (stored?.backingPath === undefined || stored.backingPath !== frozen?.path) return false;
+    const l1Bytes = Math.ceil(stored.capacityBytes / coveredByL1EntryBytes) * bytesPerL1Entry;
+    const emptyBytes = (3 + Math.ceil(l1Bytes / clusterBytes)) * clusterBytes;
+    if (stored.allocationBytes >= emptyBytes + clusterBytes) return false;
+  }
+  return true;
 }

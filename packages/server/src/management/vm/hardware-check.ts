@@ -69,7 +69,7 @@ function checkMemory(memory: Partial<VmSpec["memory"]>): void {
       refuse(`memory.${field}`, `memory.${field} (${value}) must not be more than memory.sizeMiB (${sizeMiB}).`);
     }
   }
-  if (limitMiB !== undefined && limitMiB < sizeMiB) {
+  if (limitMiB !== undefined && limitMiB !== 0 && limitMiB < sizeMiB) {
     refuse("memory.limitMiB", `memory.limitMiB (${limitMiB}) must not be less than memory.sizeMiB (${sizeMiB}).`);
   }
   if (numaCells !== undefined && numaCells.length > 0) {
