@@ -59,9 +59,9 @@ export const VmCpu = Type.Object(
     ),
     limitPct: Type.Optional(
       Type.Integer({
-        minimum: 1,
+        minimum: 0,
         maximum: 409_600,
-        description: "of one host CPU, for the whole VM: 200 = two CPUs' worth",
+        description: "of one host CPU, for the whole VM: 200 = two CPUs' worth; 0: no limit",
       }),
     ),
   },
@@ -75,14 +75,21 @@ export const VmMemory = Type.Object(
       Type.Integer({ minimum: 1, maximum: memoryMaxMiB, description: "balloon target, at most sizeMiB" }),
     ),
     hugepageKiB: Type.Optional(
-      Type.Integer({ minimum: 4, description: "size of the huge pages that back it: 2048, 1048576" }),
+      Type.Integer({
+        minimum: 0,
+        description: "size of the huge pages that back it: 2048, 1048576; 0: ordinary pages",
+      }),
     ),
     shares: Type.Optional(Type.Integer({ minimum: 2, maximum: 262_144 })),
     reservationMiB: Type.Optional(
       Type.Integer({ minimum: 0, maximum: memoryMaxMiB, description: "host memory guaranteed to it" }),
     ),
     limitMiB: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: memoryMaxMiB, description: "most host memory that it may take" }),
+      Type.Integer({
+        minimum: 0,
+        maximum: memoryMaxMiB,
+        description: "most host memory that it may take; 0: no limit",
+      }),
     ),
     locked: Type.Optional(Type.Boolean({ description: "never swapped by the host" })),
     numaCells: Type.Optional(

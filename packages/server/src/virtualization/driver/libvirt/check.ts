@@ -127,7 +127,7 @@ export async function checkHost(connection: Connection, spec: VmSpec, options: C
     (set) => set ?? [],
   );
   const nodes = (spec.memory.numaCells ?? []).flatMap((cell) => cell.hostNodes ?? []);
-  const { hugepageKiB } = spec.memory;
+  const hugepageKiB = spec.memory.hugepageKiB === 0 ? undefined : spec.memory.hugepageKiB;
   if (pins.length === 0 && nodes.length === 0 && hugepageKiB === undefined) return;
   const cpuCount = await hostCpuCount(connection.remote, options);
   for (const set of pins) checkWithin(set, cpuCount, "CPU", "cpu.pinning");
