@@ -132,7 +132,12 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     failAfter = "change";
     const undone = await plane.run("vm.change", {
       vmId,
-      request: { description: "never", disksAdd: [{ capacityBytes: 1 << 24 }], nicsAdd: [{ network: "default" }] },
+      request: {
+        description: "never",
+        autostart: true,
+        disksAdd: [{ capacityBytes: 1 << 24 }],
+        nicsAdd: [{ network: "default" }],
+      },
     });
     failAfter = undefined;
     assert.equal(undone.state, "failed");

@@ -36,6 +36,8 @@ interface Plan {
   /** Packed domain XML and configuration of before, for undo. */
   readonly before: string;
   readonly spec: VmSpec;
+  /** Innkeeper's own facts of before; the inventory may show the new ones by the time they are needed. */
+  readonly own: Pick<Vm, "description" | "tags" | "template">;
 }
 type Input = { vmId: string; request: VmChange };
 
@@ -133,6 +135,7 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, call: Cal
     deletes: await deletableDisks(deps, vm, input.request, call),
     before: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, call)),
     spec: now.spec,
+    own: { description: stored.description, tags: stored.tags, template: stored.template },
   };
 }
 
@@ -206,11 +209,13 @@ async function restore(
 ): Promise<void> {
   const { guest } = deps.providers.get(made.hostId);
   const now = await guest.inventory.read(made.uuid, call);
-  if (isActive(now)) {
-    const resolved = await resolve(deps, input, made, disks);
-    await guest.lifecycle.change(made.uuid, toInverse(resolved, made.spec, now.spec), call);
-  }
-  const metadata = await metadataOf(deps, made.vmId);
+  const metadata = await metadataOf(deps, made.vmId, made.own);
+  const resolved = await resolve(deps, input, made, disks);
+  const live = isActive(now) ? toInverse(resolved, made.spec, now.spec) : {};
+  // libvirt keeps autostart beside the XML.
+  const autostart =
+    input.request.autostart === undefined ? {} : { hardware: { autostart: made.spec.autostart ?? false } };
+  await guest.lifecycle.change(made.uuid, { ...live, ...autostart, metadata }, call);
   await guest.lifecycle.defineXml(unpackConfiguration(made.before), { metadata }, call);
 }
 
