@@ -5,7 +5,7 @@
 #
 #   init.sh MARK HOSTNAME FOLDER [SOURCE MOUNTPOINT]...
 # MARK      how the processes of this host are found again
-# FOLDER    the host's folder: etc (upper layer of /etc), etc-work, no-kvm (bound over /dev/kvm if it exists)
+# FOLDER    the host's folder: etc (what it has in /etc beside this machine's), etc-work, no-kvm (bound over /dev/kvm if it exists)
 set -eu
 hostname=$2 folder=$3
 shift 3
@@ -17,7 +17,15 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /run
 mkdir -p /run/lock /run/libvirt
 if [ -d "$folder/etc" ]; then
-  mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/etc-work" overlay /etc
+  if ! mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/etc-work" overlay /etc 2>/dev/null; then
+    # The lab's folder is itself on an overlay, as in a container: a whole copy does the same.
+    if [ ! -d "$folder/etc-copy" ]; then
+      cp -a /etc "$folder/etc-copy.part"
+      cp -a "$folder/etc/." "$folder/etc-copy.part"
+      mv "$folder/etc-copy.part" "$folder/etc-copy"
+    fi
+    mount --bind "$folder/etc-copy" /etc
+  fi
 fi
 while [ $# -ge 2 ]; do
   if [ -d "$2" ]; then mount --bind "$1" "$2"; fi

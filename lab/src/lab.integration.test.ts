@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtempDisposable, readdir, stat, writeFile } from "node:fs/promises";
 import { connect as connectTcp } from "node:net";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
@@ -219,6 +220,26 @@ suite("lab", { timeout: 300_000 }, () => {
     await assert.rejects(rising, /changed my mind/u);
     assert(!(await isThere(folder)));
     assert(!(await readdir("/sys/class/net")).includes(interfaceNameOf(folder)));
+  });
+
+  test("a lab in a folder on an overlay file system works too, and keeps its hosts' /etc", async () => {
+    await using scratch = await mkdtempDisposable(path.join(tmpdir(), "lab-overlay-"));
+    const part = (name: string): string => path.join(scratch.path, name);
+    for (const name of ["lower", "upper", "work", "merged"]) await mkdir(part(name));
+    const layers = `lowerdir=${part("lower")},upperdir=${part("upper")},workdir=${part("work")}`;
+    await run(["mount", "-t", "overlay", "-o", layers, "overlay", part("merged")], { signal });
+    try {
+      const lab = await Lab.up({ name: freshName(), hostCount: 1, folder: part("merged/lab"), signal });
+      await using _cleanup = lab;
+      const host = lab.host("h1");
+      await host.exec(["sh", "-c", "echo kept >/etc/kept"], { signal });
+      await host.crash(signal);
+      await host.start(signal);
+      assert.equal((await host.exec(["cat", "/etc/kept", "/etc/hostname"], { signal })).stdout, "kept\nh1\n");
+      assert.equal(await virsh(lab, "h1", ["hostname"]), "h1");
+    } finally {
+      await run(["umount", part("merged")], { signal });
+    }
   });
 
   test("what can't be a lab is refused, and nothing is touched", async () => {

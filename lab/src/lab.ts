@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { CertificateAuthority } from "@innkeeper/server/core/certificate-authority.ts";
+import { replaceFile } from "@innkeeper/server/core/durable-file.ts";
 import { writeHostConfig, type HostIdentity } from "#host-config.ts";
 import { LabHost, startSwitch } from "#host.ts";
 import { labFolderOfMark, labLayout, labRoot, type LabLayout } from "#layout.ts";
@@ -166,7 +167,7 @@ async function prepare(layout: LabLayout, options: LabOptions): Promise<LabRecor
     const { sharedFolder } = layout;
     await writeHostConfig(folders, { identity, allHosts, authority, sharedFolder, kvm: options.kvm ?? false });
   }
-  await writeFile(layout.recordFile, `${JSON.stringify(lab, undefined, 2)}\n`);
+  await replaceFile(layout.recordFile, `${JSON.stringify(lab, undefined, 2)}\n`, 0o644);
   return lab;
 }
 
