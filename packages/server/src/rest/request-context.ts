@@ -40,6 +40,7 @@ export function requestContext(
   const body = readBody(each, request);
   const ifRevision = readIfMatch(request);
   const { principal } = request.inn;
+  let signal: AbortSignal | undefined;
   return {
     parameters: request.params as never,
     query: query as never,
@@ -49,7 +50,10 @@ export function requestContext(
       return principal;
     },
     userName: principal?.user.name ?? "nobody",
-    signal: requestSignal(services, operationId, reply),
+    // Most requests are answered from memory and never look at it.
+    get signal(): AbortSignal {
+      return (signal ??= requestSignal(services, operationId, reply));
+    },
     ...(ifRevision === undefined ? {} : { ifRevision }),
     address: request.ip,
     request,
@@ -87,12 +91,20 @@ function readIfMatch(request: FastifyRequest): number | undefined {
   });
 }
 
+/** Aborts when the client goes away, the server stops, or the time is over. Its timer and listeners go with the answer. */
 function requestSignal(services: RestServices, operationId: string, reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
+  const { stop } = services;
+  const ended = new AbortController();
+  const onStop = (): void => ended.abort(stop.reason);
+  stop.addEventListener("abort", onStop, { once: true });
+  if (stop.aborted) onStop();
+  const timer = unlimited.has(operationId)
+    ? undefined
+    : setTimeout(() => ended.abort(new DOMException("the request took too long", "TimeoutError")), waitTimeoutMs);
   reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) gone.abort(new AppError("cancelled", "The client went away."));
+    clearTimeout(timer);
+    stop.removeEventListener("abort", onStop);
+    if (!reply.raw.writableFinished) ended.abort(new AppError("cancelled", "The client went away."));
   });
-  const signals = [gone.signal, services.stop];
-  if (!unlimited.has(operationId)) signals.push(AbortSignal.timeout(waitTimeoutMs));
-  return AbortSignal.any(signals);
+  return ended.signal;
 }

@@ -74,7 +74,7 @@ describe("watch", () => {
       Array.from({ length: 10 }, (_, index) => since + 1 + index),
     );
     await server.restart();
-    const rest = await take(watch(server, "", server.token, { "last-event-id": String(since + 4) }), 6);
+    const rest = await take(watch(server, `?since=${since}`, server.token, { "last-event-id": String(since + 4) }), 6);
     assert.deepEqual(rest, all.slice(4));
   });
 

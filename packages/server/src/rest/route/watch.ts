@@ -37,7 +37,8 @@ export function watchHandlers({ inventory, access, stop }: RestServices): Handle
   return {
     watch: async ({ query, request, reply, principal, signal }) => {
       const kinds = readKinds(query?.kind);
-      const since = query?.since ?? lastEventId(request.headers["last-event-id"]) ?? inventory.revision;
+      // A browser that reconnects asks with its first address and tells in the header how far it came.
+      const since = lastEventId(request.headers["last-event-id"]) ?? query?.since ?? inventory.revision;
       await inventory.checkResumable(since);
       reply.hijack();
       const end = new AbortController();
