@@ -86,7 +86,8 @@ function addExec(root: Command): void {
     .passThroughOptions()
     .action(async (hostName: string, program: string, args: string[], { name }: { name: string }) => {
       const host = (await Lab.open(name)).host(hostName);
-      const child = await host.spawn([program, ...args], "inherit");
+      // `exec h1 -- virsh list` is typed as often as without the dashes.
+      const child = await host.spawn(program === "--" ? args : [program, ...args], "inherit");
       const [code] = (await once(child, "close")) as [number | null];
       process.exitCode = code ?? 1;
     });
