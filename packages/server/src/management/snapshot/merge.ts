@@ -3,12 +3,13 @@
  * document says follows each merge at once, and a file goes only when nothing refers to it any more.
  */
 import { posix } from "node:path";
-import type { LongCall } from "#core/call.ts";
+import type { Call, LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { removeVolume } from "#management/vm/guest-file.ts";
-import { poolOfPath, volumeNameIn } from "#management/vm/storage-reach.ts";
-import type { Merge } from "./layer.ts";
-import { putRetained, readRetained, type RetainedLayer } from "./snapshot-record.ts";
+import { pathOn, poolOfPath, volumeNameIn } from "#management/vm/storage-reach.ts";
+import { type Merge, planCollect } from "./layer.ts";
+import { readWorld } from "./layer-world.ts";
+import { dropRetained, listRetained, type RetainedLayer } from "./snapshot-record.ts";
 
 export interface MergeTask {
   readonly vmId: string;
@@ -29,7 +30,6 @@ export async function mergeLayers(deps: OperationDeps, task: MergeTask, call: Lo
 
 /** Whoever held the merged layer holds the one that took its content; a retained layer that was merged is no more. */
 async function moveSnapshots(deps: OperationDeps, task: MergeTask, top: string, base: string): Promise<void> {
-  const retained = await readRetained(deps.store, task.vmId);
   await deps.store.transaction(async (transaction) => {
     for (const { revision: _, ...snapshot } of await transaction.list("snapshot")) {
       if (snapshot.vmId !== task.vmId || !snapshot.disks.some((disk) => disk.path === top)) continue;
@@ -38,15 +38,14 @@ async function moveSnapshots(deps: OperationDeps, task: MergeTask, top: string, 
       );
       await transaction.put("snapshot", { ...snapshot, disks });
     }
-    await putRetained(
-      transaction,
-      task.vmId,
-      retained.filter((layer) => layer.path !== top),
-    );
+    await dropRetained(transaction, task.vmId, [top]);
   });
 }
 
-/** Deletes files by their paths. Returns those that are in no pool and therefore stay. */
+/**
+ * Deletes files by their paths, and layers below them that a VM had retained for their sake alone. Returns those that are
+ * in no pool and therefore stay.
+ */
 export async function deleteFiles(
   deps: OperationDeps,
   hostId: string,
@@ -59,7 +58,34 @@ export async function deleteFiles(
     if (pool === undefined) kept.push(path);
     else await removeVolume(deps, hostId, { poolName: pool.name, name: volumeNameIn(pool, path) }, call);
   }
+  if (paths.length > 0) await releaseRetained(deps, hostId, call);
   return kept;
+}
+
+/**
+ * Deletes retained layers that nobody reads any more: a linked clone that did is gone. Such a layer has neither holder nor
+ * layer above, so no operation that runs on its VM at the same time can need it.
+ */
+async function releaseRetained(deps: OperationDeps, hostId: string, call: Call): Promise<void> {
+  const { inventory, store } = deps;
+  const entries = await store.transaction((transaction) => listRetained(transaction));
+  const known = entries.flatMap(({ vmId, layers }) => {
+    const owner = inventory.get("vm", vmId);
+    const here = layers.filter(({ path }) => owner && pathOn(inventory, owner.hostId, hostId, path) === path);
+    return here.length === 0 ? [] : [{ vmId, paths: here.map((layer) => layer.path) }];
+  });
+  if (known.length === 0) return;
+  const world = await readWorld(deps, hostId, [], call);
+  for (const { vmId, paths } of known) {
+    const { deletes } = planCollect(world, vmId, paths, { merge: false });
+    for (const path of deletes) {
+      const pool = poolOfPath(inventory, hostId, path);
+      if (pool !== undefined) {
+        await removeVolume(deps, hostId, { poolName: pool.name, name: volumeNameIn(pool, path) }, call);
+      }
+    }
+    if (deletes.length > 0) await store.transaction((transaction) => dropRetained(transaction, vmId, deletes));
+  }
 }
 
 export function poolNamesOfPaths(deps: Pick<OperationDeps, "inventory">, hostId: string, paths: Iterable<string>) {

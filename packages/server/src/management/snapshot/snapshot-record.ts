@@ -72,6 +72,27 @@ export async function putRetained(
   else await transaction.putPrivate(retainedSpace, vmId, layers);
 }
 
+export async function dropRetained(
+  transaction: StoreTransaction,
+  vmId: string,
+  paths: readonly string[],
+): Promise<void> {
+  const layers = await retainedIn(transaction, vmId);
+  await putRetained(
+    transaction,
+    vmId,
+    layers.filter((layer) => !paths.includes(layer.path)),
+  );
+}
+
+/** Of all VMs. */
+export async function listRetained(
+  transaction: StoreTransaction,
+): Promise<{ readonly vmId: string; readonly layers: readonly RetainedLayer[] }[]> {
+  const entries = await transaction.listPrivate(retainedSpace);
+  return entries.map(({ key, value }) => ({ vmId: key, layers: value as RetainedLayer[] }));
+}
+
 /** The new snapshot becomes the current one. */
 export async function addSnapshot(store: Store, draft: Draft<"snapshot">, configuration: string): Promise<void> {
   await store.transaction(async (transaction) => {
