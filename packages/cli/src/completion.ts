@@ -4,6 +4,7 @@ import { ApiClient } from "#client.ts";
 import { chooseServer, configFile, readConfig } from "#config.ts";
 import { lookup, type LookupNoun } from "#lookup.ts";
 import { nouns } from "#noun.ts";
+import { isProgramName, programWords } from "#program-name.ts";
 import type { Surroundings } from "#verb.ts";
 
 export interface Candidate {
@@ -34,6 +35,8 @@ export async function completions(
   }
 
   async function atWord(command: Command, positional: readonly string[], word: string): Promise<Candidate[]> {
+    const name = command.name();
+    if (isProgramName(name)) return programWords[name].map((value) => ({ value }));
     if (word.startsWith("-")) return [...optionsOf(command), ...optionsOf(root)];
     const verbs = command.commands.filter((verb) => !verb.name().startsWith("__"));
     if (verbs.length > 0) return verbs.map((verb) => ({ value: verb.name(), description: verb.description() }));
@@ -41,7 +44,7 @@ export async function completions(
     const usable =
       argument !== undefined && (argument.variadic || positional.length < command.registeredArguments.length);
     if (!usable) return [];
-    if (command.name() === "completion") return ["bash", "zsh", "fish"].map((value) => ({ value }));
+    if (name === "completion") return ["bash", "zsh", "fish"].map((value) => ({ value }));
     if (argument.name() === "server") return savedServers();
     return await namesOf(argument.name(), positional[0]);
   }

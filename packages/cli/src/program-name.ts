@@ -6,6 +6,14 @@ export const programSummary = {
   test: "Bring what is missing and run all tests.",
 } as const;
 
+/** What can follow them, for completion. */
+export const programWords: Readonly<Record<ProgramName, readonly string[]>> = {
+  up: ["--state", "--listen", "--tls-cert", "--tls-key", "--local", "--admin-password-file", "--log-level"],
+  demo: ["--down"],
+  lab: ["up", "down", "list", "exec", "crash", "start", "partition", "heal"],
+  test: [],
+};
+
 export type ProgramName = keyof typeof programSummary;
 
 export function isProgramName(word: string): word is ProgramName {

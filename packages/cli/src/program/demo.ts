@@ -12,7 +12,7 @@ import { formatDurationMs } from "@innkeeper/contract/unit.ts";
 import { CliError } from "#cli-error.ts";
 import { programCommand, runCommand } from "#program/command-line.ts";
 import { buildDatacenter, type Datacenter } from "#program/demo/datacenter.ts";
-import { GuestTour } from "#program/demo/guest-tour.ts";
+import { tour } from "#program/demo/guest-tour.ts";
 import { demoLayout, demoName, type DemoLayout } from "#program/demo/layout.ts";
 import { Report, StepError, summaryText } from "#program/demo/report.ts";
 import { takeDown } from "#program/demo/teardown.ts";
@@ -59,8 +59,7 @@ async function show(layout: DemoLayout, signal: AbortSignal): Promise<number> {
     await mkdir(layout.folder, { recursive: true, mode: 0o755 });
     const datacenter = await buildDatacenter(layout, report, signal);
     using _api = datacenter.api;
-    await using tour = new GuestTour(datacenter, layout, report, signal);
-    const rows = await tour.run();
+    const rows = await tour(datacenter, layout, report, signal);
     report.say(ending(datacenter, [...rows, ["everything", formatDurationMs(performance.now() - startMs)]]));
     return 0;
   } catch (error) {
