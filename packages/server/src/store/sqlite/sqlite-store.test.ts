@@ -108,6 +108,35 @@ test("a file that is no store, or another program's, is refused and left as it i
   await assert.rejects(openSqliteStore({ file: path.join(place.file, "below") }), { code: "store_unavailable" });
 });
 
+test("a writer that is killed leaves all that it was told is stored, whole transactions only, and no lock", async () => {
+  await using place = await folder();
+  let told = 0;
+  for (let round = 0; round < 4; round++) {
+    const child = spawn(process.execPath, [path.join(import.meta.dirname, "writer.child.ts"), place.file], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const exited = once(child, "exit") as Promise<[number | null, string | null]>;
+    let lines = 0;
+    for await (const line of createInterface({ input: child.stdout })) {
+      told = Number(line);
+      if (++lines === 20 + round * 7) child.kill("SIGKILL");
+    }
+    assert.deepEqual(await exited, [null, "SIGKILL"]);
+    await using store = await openSqliteStore({ file: place.file });
+    const revision = await store.revision();
+    assert.ok(revision >= told && revision % 2 === 0, `${revision} after ${told}`);
+    const log = await store.changesSince(0, 10_000);
+    assert.deepEqual(
+      log.map((change) => change.revision),
+      Array.from({ length: revision }, (_, index) => index + 1),
+    );
+    await store.transaction(async (transaction) => {
+      assert.equal((await transaction.list("event")).length, revision);
+      assert.equal(await transaction.getPrivate("pair", "count"), revision - 1);
+    });
+  }
+});
+
 test(
   "a full disk refuses the write, leaves nothing of it, and is over when there is space",
   { timeout: 60_000 },
