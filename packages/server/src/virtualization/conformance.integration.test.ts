@@ -106,8 +106,9 @@ suite("guests on a real host", () => {
     await lifecycle.suspend(uuid, call);
     assert.equal(await state(), "paused");
     await lifecycle.resume(uuid, call);
-    await lifecycle.reset(uuid, call);
     await using serial = new SerialConsole(await h1.guest.console.serial(uuid, { force: true }, call));
+    await serial.expect(/INNKEEPER-GUEST READY/);
+    await lifecycle.reset(uuid, call);
     await serial.expect(/INNKEEPER-GUEST READY/);
     await lifecycle.reboot(uuid, call);
     await serial.expect(/INNKEEPER-GUEST READY/);
@@ -227,5 +228,59 @@ suite("guests on a real host", () => {
     await waitFor(async () => (await inventory.read(uuid, call).catch(() => undefined))?.state === "running");
     await lifecycle.forceOff(uuid, call);
     await lifecycle.undefine(uuid, call);
+  });
+
+  test("the test driver's guests are seen and handled as far as that driver can", async () => {
+    await using testDriver = await labHypervisor(lab, 0, "test:///default");
+    const { inventory, lifecycle, capability } = testDriver.guest;
+    assert.deepEqual(capability, { snapshot: false, migration: false, console: false });
+    const [present] = await inventory.list(call);
+    assert.equal(present?.name, "test");
+    assert.equal(present?.spec.domainType, "test");
+    assert.deepEqual(await inventory.read(present.uuid, call), present);
+    const definition = testDefinition("mine", { domainType: "test", nics: [labNic()] });
+    await lifecycle.check(definition, call);
+    const { uuid } = await lifecycle.define(definition, call);
+    await lifecycle.start(uuid, {}, call);
+    await lifecycle.suspend(uuid, call);
+    await lifecycle.resume(uuid, call);
+    assert.equal((await inventory.statistics([uuid], call)).get(uuid)?.state, "running");
+    const { pending } = await lifecycle.change(uuid, { memory: { sizeMiB: 256 } }, call);
+    assert.deepEqual(pending, ["memory.sizeMiB"]);
+    await lifecycle.forceOff(uuid, call);
+    await lifecycle.undefine(uuid, call);
+    await assert.rejects(inventory.read(uuid, call), hasCode("not_found"));
+  });
+
+  test("guests that virt-install made are seen as they are, changed gently, and transient ones too", async () => {
+    const { inventory, lifecycle } = h1.guest;
+    const options =
+      "--name made --memory 128 --vcpus 1,maxvcpus=3 --virt-type qemu --osinfo generic --import --noautoconsole --noreboot";
+    const devices =
+      "--disk size=1,format=qcow2,bus=virtio --network default,model=e1000 --graphics vnc,password=secret --boot uefi";
+    await h1.host.exec(
+      ["sh", "-c", `virt-install ${options} ${devices} --print-xml > /tmp/made.xml && virsh define /tmp/made.xml`],
+      { signal },
+    );
+    const made = (await inventory.list(call)).find((guest) => guest.name === "made");
+    assert(made !== undefined);
+    assert.equal(made.metadata, undefined);
+    assert.deepEqual([made.spec.cpu.count, made.spec.cpu.maxCount, made.spec.firmware], [1, 3, "uefi"]);
+    assert.equal(made.spec.nics[0]?.model, "e1000");
+    await lifecycle.change(made.uuid, { memory: { sizeMiB: 160 } }, call);
+    const { stdout } = await h1.host.exec(["virsh", "dumpxml", "--security-info", "--inactive", "made"], { signal });
+    assert.match(stdout, /passwd='secret'/);
+    assert.doesNotMatch(await inventory.xml(made.uuid, { inactive: true }, call), /secret/);
+    await lifecycle.undefine(made.uuid, call);
+    const transient = "sed -e 's/<disk.*<\\/disk>//' /tmp/made.xml > /tmp/t.xml; virsh create --paused /tmp/t.xml";
+    await h1.host.exec(["sh", "-c", transient], { signal });
+    const brief = (await inventory.list(call)).find((guest) => guest.name === "made");
+    assert.deepEqual([brief?.persistent, brief?.state], [false, "paused"]);
+    const uuid = brief?.uuid ?? "";
+    await assert.rejects(lifecycle.change(uuid, { memory: { sizeMiB: 170 } }, call), hasCode("unsupported"));
+    const pin = await lifecycle.change(uuid, { cpu: { emulatorPinning: "0" } }, call);
+    assert.deepEqual(pin, { applied: ["cpu.emulatorPinning"], pending: [] });
+    await lifecycle.forceOff(uuid, call);
+    assert(!(await inventory.list(call)).some((guest) => guest.uuid === uuid));
   });
 });

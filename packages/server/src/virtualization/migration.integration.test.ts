@@ -113,9 +113,9 @@ suite("migration of a guest", () => {
     await serial.expect(/count \d+/);
   });
 
-  test("a guest moves while it is paused, and with post-copy", async () => {
+  test("a guest moves while it is paused, over TLS, and with post-copy", async () => {
     await h2.guest.lifecycle.suspend(uuid, call);
-    await h2.guest.migration.migrateLive(uuid, to(h1, { autoConverge: true }), call);
+    await h2.guest.migration.migrateLive(uuid, to(h1, { autoConverge: true, encrypt: true }), call);
     assert.equal((await h1.guest.inventory.read(uuid, call)).state, "paused");
     await h1.guest.lifecycle.resume(uuid, call);
     await h1.guest.migration.migrateLive(uuid, to(h2, { postCopy: true }), call);
@@ -149,6 +149,7 @@ suite("migration of a guest", () => {
   test("UEFI variables and an emulated TPM move live with the guest", async () => {
     const secure = testDefinition("secure", { firmware: "uefi-secure", tpm: true, memory: { sizeMiB: 256 } });
     await h1.guest.lifecycle.define(secure, call);
+    await assert.rejects(h1.guest.migration.migrateLive(secure.uuid, to(h2), call), hasCode("invalid_state"));
     await h1.guest.lifecycle.start(secure.uuid, {}, call);
     await h1.guest.migration.migrateLive(secure.uuid, to(h2), call);
     const moved = await h2.guest.inventory.read(secure.uuid, call);

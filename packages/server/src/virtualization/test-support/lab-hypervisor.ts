@@ -28,14 +28,16 @@ export interface LabHypervisor extends AsyncDisposable {
   readonly connection: LibvirtSession["connection"];
 }
 
-export async function labHypervisor(lab: Lab, index: number): Promise<LabHypervisor> {
+/** `uri` names another driver of the host's daemon. */
+export async function labHypervisor(lab: Lab, index: number, uri?: string): Promise<LabHypervisor> {
   const host = lab.hosts[index];
   if (host === undefined) throw new Error(`the lab has no host ${index}`);
   const [ca, cert, key] = await Promise.all(
     [lab.clientTls.ca, lab.clientTls.cert, lab.clientTls.key].map((file) => readFile(file, "utf8")),
   );
   const tls = { ca: ca ?? "", cert: cert ?? "", key: key ?? "" };
-  return hypervisorOf(host, host.uri, (call) => connect(host.uri, { tls, signal: call.signal }));
+  const address = uri === undefined ? host.uri : uri.replace("://", `+tls://${host.address}`);
+  return hypervisorOf(host, address, (call) => connect(address, { tls, signal: call.signal }));
 }
 
 function hypervisorOf(host: LabHost, uri: string, open: (call: Call) => Promise<Connection>): LabHypervisor {

@@ -14,6 +14,7 @@ import {
   VIR_MIGRATE_PEER2PEER,
   VIR_MIGRATE_PERSIST_DEST,
   VIR_MIGRATE_POSTCOPY,
+  VIR_MIGRATE_TLS,
   VIR_MIGRATE_UNDEFINE_SOURCE,
   VIR_MIGRATE_UNSAFE,
 } from "@innkeeper/libvirt";
@@ -33,15 +34,13 @@ const abortDeadlineMs = 30_000;
 
 export function guestMigration(context: GuestDriverContext): GuestMigration {
   return {
-    migrateLive: (uuid, options, call) =>
-      onDomain(
-        context,
-        uuid,
-        { signal: new AbortController().signal },
-        "migrate the VM",
-        (domain) => migrateLive(context, domain, options, call),
-        jobDeadlineMs,
-      ),
+    migrateLive: async (uuid, options, call) => {
+      // What can be given up is; the migration itself is cancelled, not given up (see migrateLive).
+      await onDomain(context, uuid, call, "migrate the VM", refuseUnlessActive);
+      const uncancelled = { signal: new AbortController().signal };
+      const run = (domain: DomainCall) => migrateLive(context, domain, options, call);
+      return await onDomain(context, uuid, uncancelled, "migrate the VM", run, jobDeadlineMs);
+    },
     migrateOffline: (uuid, { targetUri }, call) =>
       onDomain(
         context,
@@ -53,6 +52,11 @@ export function guestMigration(context: GuestDriverContext): GuestMigration {
       ),
     abortMigration: (uuid, call) => onDomain(context, uuid, call, "cancel the migration", abortJob),
   };
+}
+
+async function refuseUnlessActive({ remote, dom, options }: DomainCall): Promise<void> {
+  const { active } = await remote.domainIsActive({ dom }, options);
+  if (active === 0) throw new AppError("invalid_state", "The VM is off: its definition is moved.");
 }
 
 /**
@@ -121,7 +125,8 @@ function flagsOf(options: MigrationOptions): number {
     VIR_MIGRATE_UNSAFE |
     (options.copyDisks.length > 0 ? VIR_MIGRATE_NON_SHARED_DISK : 0) |
     (options.postCopy ? VIR_MIGRATE_POSTCOPY : 0) |
-    (options.autoConverge ? VIR_MIGRATE_AUTO_CONVERGE : 0)
+    (options.autoConverge ? VIR_MIGRATE_AUTO_CONVERGE : 0) |
+    (options.encrypt === true ? VIR_MIGRATE_TLS : 0)
   );
 }
 
