@@ -125,7 +125,7 @@ export const volumeEndpoint = endpoints({
   volumeDownload: {
     method: "GET",
     path: "/volumes/{volumeId}/content",
-    access: "volume.read",
+    access: "volume.download",
     summary: "A volume's content.",
     status: 200,
     responseType: octets,
