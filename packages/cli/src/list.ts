@@ -18,8 +18,9 @@ export interface ListDefinition<O extends ListOperation, Row> {
   readonly rows: (api: ApiClient, items: readonly ItemOf<O>[]) => Promise<readonly Row[]> | readonly Row[];
   /** A condition that the verb adds to the user's filter. */
   readonly filter?: string | undefined;
-  /** The list's order unless the user names one. */
+  /** The list's order unless the user names one; `order` refines it by what the rows were joined with. */
   readonly sort?: string;
+  readonly order?: (left: Row, right: Row) => number;
 }
 
 export interface Listing<Item> {
@@ -55,10 +56,14 @@ export async function runList<O extends ListOperation, Row extends { readonly id
   const columns = chosenColumns(definition.columns, invocation);
   const read = async (): Promise<Listing<ItemOf<O>>> =>
     await listAll(invocation.api, definition.operation, listQuery(invocation, definition));
+  const joined = async (listing: Listing<ItemOf<O>>): Promise<readonly Row[]> => {
+    const rows = await definition.rows(invocation.api, listing.items);
+    const isOrdered = definition.order !== undefined && invocation.options.text("sort") === undefined;
+    return isOrdered ? rows.toSorted(definition.order) : rows;
+  };
   const draw = async (listing: Listing<ItemOf<O>>, width: number | undefined): Promise<string> => {
     if (!invocation.isForPeople) return await documentText(invocation.format, listing.items);
-    const rows = await definition.rows(invocation.api, listing.items);
-    return tableText(rows, columns, width);
+    return tableText(await joined(listing), columns, width);
   };
   const listing = await read();
   if (invocation.options.flag("watch") === true) {

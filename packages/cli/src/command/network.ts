@@ -7,6 +7,7 @@ import type { Options } from "#invocation.ts";
 import { namesOf, runList } from "#list.ts";
 import { find } from "#lookup.ts";
 import { given } from "#option/given.ts";
+import { byNameAndHost } from "#output/order.ts";
 import { type Column, pairText } from "#output/table.ts";
 import { followTask } from "#task.ts";
 import { addVerb, confirmOption, listOptions, type Surroundings, taskOptions } from "#verb.ts";
@@ -43,7 +44,7 @@ export function addNetwork(noun: Command, surroundings: Surroundings): void {
     options: listOptions,
     run: async (invocation) => {
       const kinds = ["network"];
-      await runList(invocation, { operation: "networkList", kinds, columns, rows, sort: "name" });
+      await runList(invocation, { operation: "networkList", kinds, columns, rows, sort: "name", order: byNameAndHost });
     },
   });
   addVerb(noun, surroundings, {

@@ -8,6 +8,7 @@ import { namesOf, runList } from "#list.ts";
 import { find } from "#lookup.ts";
 import { given } from "#option/given.ts";
 import { poolColumns, type PoolRow, poolText } from "#page/storage.ts";
+import { byNameAndHost } from "#output/order.ts";
 import { followTask } from "#task.ts";
 import { addVerb, confirmOption, listOptions, type Surroundings, taskOptions } from "#verb.ts";
 
@@ -29,7 +30,14 @@ export function addPool(noun: Command, surroundings: Surroundings): void {
     options: listOptions,
     run: async (invocation) => {
       const kinds = ["storage-pool"];
-      await runList(invocation, { operation: "poolList", kinds, columns: poolColumns, rows, sort: "name" });
+      await runList(invocation, {
+        operation: "poolList",
+        kinds,
+        columns: poolColumns,
+        rows,
+        sort: "name",
+        order: byNameAndHost,
+      });
     },
   });
   addVerb(noun, surroundings, {

@@ -19,7 +19,7 @@ async function rows(api: ApiClient, items: readonly Snapshot[]): Promise<Snapsho
 /** `<vm> <name>`, or the id alone. */
 async function findSnapshot(api: ApiClient, first: string, second: string | undefined): Promise<Snapshot> {
   if (second === undefined) {
-    if (isIdOf("snapshot", first)) return await api.call("snapshotGet", { parameters: { snapshotId: first } });
+    if (isIdOf("snapshot", first)) return await find(api, "snapshot", first);
     throw usageError("which snapshot?", "Name the VM and the snapshot, or the snapshot's id.");
   }
   const vm = await find(api, "vm", first);
@@ -66,7 +66,8 @@ export function addSnapshot(noun: Command, surroundings: Surroundings): void {
     operations: ["snapshotGet"],
     run: async (invocation, first, second?: string) => {
       const { api } = invocation;
-      const snapshot = await findSnapshot(api, first, second);
+      const { id } = await findSnapshot(api, first, second);
+      const snapshot = await api.call("snapshotGet", { parameters: { snapshotId: id } });
       await invocation.show(snapshot, async () => {
         const all = await snapshotsOf(api, snapshot.vmId);
         const parent = all.find(({ id }) => id === snapshot.parentId)?.name ?? "none";

@@ -7,9 +7,11 @@ import { usageError } from "#cli-error.ts";
 import { type ConsoleStream, openConsole } from "#console.ts";
 import type { Invocation } from "#invocation.ts";
 import { find } from "#lookup.ts";
+import type { Terminal } from "#terminal.ts";
 import { addVerb, type Surroundings } from "#verb.ts";
 
 const escapeByte = 0x1d; // Ctrl-], ASCII GS
+const lingerMs = 1000;
 
 export function addConsole(noun: Command, surroundings: Surroundings): void {
   addVerb(noun, surroundings, {
@@ -19,10 +21,8 @@ export function addConsole(noun: Command, surroundings: Surroundings): void {
     options: (command) =>
       command
         .option("--force", "disconnect whoever holds the console")
-        .option(
-          "--pipe",
-          "no terminal: standard input goes to the guest, its output to standard output, until both end",
-        ),
+        .option("--pipe", "for scripts: sends standard input to the guest and prints what the guest says")
+        .option("--linger <duration>", "with --pipe: ends when the guest was silent for so long (default: 1s)"),
     examples: ["vm console web", "echo 'uptime' | inn vm console web --pipe"],
     run: runConsole,
   });
@@ -37,46 +37,70 @@ async function runConsole(invocation: Invocation, name: string): Promise<void> {
   const vm = await find(api, "vm", name);
   const force = options.flag("force") === true;
   await using console = await openConsole(api, { vmId: vm.id, force, signal: invocation.signal });
-  if (!pipe) invocation.remark(`connected to ${vm.name}; Ctrl-] leaves\r\n`);
-  const typing = new AbortController();
-  const typed = typeInto(invocation, console, pipe, typing.signal);
+  if (pipe) {
+    await pipeThrough(invocation, console, options.durationMs("linger") ?? lingerMs);
+    return;
+  }
+  invocation.remark(`connected to ${vm.name}; Ctrl-] leaves\r\n`);
+  const ended = new AbortController();
+  const typed = typeInto(terminal, console, ended.signal);
   try {
-    for await (const chunk of console.output) {
-      if (!terminal.output.write(chunk)) await new Promise<void>((resolve) => terminal.output.once("drain", resolve));
-    }
+    await writeOutput(terminal, console);
   } finally {
-    typing.abort();
+    ended.abort();
     await typed;
-    if (!pipe) invocation.remark(`\r\ndisconnected from ${vm.name}\r\n`);
+    invocation.remark(`\r\ndisconnected from ${vm.name}\r\n`);
+  }
+}
+
+async function writeOutput(terminal: Terminal, console: ConsoleStream, onChunk?: () => void): Promise<void> {
+  for await (const chunk of console.output) {
+    onChunk?.();
+    if (!terminal.output.write(chunk)) await new Promise<void>((resolve) => terminal.output.once("drain", resolve));
   }
 }
 
 /** Ends when the user leaves, or the console closes (`signal`). */
-async function typeInto(
-  invocation: Invocation,
-  console: ConsoleStream,
-  pipe: boolean,
-  signal: AbortSignal,
-): Promise<void> {
-  const { input } = invocation.terminal;
-  if (!pipe) input.setRawMode?.(true);
+async function typeInto(terminal: Terminal, console: ConsoleStream, signal: AbortSignal): Promise<void> {
+  const { input } = terminal;
+  input.setRawMode?.(true);
   try {
     await new Promise<void>((resolve) => {
       signal.addEventListener("abort", () => resolve(), { once: true });
       input.on("end", resolve);
       input.on("data", (chunk: Buffer) => {
-        const at = pipe ? -1 : chunk.indexOf(escapeByte);
+        const at = chunk.indexOf(escapeByte);
         const bytes = at < 0 ? chunk : chunk.subarray(0, at);
         if (bytes.length > 0) console.send(bytes);
-        if (at >= 0) {
-          console.close();
-          resolve();
-        }
+        if (at < 0) return;
+        console.close();
+        resolve();
       });
     });
   } finally {
     input.removeAllListeners("data");
     input.pause();
-    if (!pipe) input.setRawMode?.(false);
+    input.setRawMode?.(false);
+  }
+}
+
+/** All of standard input goes to the guest; then it ends as soon as the guest has been silent for a while. */
+async function pipeThrough(invocation: Invocation, console: ConsoleStream, silenceMs: number): Promise<void> {
+  const { input } = invocation.terminal;
+  let silence: NodeJS.Timeout | undefined;
+  let isSent = false;
+  const restart = (): void => {
+    clearTimeout(silence);
+    if (isSent) silence = setTimeout(() => console.close(), silenceMs);
+  };
+  const send = async (): Promise<void> => {
+    for await (const chunk of input as AsyncIterable<Buffer>) console.send(chunk);
+    isSent = true;
+    restart();
+  };
+  try {
+    await Promise.all([send(), writeOutput(invocation.terminal, console, restart)]);
+  } finally {
+    clearTimeout(silence);
   }
 }

@@ -13,6 +13,7 @@ import { find, findStorage } from "#lookup.ts";
 import { given } from "#option/given.ts";
 import { countedBytes, progressView } from "#output/progress.ts";
 import { volumeColumns, type VolumeRow, volumeText } from "#page/storage.ts";
+import { byNameAndHost } from "#output/order.ts";
 import { followTask } from "#task.ts";
 import { addVerb, confirmOption, listOptions, type Surroundings, taskOptions } from "#verb.ts";
 
@@ -32,7 +33,15 @@ export function addVolume(noun: Command, surroundings: Surroundings): void {
     run: async (invocation, pool?: string) => {
       const filter = pool === undefined ? undefined : `poolId=${(await find(invocation.api, "pool", pool)).id}`;
       const kinds = ["volume"];
-      await runList(invocation, { operation: "volumeList", kinds, columns: volumeColumns, rows, filter, sort: "name" });
+      await runList(invocation, {
+        operation: "volumeList",
+        kinds,
+        columns: volumeColumns,
+        rows,
+        filter,
+        sort: "name",
+        order: byNameAndHost,
+      });
     },
   });
   addVerb(noun, surroundings, {

@@ -99,9 +99,7 @@ suite("inn demo", { timeout: 900_000 }, () => {
     for (const command of commands) {
       // The console is for a terminal: here it is given its input.
       const isConsole = command.includes(" console ");
-      const line = isConsole
-        ? `(sleep 1; echo hostname; sleep 3) | timeout 8 ${command.replace("#", "--pipe #")}`
-        : command;
+      const line = isConsole ? `echo hostname | ${command.replace("#", "--pipe --linger 3s #")}` : command;
       const result = await shell(line);
       if (isConsole) assert.match(result.output, /hostname\s+guest/, command);
       else assert.equal(result.exitCode, 0, `${command}: ${result.errors}`);
