@@ -19,7 +19,7 @@ import {
   waitFor,
 } from "./test-support/lab-hypervisor.ts";
 
-const signal = AbortSignal.timeout(900_000);
+const signal = AbortSignal.timeout(1_800_000);
 const call = { signal };
 
 suite("changes of a guest", () => {

@@ -16,7 +16,7 @@ import {
   waitFor,
 } from "./test-support/lab-hypervisor.ts";
 
-const signal = AbortSignal.timeout(600_000);
+const signal = AbortSignal.timeout(1_800_000);
 const call = { signal };
 
 suite("guests on a real host", () => {

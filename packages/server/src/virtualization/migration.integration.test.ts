@@ -14,7 +14,7 @@ import {
   testMetadata,
 } from "./test-support/lab-hypervisor.ts";
 
-const signal = AbortSignal.timeout(900_000);
+const signal = AbortSignal.timeout(1_800_000);
 const call = { signal };
 
 function to(target: LabHypervisor, options: Partial<MigrationOptions> = {}): MigrationOptions {

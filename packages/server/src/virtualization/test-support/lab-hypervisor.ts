@@ -119,7 +119,7 @@ export function hasCode(code: ErrorCode): (error: unknown) => boolean {
 }
 
 /** Resolves when the condition holds; asks again every 100 ms. */
-export async function waitFor(condition: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+export async function waitFor(condition: () => Promise<boolean>, timeoutMs = 180_000): Promise<void> {
   const deadline = AbortSignal.timeout(timeoutMs);
   while (!(await condition())) await systemClock.sleep(100, deadline);
 }
@@ -150,7 +150,7 @@ export class SerialConsole implements AsyncDisposable {
   }
 
   /** Resolves with the match in what came since the last one; rejects with what came instead. */
-  async expect(pattern: RegExp, timeoutMs = 60_000): Promise<RegExpExecArray> {
+  async expect(pattern: RegExp, timeoutMs = 180_000): Promise<RegExpExecArray> {
     const deadline = AbortSignal.timeout(timeoutMs);
     for (;;) {
       const match = pattern.exec(this.#text);
@@ -168,7 +168,7 @@ export class SerialConsole implements AsyncDisposable {
   }
 
   /** Runs a shell command in the guest and answers its output. */
-  async run(command: string, timeoutMs = 30_000): Promise<string> {
+  async run(command: string, timeoutMs = 90_000): Promise<string> {
     const mark = randomUUID().slice(0, 8);
     // The echo of what is typed has neither mark in one piece.
     await this.send(`echo "<"${mark}; ${command}; echo "</"${mark}`);
