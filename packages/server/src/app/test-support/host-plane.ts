@@ -14,6 +14,7 @@ import { TaskEngine } from "#management/task/engine.ts";
 import type { Store } from "#store/port.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 import type { ServerConfig } from "../config.ts";
+import { crashPoint } from "../crash-point.ts";
 import { wire } from "../wire.ts";
 import type { Wiring } from "../wiring.ts";
 
@@ -36,8 +37,8 @@ export class HostPlane implements AsyncDisposable {
     this.#ownsFolder = owns;
   }
 
-  /** `folder`: state that another plane left. */
-  static async open(givenFolder?: string): Promise<HostPlane> {
+  /** `folder`: state that another plane left, or will find. `crashAt`: see crash-point.ts. */
+  static async open(givenFolder?: string, crashAt?: string): Promise<HostPlane> {
     const folder = givenFolder ?? (await mkdtemp(path.join(tmpdir(), "inn-plane-")));
     const store = await openSqliteStore({ file: path.join(folder, "store.sqlite") });
     const secretBox = await openSecretBox(path.join(folder, "key"));
@@ -45,7 +46,8 @@ export class HostPlane implements AsyncDisposable {
     const base = { store, inventory, secretBox, clock: systemClock, log: silentLogger };
     const config = { stateFolder: folder, allowPlainTcp: false } as ServerConfig;
     const wiring = wire({ ...base, config });
-    const engine = new TaskEngine({ ...base, operations: wiring.operations });
+    const onStepBoundary = crashAt === undefined ? {} : { onStepBoundary: crashPoint(crashAt) };
+    const engine = new TaskEngine({ ...base, ...onStepBoundary, operations: wiring.operations });
     await wiring.start();
     await engine.resume();
     return new HostPlane({ folder, store, inventory, wiring, engine }, givenFolder === undefined);
@@ -85,6 +87,17 @@ export class HostPlane implements AsyncDisposable {
       clearTimeout(timer);
       stop();
     }
+  }
+
+  /** Resolves when all stored hosts are connected. */
+  async connected(): Promise<void> {
+    const isReady = (): boolean => this.inventory.list("host").every((host) => host.connectionState === "connected");
+    await this.until("all hosts connected", () => isReady() || undefined, 30_000).catch((cause: unknown) => {
+      const states = this.inventory
+        .list("host")
+        .map((host) => `${host.name} ${host.connectionState}: ${host.connectionDetail}`);
+      throw new Error(states.join("; "), { cause });
+    });
   }
 
   events(type: string): Event[] {

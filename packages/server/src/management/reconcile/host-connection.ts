@@ -44,6 +44,12 @@ export class HostConnections implements AsyncDisposable {
   /** Opens all stored hosts; they connect in the background. One that can't be opened says so in its document. */
   async start(): Promise<void> {
     const { inventory, store, credentials, log } = this.#deps;
+    await store.transaction(async (transaction) => {
+      // What the documents say of connections was true of the process before this one.
+      for (const host of await transaction.list("host")) {
+        await transaction.put("host", { ...host, connectionState: "connecting", connectionDetail: "" });
+      }
+    });
     for (const host of inventory.list("host")) {
       try {
         this.attach(host.id, await credentials.address(store, host));
