@@ -17,8 +17,8 @@ import { silentLogger } from "#core/log.ts";
 import { systemClock } from "#core/system-clock.ts";
 import type { LibvirtSession } from "#libvirt/session.ts";
 import type { ByteChannel, GuestDefinition, GuestHypervisor, GuestMetadata } from "#virtualization/port.ts";
-import { randomMac } from "../driver/libvirt/domain-xml/nic.ts";
-import { createLibvirtHypervisor } from "../driver/libvirt/hypervisor.ts";
+import { randomMac } from "../domain-xml/nic.ts";
+import { createLibvirtHypervisor } from "../hypervisor.ts";
 
 const execute = promisify(execFile);
 
