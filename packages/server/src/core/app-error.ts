@@ -10,6 +10,8 @@ export interface AppErrorDetail {
   /** Facts for programs, such as libvirt's own code. Never secrets. */
   readonly fault?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
+  /** Whether the same may succeed later; default: the table's. False where trying again is for people to decide. */
+  readonly retryable?: boolean;
 }
 
 export class AppError extends Error {
@@ -17,6 +19,7 @@ export class AppError extends Error {
   readonly field: string | undefined;
   readonly remedy: string | undefined;
   readonly fault: Readonly<Record<string, unknown>> | undefined;
+  readonly retryable: boolean;
 
   /** `message` says what happened and what was left as it was, in the user's words. */
   constructor(code: ErrorCode, message: string, detail: AppErrorDetail = {}) {
@@ -26,6 +29,7 @@ export class AppError extends Error {
     this.field = detail.field;
     this.remedy = detail.remedy;
     this.fault = detail.fault;
+    this.retryable = detail.retryable ?? errorCode[code].retryable;
   }
 }
 
@@ -41,7 +45,7 @@ export function toProblem(error: unknown, requestId?: string): Problem {
     code: known.code,
     detail: known.message,
     remedy: known.remedy ?? row.remedy,
-    retryable: row.retryable,
+    retryable: known.retryable,
     ...(known.field === undefined ? {} : { field: known.field }),
     ...(requestId === undefined ? {} : { requestId }),
     ...(known.fault === undefined ? {} : { fault: { ...known.fault } }),

@@ -61,9 +61,17 @@ const power = (
   async prepare(plane) {
     const vmId = await makeVm(plane, "subject", { start });
     await first(plane, vmId);
-    return operation === "vm.shutdown" ? { vmId, request: { timeoutMs: 1000 } } : { vmId };
+    return { vmId };
   },
 });
+/** Its agent answers: from now on it hears the power button. */
+async function booted(plane: ControlPlane, vmId: string): Promise<void> {
+  const signal = AbortSignal.timeout(120_000);
+  for await (const _change of plane.inventory.changes(0, signal)) {
+    if (plane.inventory.get("vm", vmId)?.guestAgentConnected === true) return;
+  }
+  throw new Error("the guest did not boot");
+}
 const nothing = async (): Promise<void> => {};
 
 export const scenarios: readonly Scenario[] = [
@@ -136,7 +144,7 @@ export const scenarios: readonly Scenario[] = [
     },
   },
   power("vm.start", nothing, false),
-  power("vm.shutdown", nothing),
+  power("vm.shutdown", booted),
   power("vm.force-off", nothing),
   power("vm.reboot", nothing),
   power("vm.reset", nothing),

@@ -9,6 +9,7 @@ import { type Snapshot, SnapshotCreate } from "@innkeeper/contract/resource/snap
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
 import { timestamp } from "#core/clock.ts";
 import { freeze, type FreezePlan, planFreeze, refuseForeignSnapshots, thaw } from "#management/snapshot/freeze.ts";
 import {
@@ -37,6 +38,8 @@ interface Plan {
   readonly createdAt: string;
 }
 
+type Input = { vmId: string; request: SnapshotCreate };
+
 export function snapshotCreate(deps: OperationDeps) {
   return operation({
     name: "snapshot.create",
@@ -51,25 +54,7 @@ export function snapshotCreate(deps: OperationDeps) {
     steps: [
       {
         name: "plan",
-        async do({ input, signal }) {
-          const vm = deps.inventory.require("vm", input.vmId, { field: "vmId" });
-          checkSnapshot(deps, vm, input.request);
-          const { guest } = deps.providers.get(vm.hostId);
-          const now = await guest.inventory.read(vm.uuid, { signal });
-          const memory = input.request.memory === true;
-          if (memory && !isActive(now)) refuse("memory", `VM ${vm.name} does not run: it has no memory to save.`);
-          const snapshotId = newId("snapshot");
-          const plan: Plan = {
-            vmId: vm.id,
-            snapshotId,
-            parentId: currentSnapshot(deps.inventory, vm.id)?.id ?? null,
-            vmState: stateAtSnapshot(now),
-            freeze: planFreeze(deps, vm, now, snapshotId, { memory }),
-            configuration: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, { signal })),
-            createdAt: timestamp(deps.clock),
-          };
-          return { ...plan };
-        },
+        do: async ({ input, signal }) => ({ ...(await plan(deps, input, { signal })) }),
       },
       {
         name: "freeze",
@@ -110,6 +95,25 @@ export function snapshotCreate(deps: OperationDeps) {
     ],
     outcome: ({ result }) => ({ snapshotId: result<Plan>("plan").snapshotId }),
   });
+}
+
+async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan> {
+  const vm = deps.inventory.require("vm", input.vmId, { field: "vmId" });
+  checkSnapshot(deps, vm, input.request);
+  const { guest } = deps.providers.get(vm.hostId);
+  const now = await guest.inventory.read(vm.uuid, call);
+  const memory = input.request.memory === true;
+  if (memory && !isActive(now)) refuse("memory", `VM ${vm.name} does not run: it has no memory to save.`);
+  const snapshotId = newId("snapshot");
+  return {
+    vmId: vm.id,
+    snapshotId,
+    parentId: currentSnapshot(deps.inventory, vm.id)?.id ?? null,
+    vmState: stateAtSnapshot(now),
+    freeze: planFreeze(deps, vm, now, snapshotId, { memory }),
+    configuration: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, call)),
+    createdAt: timestamp(deps.clock),
+  };
 }
 
 export function poolsOf(plan: FreezePlan): string[] {

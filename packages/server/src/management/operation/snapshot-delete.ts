@@ -8,6 +8,7 @@ import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
 import { refuseForeignSnapshots, startPaused, stopPaused } from "#management/snapshot/freeze.ts";
 import { type Merge, planCollect, without } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
@@ -90,14 +91,7 @@ export function snapshotDelete(deps: OperationDeps) {
       {
         name: "clean",
         pointOfNoReturn: true,
-        async do({ result, signal }) {
-          const plan = result<Plan>("plan");
-          await deleteFiles(deps, plan.hostId, plan.deletes, { signal });
-          await deps.store.transaction((transaction) =>
-            putRetained(transaction, plan.vmId, retainedLayers(plan.retained, plan.formats)),
-          );
-          await writeMetadata(deps, plan.vmId, { signal });
-        },
+        do: ({ result, signal }) => clean(deps, result<Plan>("plan"), { signal }),
       },
       { name: "sync", do: (context) => sync(deps, context) },
     ],
@@ -168,6 +162,14 @@ async function forget(deps: OperationDeps, plan: Plan): Promise<void> {
     for (const id of dropped) await forgetSnapshot(transaction, id);
     await putRetained(transaction, plan.vmId, plan.orphans);
   });
+}
+
+async function clean(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+  await deleteFiles(deps, plan.hostId, plan.deletes, call);
+  await deps.store.transaction((transaction) =>
+    putRetained(transaction, plan.vmId, retainedLayers(plan.retained, plan.formats)),
+  );
+  await writeMetadata(deps, plan.vmId, call);
 }
 
 async function sync<I>(deps: OperationDeps, context: StepContext<I>): Promise<void> {

@@ -74,70 +74,53 @@ export function snapshotRevert(deps: OperationDeps) {
     steps: [
       {
         name: "plan",
-        async do({ input, taskId, signal }) {
-          return { ...(await planRevert(deps, input.snapshotId, taskId, { signal })) };
-        },
+        do: async ({ input, taskId, signal }) => ({
+          ...(await planRevert(deps, input.snapshotId, taskId, { signal })),
+        }),
       },
       {
         name: "overlays",
-        async do({ result, signal }) {
-          await makeOverlays(deps, result<Plan>("plan"), { signal });
-        },
+        do: ({ result, signal }) => makeOverlays(deps, result<Plan>("plan"), { signal }),
         async undo(context) {
           const plan = context.resultIfAny<Plan>("plan");
           if (plan === undefined) return;
-          for (const { overlay } of plan.disks) await removeVolume(deps, plan.hostId, overlay, context);
+          for (const { overlay } of plan.disks)
+            await removeVolume(deps, plan.hostId, overlay, { signal: context.signal });
           await syncGuest(deps, context, plan, poolsOf(plan));
         },
       },
       {
         name: "define",
-        async do({ result, signal }) {
-          const plan = result<Plan>("plan");
-          const snapshot = deps.inventory.require("snapshot", plan.snapshotId);
-          const xml = await readConfiguration(deps.store, snapshot);
-          const metadata = await metadataOf(deps, plan.vmId, { currentSnapshotId: plan.snapshotId });
-          const edits = { name: plan.vmName, uuid: plan.uuid, disks: overlayMap(plan), metadata };
-          await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, edits, { signal });
-        },
+        do: ({ result, signal }) => defineReverted(deps, result<Plan>("plan"), { signal }),
         async undo({ resultIfAny, signal }) {
           const plan = resultIfAny<Plan>("plan");
-          if (plan === undefined) return;
-          const metadata = await metadataOf(deps, plan.vmId);
-          const xml = unpackConfiguration(plan.before);
-          await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, { metadata }, { signal });
+          if (plan !== undefined) await defineBefore(deps, plan, { signal });
         },
       },
       {
         name: "stop",
         pointOfNoReturn: true,
-        async do({ result, signal }) {
-          const plan = result<Plan>("plan");
-          await deps.providers.get(plan.hostId).guest.lifecycle.forceOff(plan.uuid, { signal });
+        do({ result, signal }) {
+          const { hostId, uuid } = result<Plan>("plan");
+          return deps.providers.get(hostId).guest.lifecycle.forceOff(uuid, { signal });
         },
       },
       {
         name: "clean",
         pointOfNoReturn: true,
-        async do({ result, signal }) {
-          return clean(deps, result<Plan>("plan"), { signal });
-        },
+        do: ({ result, signal }) => clean(deps, result<Plan>("plan"), { signal }),
       },
       {
         name: "start",
         pointOfNoReturn: true,
-        async do({ result, signal }) {
-          await start(deps, result<Plan>("plan"), { signal });
-        },
+        do: ({ result, signal }) => start(deps, result<Plan>("plan"), { signal }),
       },
       {
         name: "sync",
-        async do(context) {
+        do(context) {
           const plan = context.result<Plan>("plan");
-          await syncGuest(deps, context, plan, [
-            ...poolsOf(plan),
-            ...poolNamesOfPaths(deps, plan.hostId, plan.abandoned),
-          ]);
+          const pools = [...poolsOf(plan), ...poolNamesOfPaths(deps, plan.hostId, plan.abandoned)];
+          return syncGuest(deps, context, plan, pools);
         },
       },
     ],
@@ -226,6 +209,20 @@ async function makeOverlays(deps: OperationDeps, plan: Plan, call: Call): Promis
     const { poolName, name } = overlay;
     await volume.createVolume({ poolName, name, format: "qcow2", capacityBytes, backing: frozen }, call);
   }
+}
+
+async function defineReverted(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+  const snapshot = deps.inventory.require("snapshot", plan.snapshotId);
+  const xml = await readConfiguration(deps.store, snapshot);
+  const metadata = await metadataOf(deps, plan.vmId, { currentSnapshotId: plan.snapshotId });
+  const edits = { name: plan.vmName, uuid: plan.uuid, disks: overlayMap(plan), metadata };
+  await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, edits, call);
+}
+
+async function defineBefore(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+  const metadata = await metadataOf(deps, plan.vmId);
+  const xml = unpackConfiguration(plan.before);
+  await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, { metadata }, call);
 }
 
 function overlayMap(plan: Plan): Map<string, { path: string; format: string }> {

@@ -14,14 +14,14 @@ import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import { operation } from "#management/task/operation.ts";
 import { checkChange, diskOf } from "#management/vm/change-check.ts";
-import { removeDisks } from "#management/vm/disk-make.ts";
 import { type DiskPlan, planDisks } from "#management/vm/disk-plan.ts";
-import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
+import { poolNamesOf } from "#management/vm/disk-progress.ts";
+import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { type ResolvedChange, toGuestChange, toInverse } from "#management/vm/guest-change.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { planNics } from "#management/vm/nic-plan.ts";
 import { requirePoolOfPath, volumeNameIn } from "#management/vm/storage-reach.ts";
-import { syncGuest, syncPools } from "#management/vm/sync.ts";
+import { syncGuest } from "#management/vm/sync.ts";
 import type { GuestChangeResult } from "#virtualization/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
@@ -55,24 +55,12 @@ export function vmChange(deps: OperationDeps) {
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [
       { name: "plan", do: async ({ input, taskId, signal }) => ({ ...(await plan(deps, input, taskId, { signal })) }) },
-      {
-        name: "disks",
-        async do(context) {
-          const { hostId, disks } = context.result<Plan>("plan");
-          return { disks: await makeDisks(deps, context, hostId, disks) };
-        },
-        async undo(context) {
-          const made = context.resultIfAny<Plan>("plan");
-          if (made === undefined) return;
-          await removeDisks(deps, made.hostId, made.disks, { signal: context.signal });
-          await syncPools(deps, context, made.hostId, poolNamesOf(made.disks));
-        },
-      },
+      disksStep(deps),
       {
         name: "change",
-        async do({ input, result, signal }) {
-          const { disks } = result<{ disks: VmDisk[] }>("disks");
-          return { ...(await change(deps, input, result<Plan>("plan"), disks, { signal })) };
+        async do(context) {
+          const { input, result, signal } = context;
+          return { ...(await change(deps, input, result<Plan>("plan"), madeDisks(context), { signal })) };
         },
         async undo(context) {
           const made = context.resultIfAny<Plan>("plan");

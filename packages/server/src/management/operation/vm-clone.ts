@@ -22,15 +22,15 @@ import {
   unpackConfiguration,
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
-import { operation, type StepContext } from "#management/task/operation.ts";
-import { removeDisks } from "#management/vm/disk-make.ts";
+import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import type { DiskPlan } from "#management/vm/disk-plan.ts";
-import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
+import { poolNamesOf } from "#management/vm/disk-progress.ts";
+import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
 import { checkClone, cloneSource, isAsFrozen } from "#management/vm/clone-check.ts";
 import { removeGuest } from "#management/vm/guest-read.ts";
 import { nameClaim, vmClaim, vmTarget } from "#management/vm/lookup.ts";
-import { syncGuest, syncPools } from "#management/vm/sync.ts";
+import { syncGuest } from "#management/vm/sync.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { OperationDeps } from "./deps.ts";
@@ -84,44 +84,11 @@ export function vmClone(deps: OperationDeps) {
           await syncGuest(deps, context, frozen, poolsOf(frozen));
         },
       },
-      {
-        name: "snapshot",
-        async do({ input, result, signal }) {
-          const made = result<Plan>("plan");
-          if (made.snapshot === undefined || made.freeze === undefined) return;
-          await addSnapshot(
-            deps.store,
-            baseSnapshot(made, made.freeze, made.snapshot, input.request.name),
-            made.configuration,
-          );
-          await writeMetadata(deps, made.sourceId, { signal });
-        },
-        async undo({ resultIfAny, signal }) {
-          const made = resultIfAny<Plan>("plan");
-          if (made?.snapshot === undefined) return;
-          await dropSnapshot(deps.store, made.sourceId, made.snapshot.id, made.snapshot.parentId);
-          await writeMetadata(deps, made.sourceId, { signal });
-        },
-      },
-      {
-        name: "disks",
-        async do(context) {
-          const made = context.result<Plan>("plan");
-          return { disks: await makeDisks(deps, context, made.hostId, made.disks) };
-        },
-        async undo(context) {
-          const made = context.resultIfAny<Plan>("plan");
-          if (made === undefined) return;
-          await removeDisks(deps, made.hostId, made.disks, { signal: context.signal });
-          await syncPools(deps, context, made.hostId, poolNamesOf(made.disks));
-        },
-      },
+      baseStep(deps),
+      disksStep(deps),
       {
         name: "define",
-        async do(context) {
-          const { disks } = context.result<{ disks: VmDisk[] }>("disks");
-          await define(deps, context, disks);
-        },
+        do: (context) => define(deps, context, madeDisks(context)),
         async undo(context) {
           const made = context.resultIfAny<Plan>("plan");
           if (made === undefined) return;
@@ -153,6 +120,26 @@ export function vmClone(deps: OperationDeps) {
       return { vmId: vm.id, name: vm.name, linked: input.request.linked === true, ...lies };
     },
   });
+}
+
+/** The snapshot that a linked clone lies on. */
+function baseStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "snapshot",
+    async do({ input, result, signal }) {
+      const made = result<Plan>("plan");
+      if (made.snapshot === undefined || made.freeze === undefined) return;
+      const document = baseSnapshot(made, made.freeze, made.snapshot, input.request.name);
+      await addSnapshot(deps.store, document, made.configuration);
+      await writeMetadata(deps, made.sourceId, { signal });
+    },
+    async undo({ resultIfAny, signal }) {
+      const made = resultIfAny<Plan>("plan");
+      if (made?.snapshot === undefined) return;
+      await dropSnapshot(deps.store, made.sourceId, made.snapshot.id, made.snapshot.parentId);
+      await writeMetadata(deps, made.sourceId, { signal });
+    },
+  };
 }
 
 async function plan(deps: OperationDeps, input: Input, taskId: string, signal: AbortSignal): Promise<Plan> {

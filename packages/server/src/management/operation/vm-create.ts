@@ -8,17 +8,18 @@ import { VmCreate } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { timestamp } from "#core/clock.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
-import { removeDisks } from "#management/vm/disk-make.ts";
-import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
+import { poolNamesOf } from "#management/vm/disk-progress.ts";
+import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { removeGuest } from "#management/vm/guest-read.ts";
 import { nameClaim } from "#management/vm/lookup.ts";
-import { syncGuest, syncPools } from "#management/vm/sync.ts";
+import { syncGuest } from "#management/vm/sync.ts";
 import { planVm, type VmPlan } from "#management/vm/vm-plan.ts";
 import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
 import type { GuestDefinition } from "#virtualization/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
 interface Plan extends VmPlan {
+  readonly hostId: string;
   readonly createdAt: string;
 }
 type Input = { request: VmCreate };
@@ -36,37 +37,27 @@ export function vmCreate(deps: OperationDeps) {
       {
         name: "plan",
         async do({ input, signal }) {
-          const plan: Plan = { ...planVm(deps.inventory, input.request), createdAt: timestamp(deps.clock) };
-          const { guest } = deps.providers.get(plan.placement.hostId);
+          const planned = planVm(deps.inventory, input.request);
+          const plan: Plan = { ...planned, hostId: planned.placement.hostId, createdAt: timestamp(deps.clock) };
+          const { guest } = deps.providers.get(plan.hostId);
           await guest.lifecycle.check(definition(plan, input.request, plannedDisks(plan)), { signal });
           return { ...plan };
         },
       },
-      {
-        name: "disks",
-        async do(context) {
-          const plan = context.result<Plan>("plan");
-          return { disks: await makeDisks(deps, context, plan.placement.hostId, plan.disks) };
-        },
-        async undo(context) {
-          const plan = context.resultIfAny<Plan>("plan");
-          if (plan === undefined) return;
-          await removeDisks(deps, plan.placement.hostId, plan.disks, { signal: context.signal });
-          await syncPools(deps, context, plan.placement.hostId, poolNamesOf(plan.disks));
-        },
-      },
+      disksStep(deps),
       {
         name: "define",
         async do(context) {
           const plan = context.result<Plan>("plan");
-          const { disks } = context.result<{ disks: VmDisk[] }>("disks");
-          const { guest } = deps.providers.get(plan.placement.hostId);
-          await guest.lifecycle.define(definition(plan, context.input.request, disks), { signal: context.signal });
+          const { guest } = deps.providers.get(plan.hostId);
+          await guest.lifecycle.define(definition(plan, context.input.request, madeDisks(context)), {
+            signal: context.signal,
+          });
         },
         async undo(context) {
           const plan = context.resultIfAny<Plan>("plan");
           if (plan === undefined) return;
-          const { guest } = deps.providers.get(plan.placement.hostId);
+          const { guest } = deps.providers.get(plan.hostId);
           await removeGuest(guest, plan.vm.uuid, { signal: context.signal });
           await syncGuest(deps, context, guestOf(plan));
         },
@@ -90,13 +81,13 @@ export function vmCreate(deps: OperationDeps) {
 async function start(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
   if (context.input.request.start !== true) return;
   const plan = context.result<Plan>("plan");
-  const { guest } = deps.providers.get(plan.placement.hostId);
+  const { guest } = deps.providers.get(plan.hostId);
   const call = { signal: context.signal };
   if (!isActive(await guest.inventory.read(plan.vm.uuid, call))) await guest.lifecycle.start(plan.vm.uuid, {}, call);
 }
 
 function guestOf(plan: Plan): { hostId: string; uuid: string } {
-  return { hostId: plan.placement.hostId, uuid: plan.vm.uuid };
+  return { hostId: plan.hostId, uuid: plan.vm.uuid };
 }
 
 function definition(plan: Plan, request: VmCreate, disks: VmDisk[]): GuestDefinition {

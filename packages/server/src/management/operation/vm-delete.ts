@@ -6,6 +6,7 @@ import { Type } from "typebox";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
 import { refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
 import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { forgetSnapshots } from "#management/snapshot/snapshot-record.ts";
@@ -23,15 +24,9 @@ interface Plan extends VmFiles {
   readonly uuid: string;
 }
 
-export function vmDelete(deps: OperationDeps) {
-  function check(vmId: string, force: boolean): Vm {
-    const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
-    if (!force) refuseRunning(vm);
-    refuseForeignSnapshots(vm);
-    deps.providers.get(vm.hostId);
-    return vm;
-  }
+type Input = { vmId: string; deleteDisks?: boolean; force?: boolean };
 
+export function vmDelete(deps: OperationDeps) {
   return operation({
     name: "vm.delete",
     input: Type.Object({
@@ -40,26 +35,14 @@ export function vmDelete(deps: OperationDeps) {
       force: Type.Optional(Type.Boolean()),
     }),
     check({ vmId, force }) {
-      check(vmId, force === true);
+      check(deps, vmId, force === true);
     },
     claims: ({ vmId }) => ({ exclusive: [vmClaim(deps.inventory, vmId)] }),
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [
       {
         name: "plan",
-        async do({ input, signal }) {
-          const vm = check(input.vmId, input.force === true);
-          const { guest } = deps.providers.get(vm.hostId);
-          const now = await readGuestIfAny(guest, vm.uuid, { signal });
-          if (now !== undefined && input.force !== true) refuseRunning(now);
-          const present = now === undefined ? vm : { ...vm, spec: now.spec };
-          const files =
-            input.deleteDisks === true
-              ? await deletableFiles(deps, present, { signal })
-              : { owned: [], kept: await keptFiles(deps, present) };
-          const plan: Plan = { vmId: vm.id, name: vm.name, hostId: vm.hostId, uuid: vm.uuid, ...files };
-          return { ...plan };
-        },
+        do: async ({ input, signal }) => ({ ...(await plan(deps, input, { signal })) }),
       },
       {
         name: "stop",
@@ -99,6 +82,27 @@ export function vmDelete(deps: OperationDeps) {
       return { vmId, name, deletedVolumes: owned, keptVolumes: kept };
     },
   });
+}
+
+function check(deps: OperationDeps, vmId: string, force: boolean): Vm {
+  const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
+  if (!force) refuseRunning(vm);
+  refuseForeignSnapshots(vm);
+  deps.providers.get(vm.hostId);
+  return vm;
+}
+
+async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan> {
+  const vm = check(deps, input.vmId, input.force === true);
+  const { guest } = deps.providers.get(vm.hostId);
+  const now = await readGuestIfAny(guest, vm.uuid, call);
+  if (now !== undefined && input.force !== true) refuseRunning(now);
+  const present = now === undefined ? vm : { ...vm, spec: now.spec };
+  const files =
+    input.deleteDisks === true
+      ? await deletableFiles(deps, present, call)
+      : { owned: [], kept: await keptFiles(deps, present) };
+  return { vmId: vm.id, name: vm.name, hostId: vm.hostId, uuid: vm.uuid, ...files };
 }
 
 function refuseRunning(vm: Pick<Vm, "name" | "state">): void {

@@ -12,7 +12,7 @@ import type { Call, LongCall } from "#core/call.ts";
 import { childrenOf } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
-import { operation } from "#management/task/operation.ts";
+import { operation, type StepContext } from "#management/task/operation.ts";
 import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
 import { removeDisks } from "#management/vm/disk-make.ts";
 import type { DiskPlan } from "#management/vm/disk-plan.ts";
@@ -40,24 +40,14 @@ type Input = { vmId: string; request: VmMigrate };
 const perHostMax = 2;
 
 export function vmMigrate(deps: OperationDeps) {
-  function check({ vmId, request }: Input): { vm: Vm; targetId: string } {
-    const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
-    const target = deps.inventory.require("host", request.host, { field: "host" });
-    requireState(vm, "migrate", "migrated");
-    requirePersistent(vm, "migrated");
-    deps.providers.get(vm.hostId);
-    requireMovable(deps.inventory, vm, target, request);
-    return { vm, targetId: target.id };
-  }
-
   return operation({
     name: "vm.migrate",
     input: Type.Object({ vmId: Type.String(), request: VmMigrate }),
     check(input) {
-      check(input);
+      check(deps, input);
     },
     claims(input) {
-      const { vm, targetId } = check(input);
+      const { vm, targetId } = check(deps, input);
       const limited = [vm.hostId, targetId].map((hostId) => ({ key: `migration:${hostId}`, max: perHostMax }));
       return { exclusive: [vmClaim(deps.inventory, vm.id)], limited };
     },
@@ -66,7 +56,7 @@ export function vmMigrate(deps: OperationDeps) {
       {
         name: "plan",
         async do({ input, signal }) {
-          const { vm, targetId } = check(input);
+          const { vm, targetId } = check(deps, input);
           return { ...(await plan(deps, vm, targetId, input.request, { signal })) };
         },
       },
@@ -76,12 +66,7 @@ export function vmMigrate(deps: OperationDeps) {
           const { targetId, copies } = context.result<Plan>("plan");
           await makeDisks(deps, context, targetId, copies);
         },
-        async undo(context) {
-          const moved = context.resultIfAny<Plan>("plan");
-          if (moved === undefined || (await settle(deps, moved, { signal: context.signal })) === "target") return;
-          await removeDisks(deps, moved.targetId, moved.copies, { signal: context.signal });
-          await syncPools(deps, context, moved.targetId, poolNamesOf(moved.copies));
-        },
+        undo: (context) => undoVolumes(deps, context),
       },
       {
         name: "move",
@@ -91,15 +76,7 @@ export function vmMigrate(deps: OperationDeps) {
             progress({ done, total, unit: "byte" }, "moving the guest");
           return { ...(await move(deps, moving, input.request, { signal, onProgress })) };
         },
-        async undo(context) {
-          const moved = context.resultIfAny<Plan>("plan");
-          if (moved === undefined) return;
-          const call = { signal: context.signal };
-          const place = await settle(deps, moved, call);
-          if (place === "target") context.log.warn({ vm: moved.vmId }, "the VM had moved before it could be stopped");
-          await dropOther(deps, moved, place, call);
-          await syncBoth(context, moved);
-        },
+        undo: (context) => undoMove(deps, context),
       },
       {
         name: "finish",
@@ -115,7 +92,7 @@ export function vmMigrate(deps: OperationDeps) {
         name: "sync",
         async do(context) {
           const moved = context.result<Plan>("plan");
-          await syncBoth(context, moved);
+          await syncBoth(deps, context, moved);
           await syncPools(deps, context, moved.targetId, poolNamesOf(moved.copies));
           const { sourceId, copiedPaths } = moved;
           await syncPools(deps, context, sourceId, poolNamesOfPaths(deps, sourceId, copiedPaths));
@@ -129,12 +106,40 @@ export function vmMigrate(deps: OperationDeps) {
       return { live, fromHostId: sourceId, toHostId: targetId, ...figures, keptVolumes };
     },
   });
+}
 
-  /** The target first: the VM's document moves, and is never without a host. */
-  async function syncBoth(context: Parameters<typeof syncGuest>[1], { sourceId, targetId, uuid }: Move): Promise<void> {
-    await syncGuest(deps, context, { hostId: targetId, uuid });
-    await syncGuest(deps, context, { hostId: sourceId, uuid });
-  }
+function check(deps: OperationDeps, { vmId, request }: Input): { vm: Vm; targetId: string } {
+  const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
+  const target = deps.inventory.require("host", request.host, { field: "host" });
+  requireState(vm, "migrate", "migrated");
+  requirePersistent(vm, "migrated");
+  deps.providers.get(vm.hostId);
+  requireMovable(deps.inventory, vm, target, request);
+  return { vm, targetId: target.id };
+}
+
+/** The target first: the VM's document moves, and is never without a host. */
+async function syncBoth(deps: OperationDeps, context: StepContext<Input>, move: Move): Promise<void> {
+  const { sourceId, targetId, uuid } = move;
+  await syncGuest(deps, context, { hostId: targetId, uuid });
+  await syncGuest(deps, context, { hostId: sourceId, uuid });
+}
+
+async function undoMove(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
+  const moved = context.resultIfAny<Plan>("plan");
+  if (moved === undefined) return;
+  const call = { signal: context.signal };
+  const place = await settle(deps, moved, call);
+  if (place === "target") context.log.warn({ vm: moved.vmId }, "the VM had moved before it could be stopped");
+  await dropOther(deps, moved, place, call);
+  await syncBoth(deps, context, moved);
+}
+
+async function undoVolumes(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
+  const moved = context.resultIfAny<Plan>("plan");
+  if (moved === undefined || (await settle(deps, moved, { signal: context.signal })) === "target") return;
+  await removeDisks(deps, moved.targetId, moved.copies, { signal: context.signal });
+  await syncPools(deps, context, moved.targetId, poolNamesOf(moved.copies));
 }
 
 async function plan(deps: OperationDeps, vm: Vm, targetId: string, request: VmMigrate, call: Call): Promise<Plan> {

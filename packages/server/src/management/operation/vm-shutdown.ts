@@ -21,7 +21,6 @@ const askAgainMs = 30_000;
 interface Asked {
   readonly hostId: string;
   readonly uuid: string;
-  readonly off: boolean;
   readonly durationMs: number;
 }
 
@@ -49,7 +48,7 @@ export function vmShutdown(deps: OperationDeps) {
             const now = await readGuestIfAny(guest, vm.uuid, { signal });
             if (now === undefined || !isActive(now)) break;
             const elapsedMs = deps.clock.monotonicMs() - beganMs;
-            if (elapsedMs > timeoutMs) return { hostId: vm.hostId, uuid: vm.uuid, off: false, durationMs: timeoutMs };
+            if (elapsedMs > timeoutMs) throw ignored(vm.name, timeoutMs);
             if (elapsedMs - askedMs > askAgainMs) {
               await guest.lifecycle.shutdown(vm.uuid, { signal });
               askedMs = elapsedMs;
@@ -61,20 +60,12 @@ export function vmShutdown(deps: OperationDeps) {
             await deps.clock.sleep(pollMs, signal);
           }
           const durationMs = Math.round(deps.clock.monotonicMs() - beganMs);
-          return { hostId: vm.hostId, uuid: vm.uuid, off: true, durationMs };
+          return { hostId: vm.hostId, uuid: vm.uuid, durationMs };
         },
       },
       {
         name: "sync",
         do: (context) => syncGuest(deps, context, context.result<Asked>("shutdown")),
-      },
-      {
-        // A step of its own: a timeout within the wait would be taken for one that passes by itself, and waited for anew.
-        name: "result",
-        async do({ input, result }) {
-          const { off, durationMs } = result<Asked>("shutdown");
-          if (!off) throw ignored(deps.inventory.require("vm", input.vmId).name, durationMs);
-        },
       },
     ],
     outcome: ({ result }) => ({ durationMs: result<Asked>("shutdown").durationMs }),
@@ -85,6 +76,10 @@ function ignored(name: string, timeoutMs: number): AppError {
   return new AppError(
     "timeout",
     `The guest of VM ${name} was asked to shut down and has not within ${formatDurationMs(timeoutMs)}; it still runs.`,
-    { remedy: "Look at its console; wait longer (timeoutMs); or cut its power with vm force-off." },
+    {
+      remedy: "Look at its console; wait longer (timeoutMs); or cut its power with vm force-off.",
+      // The whole time was given: after a crash the wait is not begun again and again.
+      retryable: false,
+    },
   );
 }

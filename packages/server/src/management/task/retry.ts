@@ -1,5 +1,4 @@
 /** How often and how soon what failed is tried again: exponential back-off with jitter, bounded in number. */
-import { errorCode } from "@innkeeper/contract/error-code.ts";
 import { AppError } from "#core/app-error.ts";
 
 export interface RetryPolicy {
@@ -18,7 +17,7 @@ export const resumed: RetryPolicy = { firstDelayMs: 500, maxDelayMs: 30_000, ret
 export const once: RetryPolicy = { firstDelayMs: 0, maxDelayMs: 0, retryableTries: 1, otherTries: 1 };
 
 export function isRetryable(error: unknown): boolean {
-  return error instanceof AppError && errorCode[error.code].retryable;
+  return error instanceof AppError && error.retryable;
 }
 
 /** Delay before the next try after `tries` of them, or undefined when that was the last. */
