@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
-import { SerialConsole } from "#virtualization/test-support/lab-hypervisor.ts";
+import { SerialConsole } from "#virtualization/driver/libvirt/test-support/lab-hypervisor.ts";
 import { ControlPlane, labAccess } from "./test-support/control-plane.ts";
 import { addImage, makeVm } from "./test-support/crash-scenario.ts";
 import { labState, orphans } from "./test-support/lab-state.ts";
