@@ -79,11 +79,12 @@ export class LabHost {
   /** SIGKILL for the daemon; guests run on. Resolves when it is gone. */
   async killLibvirtd(signal?: AbortSignal): Promise<void> {
     const daemonPid = (await this.exec(["cat", daemonPidFile], { signal })).stdout.trim();
-    await this.exec(["kill", "-KILL", daemonPid], { signal });
+    // A minimal Debian has no kill(1); busybox is here for the guest.
+    await this.exec(["busybox", "kill", "-KILL", daemonPid], { signal });
     await waitFor(
       `the end of libvirtd on ${this.name}`,
       async () =>
-        await this.exec(["kill", "-0", daemonPid], { signal }).then(
+        await this.exec(["busybox", "kill", "-0", daemonPid], { signal }).then(
           () => undefined,
           () => true,
         ),

@@ -149,7 +149,7 @@ async function prepare(layout: LabLayout, options: LabOptions): Promise<LabRecor
   const { signal } = options;
   await mkdir(layout.sharedFolder, { mode: 0o755 });
   const switchPid = await startSwitch(layout.folder, signal);
-  const network = await connectRoot(layout.interfaceName, switchPid, signal);
+  const network = await connectRoot(layout, switchPid, signal);
   await configureSwitch(switchPid, network, signal);
   const authority = await CertificateAuthority.open(layout.authorityFolder, {
     commonName: `Innkeeper lab ${options.name}`,

@@ -46,6 +46,7 @@ test("a lab of this run and the interface of a dead one are found", async () => 
   const lab = await Lab.up({ name: "mine", hostCount: 1, folder: path.join(folder.path, "mine") });
   const name = interfaceNameOf(path.join(folder.path, "dead"));
   await run(["ip", "link", "add", name, "type", "bridge"]);
+  await run(["ip", "link", "set", name, "alias", path.join(folder.path, "dead")]);
   try {
     const found = await findLeftovers(folder.path);
     assert(

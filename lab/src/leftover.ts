@@ -5,7 +5,7 @@
  */
 import { readdir, readFile, readlink } from "node:fs/promises";
 import path from "node:path";
-import { interfaceNameOf, interfacePrefix, labFolderOfMark } from "#layout.ts";
+import { interfacePrefix } from "#layout.ts";
 import { listProcesses } from "#namespace.ts";
 
 /** One line per thing that should not be there; empty when the machine is as it was. */
@@ -50,13 +50,12 @@ async function leftMounts(runFolder: string): Promise<string[]> {
   return mounts.filter((line) => line.includes(runFolder)).map((line) => `mount: ${line}`);
 }
 
-/** Interfaces of labs whose processes no longer run. */
-async function leftInterfaces(): Promise<string[]> {
-  const argvs = [...(await listProcesses()).values()];
-  const folders = argvs.flat().flatMap((argument) => labFolderOfMark(argument) ?? []);
-  const alive = new Set(folders.map(interfaceNameOf));
-  const interfaces = (await readdir("/sys/class/net")).filter((name) => name.startsWith(interfacePrefix));
-  return interfaces.filter((name) => !alive.has(name)).map((name) => `network interface: ${name}`);
+/** A lab's interface has the lab's folder as its alias. */
+async function leftInterfaces(runFolder: string): Promise<string[]> {
+  const names = (await readdir("/sys/class/net")).filter((name) => name.startsWith(interfacePrefix));
+  const aliases = names.map((name) => readFile(`/sys/class/net/${name}/ifalias`, "utf8").catch(() => ""));
+  const found = await Promise.all(aliases);
+  return names.filter((_name, index) => found[index]?.includes(runFolder)).map((name) => `network interface: ${name}`);
 }
 
 async function leftFiles(runFolder: string): Promise<string[]> {

@@ -8,6 +8,7 @@
  */
 import { existsSync } from "node:fs";
 import { run } from "#command.ts";
+import type { LabLayout } from "#layout.ts";
 import { machineLock } from "#machine-lock.ts";
 import { runInNode } from "#namespace.ts";
 
@@ -41,11 +42,11 @@ function address(network: LabNetwork, last: number): string {
 }
 
 /**
- * Makes the lab's interface in the root namespace, its other end on the switch, with an address in a subnet that no
+ * Makes the lab's interface in the root namespace, with the lab's folder as its alias, its other end on the switch, with an address in a subnet that no
  * interface of this machine has. A lock that dies with its holder covers the choice.
  */
 export async function connectRoot(
-  interfaceName: string,
+  { interfaceName, folder }: LabLayout,
   switchPid: number,
   signal: AbortSignal | undefined,
 ): Promise<LabNetwork> {
@@ -55,7 +56,7 @@ export async function connectRoot(
   const link = ["link", "add", interfaceName, "type", "veth", "peer", "name", "root", "netns", String(switchPid)];
   await run(["ip", ...link], { signal });
   await run(["ip", "address", "add", `${rootAddress(network)}/${prefixLength}`, "dev", interfaceName], { signal });
-  await run(["ip", "link", "set", interfaceName, "up"], { signal });
+  await run(["ip", "link", "set", interfaceName, "alias", folder, "up"], { signal });
   return network;
 }
 
