@@ -13,7 +13,7 @@ export async function findLeftovers(runFolder: string): Promise<string[]> {
   const found = await Promise.all([
     leftProcesses(runFolder),
     leftMounts(runFolder),
-    leftInterfaces(),
+    leftInterfaces(runFolder),
     leftFiles(runFolder),
   ]);
   return found.flat();
