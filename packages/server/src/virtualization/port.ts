@@ -56,9 +56,11 @@ export interface GuestChange {
   readonly disksRemove?: readonly string[];
   readonly disksChange?: readonly {
     readonly target: string;
+    /** Grows the disk of a running guest; of one that is off the storage layer grows the volume (else invalid_state). */
     readonly capacityBytes?: number;
     readonly ioLimit?: VmDisk["ioLimit"];
     readonly bootOrder?: number;
+    /** Medium of a CD-ROM or floppy drive; null ejects. */
     readonly source?: string | null;
   }[];
   readonly nicsAdd?: readonly VmNic[];
@@ -116,6 +118,10 @@ export interface GuestLifecycle {
     },
     call: Call,
   ): Promise<Guest>;
+  /**
+   * Changes the definition, and the running guest where that can be done live. After an error all is as before, or the
+   * error names what is not. conflict: someone else changed the guest at the same moment.
+   */
   change(uuid: string, change: GuestChange, call: Call): Promise<GuestChangeResult>;
   rename(uuid: string, name: string, call: Call): Promise<void>;
   /** Forgets the guest with its NVRAM, TPM state, and managed save; disks stay. Idempotent: gone is fine. */

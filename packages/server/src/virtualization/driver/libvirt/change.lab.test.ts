@@ -247,6 +247,18 @@ suite("changes of a guest", () => {
     assert.match(await guest.inventory.xml(uuid, { inactive: true }, call), /<qemu:env name='INN' value='1'\/>/);
     const grow = guest.lifecycle.change(uuid, { disksChange: [{ target: "vda", capacityBytes: 2 ** 40 }] }, call);
     await assert.rejects(grow, hasCode("invalid_state"));
+    const { applied: none } = await guest.lifecycle.change(uuid, { hardware: { serial: false, video: "vga" } }, call);
+    assert.deepEqual(none, ["serial"]);
+    await guest.lifecycle.start(uuid, { paused: true }, call);
+    await assert.rejects(guest.console.serial(uuid, { force: true }, call), hasCode("unsupported"));
+  });
+
+  test("two changes at one moment: one wins, the other is told", async () => {
+    const sizes = [101, 102, 103, 104].map((sizeMiB) => guest.lifecycle.change(uuid, { memory: { sizeMiB } }, call));
+    const outcomes = await Promise.allSettled(sizes);
+    const lost = outcomes.filter((outcome) => outcome.status === "rejected");
+    assert(lost.length < sizes.length);
+    for (const { reason } of lost) assert.equal(reason.code, "conflict");
   });
 });
 

@@ -38,6 +38,11 @@ async function openSerial(context: GuestDriverContext, uuid: string, force: bool
     return { readable: stream.readable.pipeThrough(withoutHoles()), writable: stream.writable };
   } catch (error) {
     const mapped = mapLibvirtError(error, { what: "open the VM's console", cancelledBy: call.signal });
+    // libvirt 9.0 qemuDomainOpenConsole: VIR_ERR_INTERNAL_ERROR with these words.
+    if (/cannot find (default )?(console|character) device/i.test(mapped.message)) {
+      const remedy = "Give it hardware.serial; it is there after the next start.";
+      throw new AppError("unsupported", "The VM has no serial console.", { remedy, cause: error });
+    }
     // libvirt 9.0 virChrdevOpen: VIR_ERR_OPERATION_FAILED with these words.
     if (!/active console session exists/i.test(mapped.message)) throw mapped;
     throw new AppError("conflict", "Someone else has the VM's console open.", {

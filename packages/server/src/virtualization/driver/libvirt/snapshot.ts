@@ -17,7 +17,7 @@ import {
 } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
-import { longDeadlineMs } from "#libvirt/session.ts";
+import { type ConnectedCall, longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import { type Element, formatXml, parseXml, serializeXml, xml } from "#libvirt/xml.ts";
 import type { GuestSnapshot } from "#virtualization/port.ts";
 import { mergeDown } from "./block-commit.ts";
@@ -42,13 +42,11 @@ export function guestSnapshot(context: GuestDriverContext): GuestSnapshot {
         jobDeadlineMs,
       ),
     restoreMemory: (memoryPath, options, call) =>
-      // The guest is named by the saved image alone.
-      onDomain(
+      onConnection(
         context,
-        "",
         call,
         "restore the VM's memory",
-        (domain) => restoreMemory(domain, memoryPath, options),
+        (connected) => restoreMemory(connected, memoryPath, options),
         jobDeadlineMs,
       ),
     mergeDown: (uuid, options, call) =>
@@ -131,7 +129,7 @@ function snapshotXml(root: Element, overlays: ReadonlyMap<string, string>, memor
 
 /** The definition is put back as it was: libvirt makes the saved image's XML the definition of a guest that has none. */
 async function restoreMemory(
-  { remote, options }: DomainCall,
+  { connection: { remote }, options }: ConnectedCall,
   memoryPath: string,
   { disks, paused }: RestoreOptions,
 ): Promise<void> {

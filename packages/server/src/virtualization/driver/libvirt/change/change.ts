@@ -37,6 +37,9 @@ interface Present {
   readonly next: Element;
 }
 
+/** Without SECURE a definition that is written back would lose its passwords. */
+const definitionFlags = VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE;
+
 export async function changeGuest(
   context: GuestDriverContext,
   domain: DomainCall,
@@ -73,8 +76,7 @@ async function readPresent({ remote, dom, options }: DomainCall): Promise<Presen
     remote.domainIsActive({ dom }, options),
     remote.domainIsPersistent({ dom }, options),
   ]);
-  // Without SECURE a definition that is written back would lose its passwords.
-  const flags = VIR_DOMAIN_XML_SECURE | (persistent === 1 ? VIR_DOMAIN_XML_INACTIVE : 0);
+  const flags = persistent === 1 ? definitionFlags : VIR_DOMAIN_XML_SECURE;
   const { xml } = await remote.domainGetXmlDesc({ dom, flags }, options);
   return { active: active === 1, persistent: persistent === 1, oldXml: xml, next: parseXml(xml) };
 }
@@ -144,9 +146,19 @@ async function define(domain: DomainCall, { next, oldXml }: Present, change: Gue
   }
   const xml = serializeXml(next);
   if (xml === serializeXml(parseXml(oldXml))) return;
+  await refuseIfChanged(domain, oldXml);
   // A chain of layers in the definition would be kept even when it has changed since.
   dropChains(next);
   await remote.domainDefineXml({ xml: serializeXml(next) }, options);
+}
+
+/** libvirt has no "define if unchanged": what someone else did since we read is looked for as late as can be. */
+async function refuseIfChanged({ remote, dom, options }: DomainCall, oldXml: string): Promise<void> {
+  const { xml } = await remote.domainGetXmlDesc({ dom, flags: definitionFlags }, options);
+  if (xml === oldXml) return;
+  throw new AppError("conflict", "The VM was changed on its host at the same moment; nothing was changed here.", {
+    remedy: "Look at the VM and try again.",
+  });
 }
 
 interface Autostart {
