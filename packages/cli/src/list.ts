@@ -154,7 +154,7 @@ export async function namesOf(
   api: ApiClient,
   operation: "hostList" | "poolList" | "vmList",
 ): Promise<(id: string) => string> {
-  const { items } = await listAll(api, operation);
+  const { items } = await listAll(api, operation, { fields: "name" });
   const names = new Map(items.map((item) => [item.id as string, item.name]));
   return (id) => names.get(id) ?? id;
 }

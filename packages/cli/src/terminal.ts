@@ -44,26 +44,42 @@ export async function ask(terminal: Terminal, question: string, signal: AbortSig
   }
 }
 
-/** Asks for a secret without showing it. Ends with the line; Ctrl-C and Ctrl-D give up (undefined). */
+/** Asks for a secret without showing it. Ends with the line; Ctrl-C, Ctrl-D and the end of input give up (undefined). */
 export async function askSecret(terminal: Terminal, question: string): Promise<string | undefined> {
   const { input, errors } = terminal;
   errors.write(question);
   input.setRawMode?.(true);
+  const line = new SecretLine();
   try {
-    let secret = "";
-    for await (const chunk of input.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      for (const character of chunk.toString("utf8")) {
-        if (character === "\r" || character === "\n") return secret;
-        if (character === "\u0003" || character === "\u0004") return undefined;
-        if (character === "\u007f" || character === "\b") secret = [...secret].slice(0, -1).join("");
-        else if (character === "\u0015") secret = "";
-        else secret += character;
-      }
-    }
-    return secret === "" ? undefined : secret;
+    return await new Promise<string | undefined>((resolve) => {
+      input.on("data", (chunk: Buffer) => {
+        for (const character of chunk.toString("utf8")) {
+          const ended = line.type(character);
+          if (ended !== undefined) resolve(ended.secret);
+        }
+      });
+      input.once("end", () => resolve(undefined));
+      input.resume();
+    });
   } finally {
+    input.removeAllListeners("data");
     input.setRawMode?.(false);
     input.pause();
     errors.write("\n");
+  }
+}
+
+/** A line that is typed in raw mode, with the editing keys that a terminal's own line has. */
+class SecretLine {
+  #text = "";
+
+  /** The line's end; undefined while it goes on. */
+  type(character: string): { readonly secret: string | undefined } | undefined {
+    if (character === "\r" || character === "\n") return { secret: this.#text };
+    if (character === "\u0003" || character === "\u0004") return { secret: undefined };
+    if (character === "\u007f" || character === "\b") this.#text = [...this.#text].slice(0, -1).join("");
+    else if (character === "\u0015") this.#text = "";
+    else this.#text += character;
+    return undefined;
   }
 }

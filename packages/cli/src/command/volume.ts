@@ -127,7 +127,7 @@ function addContent(noun: Command, surroundings: Surroundings): void {
       await invocation.confirm(`Overwrite volume ${found.name} with ${file}?`);
       const sizeBytes = await fileSize(file);
       const view = progressView(invocation.terminal.errors, invocation.terminal.errorsIsTerminal);
-      const stream = countedBytes(createReadStream(file), found.name, sizeBytes, view);
+      const stream = countedBytes(createReadStream(file, { highWaterMark: 1024 * 1024 }), found.name, sizeBytes, view);
       const volume = await invocation.api.upload(
         "volumeUpload",
         { parameters: { volumeId: found.id } },
