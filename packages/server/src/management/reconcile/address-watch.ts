@@ -15,8 +15,9 @@ const searchMaxMs = 5_000;
 /** Once something is found; and after the search has taken this long in vain. */
 const steadyMs = 30_000;
 const searchEndMs = 5 * 60_000;
-const tickMs = 250;
-const idleTickMs = 5_000;
+/** Between two looks at who is due; guests that start are heard of sooner, by poke. */
+const restMinMs = 100;
+const restMaxMs = 5_000;
 const parallelGuests = 3;
 const askDeadlineMs = 5_000;
 
@@ -46,20 +47,26 @@ export class AddressWatch {
   async run(signal: AbortSignal): Promise<void> {
     const { inventory, clock } = this.#deps;
     while (!signal.aborted) {
-      const running = inventory.byHost("vm", this.#hostId).filter((vm) => vmCan.guest(vm));
+      // Without a network card there is nothing to ask for.
+      const running = inventory.byHost("vm", this.#hostId).filter((vm) => vmCan.guest(vm) && vm.spec.nics.length > 0);
       const nowMs = clock.monotonicMs();
       const due = running.filter((vm) => this.#entry(vm, nowMs).nextAtMs <= nowMs);
       this.#forgetOthers(running);
-      await mapLimited(due, parallelGuests, (vm) => this.#ask(vm, signal));
-      const isSearching = running.some((vm) => vm.addresses.length === 0);
       this.#poked = Promise.withResolvers();
-      const rest = new AbortController();
-      await Promise.race([
-        clock.sleep(isSearching ? tickMs : idleTickMs, AbortSignal.any([signal, rest.signal])).catch(() => undefined),
-        this.#poked.promise,
-      ]);
-      rest.abort();
+      await mapLimited(due, parallelGuests, (vm) => this.#ask(vm, signal));
+      await this.#rest(signal);
     }
+  }
+
+  /** Until the next guest is due, or one is poked. */
+  async #rest(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    const nextAtMs = Math.min(...[...this.#entries.values()].map((entry) => entry.nextAtMs));
+    const restMs = Math.max(restMinMs, Math.min(restMaxMs, nextAtMs - clock.monotonicMs()));
+    const over = new AbortController();
+    const sleep = clock.sleep(restMs, AbortSignal.any([signal, over.signal])).catch(() => undefined);
+    await Promise.race([sleep, this.#poked.promise]);
+    over.abort();
   }
 
   #entry(vm: Vm, nowMs: number): Entry {
