@@ -165,7 +165,8 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, signal: A
   for (const layer of base?.disks ?? present) {
     const stored = await storage.volume.findVolumeByPath(layer.path, { signal });
     if (stored === undefined) throw new AppError("not_found", `The layer ${layer.path} is gone from its storage.`);
-    layers.push({ ...layer, capacityBytes: stored.capacityBytes });
+    const { capacityBytes, allocationBytes } = stored;
+    layers.push({ ...layer, capacityBytes, allocationBytes });
   }
   const clone = { id: newId("vm"), name: input.request.name, uuid: randomUUID() };
   return {

@@ -5,10 +5,11 @@
  */
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { bytesPerMiB } from "@innkeeper/contract/unit.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
-import { choosePool } from "#management/vm/disk-pool.ts";
+import { choosePool, requireRoom } from "#management/vm/disk-pool.ts";
 import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
 import { readGuestIfAny } from "#management/vm/guest-read.ts";
 import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
@@ -55,10 +56,16 @@ export function planFreeze(
   });
   const [first] = disks;
   if (first === undefined) throw new AppError("unsupported", `VM ${vm.name} has no disk that could be frozen.`);
-  const memory = options.memory
-    ? { memory: fileIn(deps, vm, first.overlay.path, `VM ${vm.name}'s memory`, memoryVolumeName(vm, id)) }
-    : {};
+  const memory = options.memory ? { memory: memoryFile(deps, vm, first.overlay, memoryVolumeName(vm, id)) } : {};
   return { hostId: vm.hostId, uuid: vm.uuid, disks, ...memory, wasActive: isActive(guest) };
+}
+
+/** Beside the overlays, if there is room for all of the guest's memory. */
+function memoryFile(deps: Pick<OperationDeps, "inventory">, vm: Vm, overlay: FileRef, name: string): FileRef {
+  const what = `The memory of VM ${vm.name}`;
+  const pool = requirePoolOfPath(deps.inventory, vm.hostId, overlay.path, what);
+  requireRoom(pool, vm.spec.memory.sizeMiB * bytesPerMiB, what.replace("The", "the"), "memory");
+  return fileIn(deps, vm, overlay.path, what, name);
 }
 
 /** Beside the disk if it is a file; else in the roomiest pool of files. */

@@ -2,7 +2,7 @@
 import type { Vm, VmClone } from "@innkeeper/contract/resource/vm.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { DiskPlan } from "./disk-plan.ts";
-import { choosePool } from "./disk-pool.ts";
+import { choosePool, requireRoom } from "./disk-pool.ts";
 import { isFilePool, requirePoolOfPath, sourceTypeIn, volumeNameIn } from "./storage-reach.ts";
 import { diskVolumeName } from "./volume-name.ts";
 
@@ -11,6 +11,8 @@ export interface SourceLayer {
   readonly path: string;
   readonly format: string;
   readonly capacityBytes: number;
+  /** Of this layer alone; what lies below it is copied as well. */
+  readonly allocationBytes: number;
 }
 
 /** In the pool that is asked for; else beside the source's disk if it is a file. */
@@ -30,6 +32,7 @@ export function planClone(
     const beside = suits(own) ? { pool: own.id } : {};
     const wanted = request.pool === undefined ? beside : { pool: request.pool };
     const pool = choosePool({ inventory, host }, wanted, "", suits);
+    if (!linked) requireRoom(pool, layer.allocationBytes, `a copy of disk ${layer.target}`, "pool");
     const format = linked || isFilePool(pool) ? "qcow2" : "raw";
     const volume = {
       poolName: pool.name,

@@ -11,7 +11,7 @@ import type { Volume } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { busOf, deviceOf, nextTarget } from "./disk-target.ts";
-import { choosePool, requestedCapacity } from "./disk-pool.ts";
+import { choosePool, requestedCapacity, requireRoom } from "./disk-pool.ts";
 import { refuse } from "./field-check.ts";
 import { isFilePool, pathOn, sharedPeer, sourceTypeIn } from "./storage-reach.ts";
 import { diskVolumeName } from "./volume-name.ts";
@@ -130,6 +130,8 @@ function planFromImage(context: DiskContext, request: VmDiskCreate, target: stri
     return { kind: "overlay", backing, ...newVolume(context, pool, target, "qcow2", capacityBytes) };
   }
   const pool = choosePool(context, request, field, () => true);
+  const stored = inventory.byHost("volume", image.hostId).find((each) => each.path === image.path);
+  requireRoom(pool, stored?.allocationBytes ?? 0, `a copy of image ${image.name}`, `${field}.image`);
   const capacityBytes = requestedCapacity(pool, grown, field);
   const format = request.format ?? (isFilePool(pool) ? "qcow2" : "raw");
   if (near !== undefined) {

@@ -67,3 +67,15 @@ export function requestedCapacity(pool: StoragePool, request: VmDiskCreate, fiel
     "insufficient_resources",
   );
 }
+
+/** disk_full if the pool has no room for what is copied into it now. What a thin disk may grow to is not counted. */
+export function requireRoom(
+  pool: Pick<StoragePool, "name" | "availableBytes">,
+  neededBytes: number,
+  what: string,
+  field: string,
+): void {
+  if (neededBytes <= pool.availableBytes) return;
+  const free = formatBytes(pool.availableBytes);
+  refuse(field, `Pool ${pool.name} has ${free} free; ${what} needs ${formatBytes(neededBytes)}.`, "disk_full");
+}
