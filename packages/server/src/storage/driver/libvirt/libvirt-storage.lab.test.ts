@@ -4,10 +4,10 @@ import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
+import { connect, type Connection } from "@innkeeper/libvirt";
 import { labAccess } from "#app/test-support/control-plane.ts";
 import { silentLogger } from "#core/log.ts";
 import { systemClock } from "#core/system-clock.ts";
-import { LibvirtHostLink } from "#hardware/driver/libvirt/host-link.ts";
 import type { HostStorage } from "#storage/port.ts";
 import { libvirtStorage } from "./libvirt-storage.ts";
 
@@ -16,7 +16,7 @@ const folder = "/var/lib/libvirt/p1";
 describe("storage driver", () => {
   let lab: Lab;
   let host: LabHost;
-  let link: LibvirtHostLink;
+  let connection: Connection;
   let storage: HostStorage;
   const call = { signal: AbortSignal.timeout(120_000) };
 
@@ -25,13 +25,16 @@ describe("storage driver", () => {
     lab = await Lab.up({ name: "storage-driver", hostCount: 1 });
     host = lab.host("h1");
     const { tls } = await labAccess(lab);
-    link = new LibvirtHostLink({ uri: host.uri, tls }, { clock: systemClock, log: silentLogger, allowPlainTcp: false });
-    storage = libvirtStorage({ session: link, clock: systemClock, log: silentLogger });
+    connection = await connect(host.uri, {
+      tls: { ca: tls.caCertificate, cert: tls.clientCertificate, key: tls.clientKey },
+    });
+    const session = { connection: () => Promise.resolve(connection) };
+    storage = libvirtStorage({ session, clock: systemClock, log: silentLogger });
     await storage.pool.createPool({ name: "p1", type: "dir", path: folder }, call);
   });
 
   after(async () => {
-    await link?.[Symbol.asyncDispose]();
+    await connection?.close();
     await lab?.down();
   });
 
