@@ -180,6 +180,16 @@ function describeFailure(open: () => Promise<StoreUnderTest>): void {
     await under.store.probe();
   });
 
+  test("what was begun inside a transaction may use the store once that has ended", async () => {
+    await using under = await open();
+    const ended = Promise.withResolvers<void>();
+    const { later } = await under.store.transaction(async () => ({
+      later: ended.promise.then(() => under.store.revision()),
+    }));
+    ended.resolve();
+    assert.equal(await later, 0);
+  });
+
   test("a transaction that has ended refuses to be used", async () => {
     await using under = await open();
     const late = await under.store.transaction(async (transaction) => ({ transaction }));

@@ -20,7 +20,8 @@ export interface StoreDialect {
 export class KyselyStore implements Store {
   readonly #dialect: StoreDialect;
   readonly #listeners = new Set<(changes: readonly ChangeEntry[]) => void>();
-  readonly #inside = new AsyncLocalStorage<true>();
+  /** Which transaction a call is made from. What was begun inside one may outlive it: then it is not inside any more. */
+  readonly #scope = new AsyncLocalStorage<{ open: boolean }>();
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -29,18 +30,17 @@ export class KyselyStore implements Store {
   }
 
   transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
-    return this.#exclusively(() =>
-      this.#inside.run(true, async () => {
-        const { result, changes } = await this.#dialect.database.transaction().execute(async (connection) => {
-          const transaction = new KyselyTransaction(connection);
-          const result = await work(transaction);
-          await transaction.finish();
-          return { result, changes: transaction.changes };
-        });
-        if (changes.length > 0) this.#inside.exit(() => this.#tell(changes));
+    return this.#exclusively(async () => {
+      const scope = { open: true };
+      try {
+        const { result, changes } = await this.#scope.run(scope, () => this.#commit(work));
+        scope.open = false;
+        if (changes.length > 0) this.#tell(changes);
         return result;
-      }),
-    );
+      } finally {
+        scope.open = false;
+      }
+    });
   }
 
   revision(): Promise<number> {
@@ -85,9 +85,20 @@ export class KyselyStore implements Store {
     this.#listeners.clear();
   }
 
+  #commit<T>(
+    work: (transaction: StoreTransaction) => Promise<T>,
+  ): Promise<{ result: T; changes: readonly ChangeEntry[] }> {
+    return this.#dialect.database.transaction().execute(async (connection) => {
+      const transaction = new KyselyTransaction(connection);
+      const result = await work(transaction);
+      await transaction.finish();
+      return { result, changes: transaction.changes };
+    });
+  }
+
   /** Runs one after another, in the order of the calls, with the dialect's errors translated. */
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#inside.getStore() !== undefined) {
+    if (this.#scope.getStore()?.open === true) {
       return Promise.reject(
         new Error("the store was called from inside one of its transactions: this would wait for ever"),
       );
@@ -105,7 +116,16 @@ export class KyselyStore implements Store {
     return result;
   }
 
+  /** What is committed stays so whatever a listener does: its fault ends the process, for a cache that missed a change lies. */
   #tell(changes: readonly ChangeEntry[]): void {
-    for (const listener of this.#listeners) listener(changes);
+    for (const listener of this.#listeners) {
+      try {
+        listener(changes);
+      } catch (error) {
+        setImmediate(() => {
+          throw error;
+        });
+      }
+    }
   }
 }
