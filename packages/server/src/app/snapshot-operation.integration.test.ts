@@ -130,6 +130,33 @@ describe("snapshots", () => {
     await assertNoOrphans();
   });
 
+  test("a console keeps its password through revert and clone", async () => {
+    const vmId = await makeVm(plane, "secret", { disks: [{ capacityBytes: 1 << 24, pool: "shared" }], nics: [] });
+    const host = lab.host("h1");
+    const edit = "virsh dumpxml --inactive secret | sed \"s/<graphics type='vnc'/& passwd='pa55'/\" > /root/secret.xml";
+    await host.exec(["sh", "-c", `${edit} && virsh define /root/secret.xml && rm /root/secret.xml`]);
+    const { snapshotId } = await plane.succeed<{ snapshotId: string }>("snapshot.create", {
+      vmId,
+      request: { name: "s" },
+    });
+    await plane.succeed("snapshot.revert", { snapshotId });
+    await plane.succeed("vm.clone", { vmId, request: { name: "copy", linked: true, snapshot: "s" } });
+    for (const name of ["secret", "copy"]) {
+      const { stdout } = await host.exec(["virsh", "dumpxml", "--inactive", "--security-info", name]);
+      assert.match(stdout, /passwd='pa55'/, name);
+    }
+    assert.doesNotMatch(
+      await plane.deps.providers
+        .get(plane.host("h1").id)
+        .guest.inventory.xml(plane.vm("secret").uuid, { inactive: true }, { signal: AbortSignal.timeout(10_000) }),
+      /pa55/,
+    );
+    for (const name of ["copy", "secret"]) {
+      await plane.succeed("vm.delete", { vmId: plane.vm(name).id, deleteDisks: true });
+    }
+    await assertNoOrphans();
+  });
+
   test(
     "no history of operations changes what a snapshot, a VM or a clone contains",
     { timeout: 1_200_000 },

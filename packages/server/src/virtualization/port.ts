@@ -115,6 +115,8 @@ export interface GuestLifecycle {
       readonly disks?: ReadonlyMap<string, { readonly path: string; readonly format: string }>;
       readonly newMacs?: boolean;
       readonly metadata?: GuestMetadata;
+      /** UUID of the guest whose console passwords the XML gets where it has none; default: the guest that it replaces. */
+      readonly secretsOf?: string;
     },
     call: Call,
   ): Promise<Guest>;

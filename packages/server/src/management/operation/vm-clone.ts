@@ -237,7 +237,14 @@ async function define(deps: OperationDeps, context: StepContext<Input>, disks: r
   const files = disks.flatMap(({ target, source: path, format = "qcow2" }) =>
     path === undefined ? [] : ([[target, { path, format }]] as const),
   );
-  const edits = { name: made.vm.name, uuid: made.vm.uuid, disks: new Map(files), newMacs: true, metadata };
+  const edits = {
+    name: made.vm.name,
+    uuid: made.vm.uuid,
+    disks: new Map(files),
+    newMacs: true,
+    metadata,
+    secretsOf: made.sourceUuid,
+  };
   const { lifecycle } = deps.providers.get(made.hostId).guest;
   await lifecycle.defineXml(unpackConfiguration(made.configuration), edits, { signal: context.signal });
 }

@@ -8,16 +8,19 @@ import {
   VIR_DOMAIN_UNDEFINE_NVRAM,
   VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
   VIR_DOMAIN_UNDEFINE_TPM,
+  VIR_DOMAIN_XML_INACTIVE,
+  VIR_DOMAIN_XML_SECURE,
 } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
-import { parseXml, serializeXml } from "#libvirt/xml.ts";
+import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { Guest, GuestDefinition } from "#virtualization/port.ts";
 import { checkName, checkPlatform } from "./check.ts";
-import type { DomainCall } from "./driver-context.ts";
+import { type DomainCall, domainRef } from "./driver-context.ts";
 import { buildDomainXml, checkDefinable } from "./domain-xml/build.ts";
 import { child, text } from "./domain-xml/element.ts";
 import { type Retarget, retarget } from "./domain-xml/retarget.ts";
+import { copySecrets } from "./domain-xml/secret.ts";
 import { readGuest } from "./guest.ts";
 import { platformCapabilities, platformOf } from "./platform.ts";
 
@@ -73,8 +76,26 @@ export async function defineFromXml(
     throw new AppError("invalid_field", "The XML names no domain.", { field: "xml" });
   }
   await checkName(connection, name, uuid, options);
+  await restoreSecrets(connection, root, edits.secretsOf ?? uuid, options);
   const { dom } = await connection.remote.domainDefineXml({ xml: serializeXml(root) }, options);
   return await readGuest(connection.remote, dom.uuid, options);
+}
+
+/** What was read without secrets gets those of the guest that it replaces, or is a copy of. */
+async function restoreSecrets(
+  { remote }: Connection,
+  root: Element,
+  uuid: string,
+  options: CallOptions,
+): Promise<void> {
+  const flags = VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE;
+  try {
+    const { xml } = await remote.domainGetXmlDesc({ dom: domainRef(uuid), flags }, options);
+    copySecrets(parseXml(xml), root);
+  } catch (error) {
+    // A guest that is new, or came from another host.
+    if (!isNotFound(error)) throw error;
+  }
 }
 
 export async function renameGuest({ connection, remote, dom, options }: DomainCall, name: string): Promise<void> {

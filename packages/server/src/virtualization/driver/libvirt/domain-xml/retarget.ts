@@ -20,6 +20,7 @@ export interface Retarget {
   readonly disks?: DiskSources;
   readonly newMacs?: boolean;
   readonly metadata?: GuestMetadata;
+  readonly secretsOf?: string;
 }
 
 export function retarget(root: Element, edits: Retarget): void {
