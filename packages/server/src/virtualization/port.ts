@@ -205,6 +205,8 @@ export interface GuestMigration {
   migrateLive(uuid: string, options: MigrationOptions, call: LongCall): Promise<MigrationResult>;
   /** Moves the definition of a stopped guest; `unsupported` if its host keeps more of it (TPM, UEFI variables). */
   migrateOffline(uuid: string, options: Pick<MigrationOptions, "targetUri">, call: Call): Promise<void>;
+  /** Whether a long job (a migration, a snapshot with memory, a save) works on it. False for a guest that is off or gone. */
+  isBusy(uuid: string, call: Call): Promise<boolean>;
   /** Cancels a migration that runs; fine if none does. */
   abortMigration(uuid: string, call: Call): Promise<void>;
 }

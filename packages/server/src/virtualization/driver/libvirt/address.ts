@@ -4,6 +4,8 @@
  * out, ARP what was seen on the wire (libvirt 9.0 virDomainInterfaceAddresses).
  */
 import {
+  CallTimeoutError,
+  type Connection,
   type DomainInterface,
   VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
   VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
@@ -12,7 +14,7 @@ import {
 import type { GuestAddress } from "@innkeeper/contract/resource/vm.ts";
 import { isNotFound } from "#libvirt/error.ts";
 import { parseXml } from "#libvirt/xml.ts";
-import type { DomainCall } from "./driver-context.ts";
+import type { DomainCall, GuestDriverContext } from "./driver-context.ts";
 import { agentConnected } from "./domain-xml/hardware.ts";
 
 type Source = GuestAddress["source"];
@@ -26,12 +28,26 @@ const sources: readonly (readonly [Source, number])[] = [
 /** An agent that says it is there and then is silent must not hold up a list of VMs. */
 const agentDeadlineMs = 1000;
 
+/**
+ * How long a silent agent is not asked again: libvirtd goes on waiting for it for 5 s and holds one of the connection's
+ * few requests in flight meanwhile, so a host with many such guests would come to a stand.
+ */
+const silentAgentPauseMs = 60_000;
+/** By connection and guest: until when (monotonic) its agent is left alone. */
+const silentUntil = new WeakMap<Connection, Map<string, number>>();
+
 /** Best source first, in the order of the guest's NICs. Empty for a guest that is off. */
-export async function readAddresses({ remote, dom, options }: DomainCall): Promise<GuestAddress[]> {
+export async function readAddresses(
+  { clock }: Pick<GuestDriverContext, "clock">,
+  { connection, remote, dom, options }: DomainCall,
+): Promise<GuestAddress[]> {
   const { xml } = await remote.domainGetXmlDesc({ dom }, options);
   const root = parseXml(xml);
   if (root.getAttribute("id") === null) return [];
-  const asked = sources.filter(([name]) => name !== "agent" || agentConnected(root));
+  const silent = silentUntil.get(connection) ?? new Map<string, number>();
+  silentUntil.set(connection, silent);
+  const asksAgent = agentConnected(root) && (silent.get(dom.uuid) ?? 0) <= clock.monotonicMs();
+  const asked = sources.filter(([name]) => name !== "agent" || asksAgent);
   const answers = await Promise.all(
     asked.map(async ([name, source]) => {
       const timeoutMs = name === "agent" ? { timeoutMs: agentDeadlineMs } : {};
@@ -40,6 +56,7 @@ export async function readAddresses({ remote, dom, options }: DomainCall): Promi
         .catch((error: unknown) => {
           // A source that knows nothing (no lease file, no agent, no ARP support) is an error to libvirt.
           if (isNotFound(error) || options.signal.aborted) throw error;
+          if (error instanceof CallTimeoutError) silent.set(dom.uuid, clock.monotonicMs() + silentAgentPauseMs);
           return { ifaces: [] };
         });
       return addressesOf(ifaces, name);

@@ -72,6 +72,16 @@ suite("guests on a real host", () => {
     assert.equal(agent.hostname, "guest");
     assert(agent.interfaces.some((each) => each.addresses.some((one) => one.address === address)));
     assert.equal(agent.fileSystems[0]?.mountPoint, "/data");
+    await serial.run("kill -STOP $(cat /run/qemu-ga.pid)");
+    const beginMs = performance.now();
+    const withoutAgent = await inventory.addresses(guest.uuid, call);
+    const again = await inventory.addresses(guest.uuid, call);
+    assert(performance.now() - beginMs < 5000, "a silent agent holds nobody up");
+    for (const known of [withoutAgent, again]) {
+      assert.deepEqual(known.find((each) => each.address === address)?.source, "lease");
+    }
+    await assert.rejects(console.agent(guest.uuid, call), hasCode("guest_agent_unavailable"));
+    await serial.run("kill -CONT $(cat /run/qemu-ga.pid)");
     const png = await console.screenshot(guest.uuid, call);
     assert.equal(png.contentType, "image/png");
     assert.deepEqual([...png.bytes.subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
@@ -101,6 +111,7 @@ suite("guests on a real host", () => {
     const state = async () => (await inventory.read(uuid, call)).state;
     await lifecycle.start(uuid, { paused: true }, call);
     assert.equal(await state(), "paused");
+    await assert.rejects(h1.guest.console.screenshot(uuid, call), hasCode("unsupported"));
     await lifecycle.resume(uuid, call);
     assert.equal(await state(), "running");
     await lifecycle.suspend(uuid, call);

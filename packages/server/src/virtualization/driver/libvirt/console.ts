@@ -1,5 +1,5 @@
 /** What a person at the guest's screen and keyboard would have: serial console, VNC, a picture of the screen; and the agent. */
-import { Hole, type OpenStream, type StreamChunk, VIR_DOMAIN_CONSOLE_FORCE } from "@innkeeper/libvirt";
+import { Hole, LibvirtError, type OpenStream, type StreamChunk, VIR_DOMAIN_CONSOLE_FORCE } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { mapLibvirtError } from "#libvirt/error.ts";
@@ -67,7 +67,12 @@ async function findVnc(context: GuestDriverContext, { remote, dom, options }: Do
 }
 
 async function takeScreenshot({ connection, dom, options }: DomainCall) {
-  const stream = await connection.stream("domainScreenshot", { dom, screen: 0 }, options);
+  const stream = await connection.stream("domainScreenshot", { dom, screen: 0 }, options).catch((error: unknown) => {
+    // libvirt 9.0 qemuDomainScreenshot, QEMU 7.2 ui/console.c qmp_screendump.
+    if (!(error instanceof LibvirtError) || !/no (screens|console) to take a? ?screen/i.test(error.message))
+      throw error;
+    throw new AppError("unsupported", "The VM has no screen.", { remedy: "Give it hardware.video.", cause: error });
+  });
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stream.readable) {

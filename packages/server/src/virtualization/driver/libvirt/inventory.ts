@@ -25,7 +25,8 @@ export function guestInventory(context: GuestDriverContext): GuestInventory {
         const flags = inactive ? VIR_DOMAIN_XML_INACTIVE : 0;
         return (await remote.domainGetXmlDesc({ dom, flags }, options)).xml;
       }),
-    addresses: (uuid, call) => onDomain(context, uuid, call, "read the VM's addresses", readAddresses),
+    addresses: (uuid, call) =>
+      onDomain(context, uuid, call, "read the VM's addresses", (domain) => readAddresses(context, domain)),
     statistics: (uuids, call) =>
       onConnection(context, call, "read statistics", ({ connection, options }) =>
         readStatistics(connection.remote, uuids, timestamp(context.clock), options),

@@ -6,6 +6,7 @@
 import {
   type TypedParameterInput,
   type TypedParameters,
+  VIR_DOMAIN_JOB_NONE,
   VIR_MIGRATE_ABORT_ON_ERROR,
   VIR_MIGRATE_AUTO_CONVERGE,
   VIR_MIGRATE_LIVE,
@@ -50,6 +51,14 @@ export function guestMigration(context: GuestDriverContext): GuestMigration {
         (domain) => migrateOffline(domain, targetUri),
         longDeadlineMs,
       ),
+    isBusy: async (uuid, call) => {
+      try {
+        return await onDomain(context, uuid, call, "ask for the VM's jobs", hasJob);
+      } catch (error) {
+        if (error instanceof AppError && error.code === "not_found") return false;
+        throw error;
+      }
+    },
     abortMigration: (uuid, call) => onDomain(context, uuid, call, "cancel the migration", abortJob),
   };
 }
@@ -60,8 +69,9 @@ async function refuseUnlessActive({ remote, dom, options }: DomainCall): Promise
 }
 
 /**
- * The caller's signal does not abandon the call (the migration would go on unseen), it cancels the job; then the call's
- * own end is waited for, since only it says on which host the guest runs.
+ * The caller's signal cancels the job and does not abandon the call: its own end is waited for, since only it says on
+ * which host the guest runs. A control plane that stops does abandon it: the migration goes on, and is found at the next
+ * start.
  */
 async function migrateLive(
   context: GuestDriverContext,
@@ -73,7 +83,10 @@ async function migrateLive(
   const { connection, remote, dom } = domain;
   const over = new AbortController();
   const cancelling = { asked: false };
+  const abandoned = Promise.withResolvers<never>();
   const onAbort = (): void => {
+    const reason: unknown = call.signal.reason;
+    if (reason instanceof AppError && reason.code === "shutting_down") return abandoned.reject(reason);
     cancelling.asked = true;
     void cancelMigration(context, domain, over.signal);
   };
@@ -95,7 +108,7 @@ async function migrateLive(
       },
       untimed(domain.options),
     );
-    await withJobStats(domain, context.clock, job, (present) => {
+    await withJobStats(domain, context.clock, Promise.race([job, abandoned.promise]), (present) => {
       stats = present;
       tuning.onStats(present);
       reportProgress(call, present);
@@ -193,6 +206,15 @@ async function cancelMigration(context: GuestDriverContext, domain: DomainCall, 
     // The job may not have begun, or be in a phase that can't be cancelled: asked again until the call ends.
     await domain.remote.domainAbortJob({ dom: domain.dom }, { signal }).catch(() => undefined);
     await context.clock.sleep(500, signal).catch(() => undefined);
+  }
+}
+
+async function hasJob({ remote, dom, options }: DomainCall): Promise<boolean> {
+  try {
+    return (await remote.domainGetJobInfo({ dom }, options)).type !== VIR_DOMAIN_JOB_NONE;
+  } catch (error) {
+    if (isLibvirtCode(error, "VIR_ERR_OPERATION_INVALID")) return false; // it is off
+    throw error;
   }
 }
 

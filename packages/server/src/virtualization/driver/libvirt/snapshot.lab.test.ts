@@ -184,6 +184,30 @@ suite("snapshots of a guest", () => {
     assert.equal((await chain("vdb"))[0], base);
   });
 
+  test("a merge that others began is joined, also after the daemon's death in its middle", async () => {
+    const overlays = new Map([["vdb", file("s6-vdb.qcow2")]]);
+    await guest.snapshot.freeze(uuid, { overlays, quiesce: false }, call);
+    {
+      await using serial = await openSerial();
+      await serial.run("dd if=/dev/urandom of=/dev/vdb bs=1M count=8 oflag=direct");
+    }
+    const [top = "", base = ""] = await chain("vdb");
+    const begin = ["blockcommit", "snap", "vdb", "--active", "--top", top, "--base", base, "--bandwidth", "2"];
+    await h1.host.exec(["virsh", ...begin], { signal });
+    const options = { target: "vdb", topPath: top, basePath: base };
+    const lost = guest.snapshot.mergeDown(uuid, options, call).then(
+      () => "merged",
+      (error: unknown) => (hasCode("host_unreachable")(error) ? "lost" : "failed"),
+    );
+    await h1.host.killLibvirtd(signal);
+    assert.equal(await lost, "lost");
+    await h1.host.startLibvirtd(signal);
+    await waitFor(async () => (await guest.inventory.read(uuid, call).catch(() => undefined)) !== undefined);
+    await guest.snapshot.mergeDown(uuid, options, call);
+    assert.equal((await chain("vdb"))[0], base);
+    assert.deepEqual((await guest.inventory.read(uuid, call)).pendingChanges, []);
+  });
+
   test("a guest that is off is frozen, reverted to its disks, and merged once started paused", async () => {
     await guest.lifecycle.forceOff(uuid, call);
     const before = (await guest.inventory.read(uuid, call)).spec.disks[0]?.source ?? "";
