@@ -17,6 +17,7 @@ import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
 import { removeDisks } from "#management/vm/disk-make.ts";
 import type { DiskPlan } from "#management/vm/disk-plan.ts";
 import { requirePersistent, requireState, vmClaim, vmTarget } from "#management/vm/lookup.ts";
+import { readGuestIfAny } from "#management/vm/guest-read.ts";
 import { isShared, requireMovable } from "#management/vm/migration-check.ts";
 import { dropOther, type Move, settle } from "#management/vm/migration-place.ts";
 import { migrationUri } from "#management/vm/migration-uri.ts";
@@ -28,7 +29,6 @@ import type { OperationDeps } from "./deps.ts";
 interface Plan extends Move {
   readonly vmId: Vm["id"];
   readonly targetUri: string;
-  readonly live: boolean;
   /** Volumes on the target for disks that are copied. */
   readonly copies: readonly DiskPlan[];
   /** Their paths, the same on both hosts. */
@@ -83,6 +83,9 @@ export function vmMigrate(deps: OperationDeps) {
         pointOfNoReturn: true,
         async do({ result, signal }) {
           const moved = result<Plan>("plan");
+          if ((await settle(deps, moved, { signal })) !== "target") {
+            throw new AppError("conflict", "The VM is on its old host again; nothing there was touched.");
+          }
           await dropOther(deps, moved, "target", { signal });
           const kept = await deleteCopied(deps, moved, { signal });
           return { kept };
@@ -130,14 +133,27 @@ async function undoMove(deps: OperationDeps, context: StepContext<Input>): Promi
   if (moved === undefined) return;
   const call = { signal: context.signal };
   const place = await settle(deps, moved, call);
-  if (place === "target") context.log.warn({ vm: moved.vmId }, "the VM had moved before it could be stopped");
-  await dropOther(deps, moved, place, call);
+  if (place !== "source-alone") await dropOther(deps, moved, place, call);
   await syncBoth(deps, context, moved);
+  if (place !== "target") return;
+  const host = deps.inventory.get("host", moved.targetId)?.name ?? moved.targetId;
+  const copied = moved.copiedPaths.length === 0 ? "" : ` Its old disks are left: ${moved.copiedPaths.join(", ")}.`;
+  throw new AppError(
+    "conflict",
+    `The VM had moved to host ${host} before it could be stopped; it runs there.${copied}`,
+  );
 }
 
 async function undoVolumes(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
   const moved = context.resultIfAny<Plan>("plan");
-  if (moved === undefined || (await settle(deps, moved, { signal: context.signal })) === "target") return;
+  if (moved === undefined || moved.copies.length === 0) return;
+  const place = await settle(deps, moved, { signal: context.signal });
+  if (place === "target") return;
+  if (place === "source-alone") {
+    const left = moved.copiedPaths.join(", ");
+    const message = `The target host can't be reached: unfinished copies of disks may be left there (${left}).`;
+    throw new AppError("host_failed", message, { remedy: "Delete them when the host is back." });
+  }
   await removeDisks(deps, moved.targetId, moved.copies, { signal: context.signal });
   await syncPools(deps, context, moved.targetId, poolNamesOf(moved.copies));
 }
@@ -148,6 +164,12 @@ async function plan(deps: OperationDeps, vm: Vm, targetId: string, request: VmMi
   const target = deps.inventory.require("host", targetId);
   requireState(present, "migrate", "migrated");
   requireMovable(deps.inventory, present, target, request);
+  if ((await readGuestIfAny(deps.providers.get(targetId).guest, vm.uuid, call)) !== undefined) {
+    throw new AppError("conflict", `Host ${target.name} has a VM of the same UUID already; nothing was touched.`, {
+      field: "host",
+      remedy: "Look at it with virsh on that host; a left-over definition goes with virsh undefine.",
+    });
+  }
   const targetUri = migrationUri(target);
   if (targetUri === undefined) throw new AppError("internal", "a target without an address passed the check");
   const copied = now.spec.disks.filter(
@@ -175,9 +197,16 @@ async function planCopy(
   const there = requirePoolOfPath(deps.inventory, targetId, source, what);
   const stored = await deps.providers.get(vm.hostId).storage.volume.findVolumeByPath(source, call);
   if (stored === undefined) throw new AppError("not_found", `${what} (${source}) is gone from its storage.`);
+  const name = volumeNameIn(there, source);
+  if ((await deps.providers.get(targetId).storage.volume.findVolume(there.name, name, call)) !== undefined) {
+    throw new AppError("conflict", `${what}: the target host has another file of that name; nothing was touched.`, {
+      field: "copyDisks",
+      remedy: "Move it away.",
+    });
+  }
   const volume = {
     poolName: there.name,
-    volumeName: volumeNameIn(there, source),
+    volumeName: name,
     sourceType: sourceTypeIn(there),
     format: stated === "qcow2" ? "qcow2" : "raw",
     capacityBytes: stored.capacityBytes,
@@ -199,7 +228,12 @@ async function move(
   call: LongCall,
 ): Promise<Partial<MigrationResult>> {
   // Done again after a crash, it may have moved, or be about to.
-  if ((await settle(deps, moving, call)) === "target") return {};
+  const place = await settle(deps, moving, call);
+  if (place === "target") return {};
+  if (place === "source-alone") {
+    const message = "The target host can't be reached; the VM stays where it is.";
+    throw new AppError("host_unreachable", message, { retryable: false });
+  }
   const { migration } = deps.providers.get(moving.sourceId).guest;
   const { uuid, targetUri } = moving;
   const startMs = deps.clock.monotonicMs();

@@ -16,6 +16,10 @@ import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
 import { memoryVolumeName, overlayVolumeName } from "#management/vm/volume-name.ts";
 import type { Guest } from "#virtualization/port.ts";
 
+const jobPollMs = 250;
+/** A job is waited for so long, then the step is tried again. */
+const jobWaitMs = 120_000;
+
 export interface FileRef extends VolumeRef {
   readonly path: string;
 }
@@ -137,14 +141,18 @@ async function removeFiles(deps: OperationDeps, plan: FreezePlan, call: Call): P
   if (plan.memory !== undefined) await removeVolume(deps, plan.hostId, plan.memory, call);
 }
 
-/**
- * A snapshot whose caller crashed goes on in the host's daemon, and its files must not be taken away. Writing the
- * metadata again needs the domain's job lock, so it succeeds only once no such job runs; else it ends with timeout.
- */
+/** A snapshot whose caller crashed or gave up goes on in the host's daemon: its files must not be taken away meanwhile. */
 async function waitForJobs(deps: OperationDeps, plan: FreezePlan, call: Call): Promise<void> {
-  const { guest } = deps.providers.get(plan.hostId);
-  const { metadata } = await guest.inventory.read(plan.uuid, call);
-  if (metadata !== undefined) await guest.lifecycle.change(plan.uuid, { metadata }, call);
+  const { migration } = deps.providers.get(plan.hostId).guest;
+  const deadlineMs = deps.clock.monotonicMs() + jobWaitMs;
+  while (await migration.isBusy(plan.uuid, call)) {
+    if (deps.clock.monotonicMs() > deadlineMs) {
+      throw new AppError("timeout", "The host still works on an earlier job of this VM; nothing was touched.", {
+        remedy: "See `virsh domjobinfo` on its host; `virsh domjobabort` ends the job.",
+      });
+    }
+    await deps.clock.sleep(jobPollMs, call.signal);
+  }
 }
 
 /** Runs `work` on a guest that has a process: one that is off is started paused for it, and stopped again. */
@@ -155,8 +163,12 @@ export async function whileActive(
   work: () => Promise<void>,
 ): Promise<void> {
   await startPaused(deps, plan, call);
-  await work();
-  await stopPaused(deps, plan, call);
+  try {
+    await work();
+  } finally {
+    // Also after a failure: nobody asked for a guest that stays paused.
+    await stopPaused(deps, plan, call);
+  }
 }
 
 export async function startPaused(
