@@ -16,6 +16,7 @@ const root = path.resolve(import.meta.dirname, "..");
 /** Exit code of a generator that can't reach what it generates from; it says why. */
 const sourceUnavailable = 3;
 const leftoverTimeoutMs = 15_000;
+const maxLeftoverLines = 20;
 
 interface Check {
   readonly name: string;
@@ -107,7 +108,8 @@ async function leftovers(scratch: string): Promise<Check> {
     await new Promise((resolve) => setTimeout(resolve, 200));
     found = await findLeftovers(scratch);
   }
-  for (const line of found) console.log(line);
+  for (const line of found.slice(0, maxLeftoverLines)) console.log(line);
+  if (found.length > maxLeftoverLines) console.log(`and ${found.length - maxLeftoverLines} more`);
   for (const name of await Lab.list()) await Lab.down(name);
   rmSync(scratch, { recursive: true, force: true });
   const note = found.length > 0 ? `${found.length} things were left behind` : "";
