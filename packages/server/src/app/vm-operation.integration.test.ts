@@ -220,6 +220,24 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     await remove("mover", "cold");
   });
 
+  test("a migration that is cancelled leaves the guest where it was, running", async () => {
+    const vmId = await makeVm(plane, "stayer", { start: true });
+    const before = await labState(lab);
+    const input = { vmId, request: { host: "h2", bandwidthMiBps: 4 } };
+    const { id } = await plane.engine.submit("vm.migrate", input, { userName: "tester" });
+    const signal = AbortSignal.timeout(60_000);
+    for await (const _change of plane.inventory.changes(0, signal)) {
+      if (plane.inventory.require("task", id).progress.unit === "byte") break;
+    }
+    await plane.engine.cancel(id);
+    const task = await plane.engine.wait(id, 60_000);
+    assert.equal(task.state, "cancelled", task.error?.detail ?? "");
+    assert.deepEqual(await labState(lab), before);
+    assert.equal(plane.vm("stayer").hostId, plane.host("h1").id);
+    await plane.succeed("vm.migrate", { vmId, request: { host: "h2" } });
+    await remove("stayer");
+  });
+
   test("undone: each operation that fails leaves what was before", async () => {
     const vmId = await makeVm(plane, "undone", { start: true });
     const cases: readonly [operation: string, input: unknown, step: string][] = [

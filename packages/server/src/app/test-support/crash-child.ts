@@ -20,6 +20,8 @@ export interface CrashCase {
   /** The moment of death. */
   readonly step: string;
   readonly phase: StepPhase;
+  /** So long after that moment. */
+  readonly delayMs?: number;
   /** Fails after this step, so that it is undone. */
   readonly failAfter?: string;
 }
@@ -52,7 +54,10 @@ if (present !== undefined) await crash(present);
 
 function atBoundary({ step, phase }: StepBoundary): void {
   if (armed === undefined) return;
-  if (step === armed.step && phase === armed.phase) process.kill(process.pid, "SIGKILL");
+  if (step === armed.step && phase === armed.phase) {
+    if (armed.delayMs === undefined) die();
+    else setTimeout(die, armed.delayMs);
+  }
   if (step === armed.failAfter && phase === "after") throw new Error("failed by the test");
 }
 
@@ -65,6 +70,8 @@ async function crash(next: CrashCase): Promise<void> {
   await writeFile(path.join(run.folder, "situation.json"), JSON.stringify(situation));
   armed = next;
   const task = await plane.run(scenario.operation, input, endMs);
+  // It was over before the moment came: then it is killed after its end.
+  if (next.delayMs !== undefined) await plane.deps.clock.sleep(next.delayMs);
   assert.fail(`${name(next)} was never reached: the task is ${task.state}: ${task.error?.detail ?? ""}`);
 }
 
@@ -106,6 +113,11 @@ async function clear(): Promise<void> {
   assert.deepEqual(await orphans(lab, state, plane.inventory, plane.store), []);
 }
 
-function name({ title, step, phase, failAfter }: CrashCase): string {
-  return `${title}: killed ${phase} ${step}${failAfter === undefined ? "" : ` (failed after ${failAfter})`}`;
+function name({ title, step, phase, failAfter, delayMs }: CrashCase): string {
+  const when = delayMs === undefined ? phase : `${delayMs} ms into`;
+  return `${title}: killed ${when} ${step}${failAfter === undefined ? "" : ` (failed after ${failAfter})`}`;
+}
+
+function die(): void {
+  process.kill(process.pid, "SIGKILL");
 }

@@ -10,6 +10,8 @@ import type { ControlPlane } from "./control-plane.ts";
 export interface Scenario {
   readonly operation: string;
   readonly title: string;
+  /** A step that takes long, and how far into it the control plane is killed besides. */
+  readonly during?: { readonly step: string; readonly delayMs: number };
   /** Makes the situation and returns the operation's input. */
   prepare(plane: ControlPlane): Promise<unknown>;
 }
@@ -161,14 +163,17 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.clone",
     title: "vm.clone, full, of a running VM",
+    during: { step: "disks", delayMs: 60 },
     prepare: async (plane) => ({ vmId: await makeVm(plane, "subject", { start: true }), request: { name: "clone" } }),
   },
   {
     operation: "vm.migrate",
     title: "vm.migrate, live",
+    during: { step: "move", delayMs: 2_000 },
     prepare: async (plane) => ({
       vmId: await makeVm(plane, "subject", { start: true }),
-      request: { host: "h2" },
+      // Slow enough to be killed in the midst of it.
+      request: { host: "h2", bandwidthMiBps: 16 },
     }),
   },
   {
@@ -182,6 +187,7 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "snapshot.create",
     title: "snapshot.create with memory",
+    during: { step: "freeze", delayMs: 80 },
     prepare: async (plane) => ({
       vmId: await makeVm(plane, "subject", { start: true }),
       request: { name: "s1", memory: true },

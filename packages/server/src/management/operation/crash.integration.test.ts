@@ -13,7 +13,7 @@ import { test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import type { CrashCase, CrashRun } from "#app/test-support/crash-child.ts";
-import { scenarios } from "#app/test-support/crash-scenario.ts";
+import { type Scenario, scenarios } from "#app/test-support/crash-scenario.ts";
 import type { Operation } from "#management/task/operation.ts";
 import { vmOperations } from "./vm-table.ts";
 
@@ -31,12 +31,13 @@ test("every operation on VMs and snapshots has a situation in which it is killed
   });
 });
 
-for (const { title, operation } of scenarios.filter((each) => only === undefined || each.title.includes(only))) {
+for (const scenario of scenarios.filter((each) => only === undefined || each.title.includes(only))) {
+  const { title, operation } = scenario;
   test(`kill -9 around every step: ${title}`, { timeout: 1_800_000 }, () =>
     withPlane(2, async (plane, lab, folder) => {
       const found = vmOperations(plane.deps).find(({ name }) => name === operation);
       assert(found !== undefined, `there is no operation ${operation}`);
-      const cases = momentsOf(title, found);
+      const cases = momentsOf(scenario, found);
       const access = await labAccess(lab);
       await plane[Symbol.asyncDispose]();
       for (let index = 0; index <= cases.length; index++) {
@@ -62,12 +63,14 @@ async function withPlane(
   }
 }
 
-/** Forward: before and after each step. Backward: the same, after a failure of the last step that can be undone. */
-function momentsOf(title: string, { steps }: Operation): CrashCase[] {
-  const forward = steps.flatMap(({ name: step }): CrashCase[] => [
+/** Forward: before and after each step, and in the midst of long ones. Backward: the same, after a failure of the last step that can be undone. */
+function momentsOf({ title, during }: Scenario, { steps }: Operation): CrashCase[] {
+  const midst: CrashCase[] = during === undefined ? [] : [{ title, phase: "before", ...during }];
+  const bounds = steps.flatMap(({ name: step }): CrashCase[] => [
     { title, step, phase: "before" },
     { title, step, phase: "after" },
   ]);
+  const forward = [...midst, ...bounds];
   const final = steps.findIndex((step) => step.pointOfNoReturn === true);
   const reversible = final === -1 ? steps : steps.slice(0, final);
   const undoable = reversible.filter((step) => step.undo !== undefined);
