@@ -2,7 +2,7 @@
  * Migration, peer to peer: the source's libvirtd drives it (libvirt 9.0 virDomainMigrateToURI3), so that it goes on
  * when Innkeeper or its connection is gone. UNSAFE is set because libvirt calls every shared folder that is no cluster
  * file system unsafe; that storage is shared is management's knowledge, and disks that are not are copied. Caches on the
- * target are no danger: QEMU drops them when it takes a disk over (block/file-posix.c drop-cache, on since 3.0).
+ * target are no danger: QEMU drops them when it takes a disk over (block/file-posix.c raw_co_invalidate_cache, since 3.0).
  */
 import {
   type TypedParameterInput,
