@@ -6,7 +6,7 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import { operation } from "#management/task/operation.ts";
 
 export function hostTarget(inventory: Inventory, hostId: string): ResourceRef {
-  const host = inventory.get("host", hostId);
+  const host = inventory.get("host", hostId) ?? inventory.by("host", "name", hostId)[0];
   return host === undefined ? { kind: "host", id: hostId } : { kind: "host", id: host.id, name: host.name };
 }
 

@@ -336,3 +336,30 @@ test("inputs are not readable in the store", async () => {
   assert.equal(typeof stored, "string");
   assert.ok(!String(stored).includes("topsecret"));
 });
+
+test("a task stays with the target that its name meant when it was submitted", async () => {
+  const held = Promise.withResolvers<void>();
+  const seen: string[] = [];
+  const Id = Type.Object({ hostId: Type.String() });
+  const onHost = operation({
+    name: "host.touch",
+    input: Id,
+    claims: () => ({ exclusive: ["one"] }),
+    target: ({ hostId }) => ({ kind: "host", id: hostId === "rack1" ? "host-1" : hostId }),
+    steps: [
+      {
+        name: "touch",
+        async do({ input }) {
+          seen.push(input.hostId);
+          await held.promise;
+        },
+      },
+    ],
+  });
+  await using fixture = await EngineFixture.open([onHost as Operation]);
+  const first = await fixture.engine.submit("host.touch", { hostId: "host-0" }, user);
+  const second = await fixture.engine.submit("host.touch", { hostId: "rack1" }, user);
+  held.resolve();
+  for (const { id } of [first, second]) assert.equal((await fixture.engine.wait(id, 5000)).state, "succeeded");
+  assert.deepEqual(seen, ["host-0", "host-1"]);
+});

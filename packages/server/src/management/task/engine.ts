@@ -63,15 +63,16 @@ export class TaskEngine {
   }
 
   /** Records a task and lets it run when its turn comes. What can't work is refused here, and nothing is recorded. */
-  async submit(operationName: string, input: unknown, request: TaskRequest): Promise<Task> {
+  async submit(operationName: string, given: unknown, request: TaskRequest): Promise<Task> {
     this.#checkRunning();
     const operation = this.#operation(operationName);
-    this.#checkInput(operation, input);
-    const print = fingerprint(operationName, input);
+    this.#checkInput(operation, given);
+    const print = fingerprint(operationName, given);
     const { store, inventory, clock } = this.#deps;
     const same = await this.#sameRequest(request, print);
     if (same !== undefined) return same;
-    const target = operation.target(input);
+    const target = operation.target(given);
+    const input = pinTarget(given, target);
     if (request.ifRevision !== undefined && target !== undefined) {
       await checkRevision(store, inventory, target.kind as ResourceKind, target.id, request.ifRevision);
     }
@@ -273,6 +274,16 @@ export class TaskEngine {
   #runOptions(resumed: boolean) {
     return { stop: this.#stop.signal, resumed };
   }
+}
+
+/**
+ * The input with the target's id where it had its name: in the queue the name may come to mean another. Inputs name their
+ * target by its path parameter: `vmId`, `hostId`.
+ */
+function pinTarget(input: unknown, target: Task["target"]): unknown {
+  if (target === undefined || typeof input !== "object" || input === null) return input;
+  const field = `${target.kind.replace("storage-", "")}Id`;
+  return field in input ? { ...input, [field]: target.id } : input;
 }
 
 function rank(task: Task): number {
