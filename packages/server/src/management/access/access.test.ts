@@ -102,6 +102,16 @@ test("tokens: used, expired, revoked, another's hidden", async () => {
   await assert.rejects(under.access.authenticate(secret), { code: "unauthenticated" });
 });
 
+test("a token makes no tokens", async () => {
+  await using under = await accessFixture();
+  await under.users.create(alice);
+  const session = await under.access.authenticate((await under.users.login(alice, here)).secret);
+  const { secret } = await under.users.createToken(session, { name: "ci", expiresInDays: 1 });
+  const byToken = await under.access.authenticate(secret);
+  await assert.rejects(under.users.createToken(byToken, { name: "for ever" }), { code: "forbidden" });
+  assert.equal(under.inventory.list("token").length, 1);
+});
+
 test("roles: what is not granted is refused, and a change counts at once", async () => {
   await using under = await accessFixture();
   await under.users.createFirstAdministrator();

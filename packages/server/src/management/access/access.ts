@@ -7,13 +7,14 @@ import type { User } from "@innkeeper/contract/resource/user.ts";
 import type { Access } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
-import type { CredentialTable } from "#management/access/credential-table.ts";
+import type { Credential, CredentialTable } from "#management/access/credential-table.ts";
 
 /** Who a request comes from. */
 export interface Principal {
   readonly user: User;
   /** Of the session or token by which he came. */
   readonly credentialKey: string;
+  readonly credentialType: Credential["type"];
 }
 
 export class AccessControl {
@@ -36,7 +37,7 @@ export class AccessControl {
       );
     }
     await this.#credentials.use(found.key);
-    return { user, credentialKey: found.key };
+    return { user, credentialKey: found.key, credentialType: found.credential.type };
   }
 
   /** forbidden, naming the privilege, unless the principal may. */

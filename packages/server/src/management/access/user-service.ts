@@ -175,8 +175,14 @@ export class UserService {
     );
   }
 
+  /** Of a session only: a token that leaks must not make others that outlive it. */
   async createToken(principal: Principal, request: TokenCreate): Promise<TokenCreated> {
     const { store, clock, credentials } = this.#deps;
+    if (principal.credentialType !== "session") {
+      throw new AppError("forbidden", "A token can't make tokens. Nothing was done.", {
+        remedy: "Log in with name and password first.",
+      });
+    }
     const { id: userId } = principal.user;
     const days = request.expiresInDays;
     const expiresAtMs = days === undefined ? undefined : clock.now() + days * 86_400_000;
