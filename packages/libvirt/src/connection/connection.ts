@@ -1,4 +1,5 @@
 // An open connection to one libvirt daemon: typed calls, streams and events over one channel.
+import { setTimeout as delay } from "node:timers/promises";
 import { lxcProgram } from "#generated/lxc-procedure.ts";
 import { qemuProgram } from "#generated/qemu-procedure.ts";
 import { remoteProgram } from "#generated/remote-procedure.ts";
@@ -119,6 +120,8 @@ export class Connection implements AsyncDisposable {
   /** Says goodbye and ends everything that is pending with ConnectionLostError (reason "closed"). Never rejects. */
   async close(): Promise<void> {
     await Promise.all([...this.#children].map((child) => child.close()));
+    const quiet = this.events.deregisterAll().then(() => this.#channel.idle());
+    await Promise.race([quiet, this.closed, delay(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
     if (this.isOpen) await this.remote.connectClose({}, { timeoutMs: CLOSE_TIMEOUT_MS }).catch(() => undefined);
     this.#channel.fail("closed", "the connection was closed by this side");
     await this.closed;

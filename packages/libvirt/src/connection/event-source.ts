@@ -86,6 +86,7 @@ const DEREGISTER_TIMEOUT_MS = 5_000;
 type AnySubscription = EventSubscription<Record<string, unknown>>;
 
 interface Registry {
+  readonly of: EventClass;
   readonly active: Map<number, AnySubscription>;
   early: { id: number; event: Record<string, unknown> }[];
   registering: number;
@@ -94,6 +95,7 @@ interface Registry {
 export class EventSource {
   readonly #invoke: Invoke;
   readonly #registries = new Map<string, Registry>();
+  #isClosing = false;
 
   constructor(channel: Channel, invoke: Invoke) {
     this.#invoke = invoke;
@@ -106,7 +108,7 @@ export class EventSource {
       { of: QEMU, events: { event: [0, "domainMonitorEvent"] as const } },
     ];
     for (const { of, events } of tables) {
-      const registry: Registry = { active: new Map(), early: [], registering: 0 };
+      const registry: Registry = { of, active: new Map(), early: [], registering: 0 };
       this.#registries.set(of.name, registry);
       for (const [, message] of Object.values<readonly [number, string]>(events)) {
         const entry = of.program.messages[message];
@@ -115,6 +117,20 @@ export class EventSource {
       }
     }
     void channel.closed.then(({ error }) => this.#finish(error ?? null));
+  }
+
+  /**
+   * The connection is about to be closed: every callback is taken back. libvirtd (9.0) can crash when it has to drop the
+   * callbacks of a client itself while an event or a call is still being worked on.
+   */
+  async deregisterAll(): Promise<void> {
+    this.#isClosing = true;
+    const calls = [...this.#registries.values()].flatMap(({ of, active }) =>
+      [...active.keys()].map((callbackID) =>
+        this.#call(of, of.deregister, { callbackID }, { timeoutMs: DEREGISTER_TIMEOUT_MS }).catch(() => undefined),
+      ),
+    );
+    await Promise.all(calls);
   }
 
   /** @param options.domain only this domain's events. */
@@ -172,6 +188,7 @@ export class EventSource {
       await subscription.ready.catch(() => undefined);
       if (id === null) return;
       registry.active.delete(id);
+      if (this.#isClosing) return;
       await this.#call(of, of.deregister, { callbackID: id }, { timeoutMs: DEREGISTER_TIMEOUT_MS }).catch(
         () => undefined,
       );

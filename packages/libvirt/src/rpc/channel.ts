@@ -115,6 +115,11 @@ export class Channel {
     this.resumeReading(peer);
   }
 
+  /** Resolves when the server works on no call, also on none that its caller gave up. */
+  idle(): Promise<void> {
+    return this.#slots.idle();
+  }
+
   /** Called with each message of an event procedure. */
   onMessage(program: number, procedure: number, handler: MessageHandler): void {
     this.#handlers.set(`${program}:${procedure}`, handler);

@@ -11,6 +11,7 @@ interface Waiter {
 
 export class RequestSlots {
   readonly #limit: number;
+  readonly #idle = new Set<() => void>();
   #active = 0;
   readonly #waiting: Record<Priority, Set<Waiter>> = { high: new Set(), low: new Set() };
 
@@ -33,6 +34,17 @@ export class RequestSlots {
   release(): void {
     this.#active -= 1;
     this.#advance();
+    if (this.#active > 0) return;
+    for (const resolve of this.#idle) resolve();
+    this.#idle.clear();
+  }
+
+  /** Resolves when nothing is in flight (then nothing waits, either). */
+  async idle(): Promise<void> {
+    if (this.#active === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#idle.add(resolve);
+    await promise;
   }
 
   #advance(): void {
