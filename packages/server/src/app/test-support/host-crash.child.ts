@@ -1,5 +1,5 @@
 /** Runs one operation in a process of its own that is killed at one moment: argv is folder, operation, input, crash point. */
-import { HostPlane } from "#app/test-support/host-plane.ts";
+import { HostPlane } from "./host-plane.ts";
 
 const [folder = "", operation = "", input = "", crashAt = ""] = process.argv.slice(2);
 const plane = await HostPlane.open(folder, crashAt);
