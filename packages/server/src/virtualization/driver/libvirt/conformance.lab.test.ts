@@ -169,6 +169,34 @@ suite("guests on a real host", () => {
     await lifecycle.undefine(copyUuid, call);
   });
 
+  test("UEFI variables go along when a guest is renamed or copied, and go with it", async () => {
+    const { inventory, lifecycle } = h1.guest;
+    const { uuid } = await lifecycle.define(testDefinition("uefi", { firmware: "uefi" }), call);
+    await lifecycle.start(uuid, {}, call);
+    await assert.rejects(lifecycle.rename(uuid, "uefi 2", call), hasCode("invalid_state"));
+    await lifecycle.forceOff(uuid, call);
+    const folder = "/var/lib/libvirt/qemu/nvram";
+    const shell = async (command: string) => (await h1.host.exec(["sh", "-c", command], { signal })).stdout.trim();
+    await shell(
+      `printf mark | dd of=${folder}/uefi_VARS.fd bs=1 seek=500000 conv=notrunc; touch "${folder}/uefi 2_VARS.fd"`,
+    );
+    const sum = async (name: string) => (await shell(`sha256sum < "${folder}/${name}_VARS.fd"`)).slice(0, 64);
+    const before = await sum("uefi");
+    await lifecycle.rename(uuid, "uefi 2", call);
+    assert.equal(await sum("uefi 2"), before);
+    const xml = await inventory.xml(uuid, { inactive: true }, call);
+    const copyUuid = crypto.randomUUID();
+    await lifecycle.defineXml(xml, { name: "uefi-copy", uuid: copyUuid }, call);
+    assert.equal(await sum("uefi-copy"), before);
+    assert.equal(await shell(`ls ${folder} | sort | tr '\\n' ,`), "uefi 2_VARS.fd,uefi-copy_VARS.fd,");
+    assert.doesNotMatch(await shell("virsh pool-list --all --name"), /nvram/);
+    await lifecycle.start(copyUuid, { paused: true }, call);
+    await lifecycle.forceOff(copyUuid, call);
+    await lifecycle.undefine(copyUuid, call);
+    await lifecycle.undefine(uuid, call);
+    assert.equal(await shell(`ls ${folder}`), "");
+  });
+
   test("a definition that can't work is refused with the field, and nothing is defined", async () => {
     const { inventory, lifecycle } = h1.guest;
     const refusals: readonly (readonly [Parameters<typeof testDefinition>[1], string])[] = [

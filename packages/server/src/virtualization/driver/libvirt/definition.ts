@@ -22,6 +22,7 @@ import { child, text } from "./domain-xml/element.ts";
 import { type Retarget, retarget } from "./domain-xml/retarget.ts";
 import { copySecrets } from "./domain-xml/secret.ts";
 import { readGuest } from "./guest.ts";
+import { copyNvram, defaultNvramFile, deleteNvram, nvramFile } from "./nvram.ts";
 import { platformCapabilities, platformOf } from "./platform.ts";
 
 /** Everything that libvirt keeps beside the XML. Checkpoints' bitmaps stay in the disks. */
@@ -69,6 +70,8 @@ export async function defineFromXml(
   if (root.tagName !== "domain") {
     throw new AppError("invalid_field", `This is XML of a <${root.tagName}>, not of a domain.`, { field: "xml" });
   }
+  const sourceUuid = text(child(root, "uuid"));
+  const sourceNvram = nvramFile(connection, root);
   retarget(root, edits);
   const name = text(child(root, "name"));
   const uuid = text(child(root, "uuid"));
@@ -77,6 +80,9 @@ export async function defineFromXml(
   }
   await checkName(connection, name, uuid, options);
   await restoreSecrets(connection, root, edits.secretsOf ?? uuid, options);
+  if (uuid !== sourceUuid && sourceNvram !== undefined && !(await exists(connection, uuid, options))) {
+    await copyNvram(connection, sourceNvram, name, options);
+  }
   const { dom } = await connection.remote.domainDefineXml({ xml: serializeXml(root) }, options);
   return await readGuest(connection.remote, dom.uuid, options);
 }
@@ -98,11 +104,26 @@ async function restoreSecrets(
   }
 }
 
+async function exists({ remote }: Connection, uuid: string, options: CallOptions): Promise<boolean> {
+  const found = await remote.domainLookupByUuid({ uuid }, options).catch((error: unknown) => {
+    if (!isNotFound(error)) throw error;
+  });
+  return found !== undefined;
+}
+
+/** UEFI variables come along: copied before, deleted under the old name once the VM has the new one. */
 export async function renameGuest({ connection, remote, dom, options }: DomainCall, name: string): Promise<void> {
   const present = await remote.domainLookupByUuid({ uuid: dom.uuid }, options);
   if (present.dom.name === name) return;
   await checkName(connection, name, dom.uuid, options);
+  const { active } = await remote.domainIsActive({ dom }, options);
+  if (active === 1) throw new AppError("invalid_state", "The VM runs; it can be renamed when it is off.");
+  const { xml } = await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE }, options);
+  const nvram = nvramFile(connection, parseXml(xml));
+  const isNamedAfterIt = nvram === defaultNvramFile(present.dom.name);
+  const copied = isNamedAfterIt && (await copyNvram(connection, nvram, name, options));
   await remote.domainRename({ dom: present.dom, newName: name }, options);
+  if (copied) await deleteNvram(connection, nvram, options);
 }
 
 export async function undefineGuest({ remote, dom, options }: DomainCall): Promise<void> {
