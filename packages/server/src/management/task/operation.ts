@@ -35,9 +35,13 @@ export interface Step<Input> {
   readonly pointOfNoReturn?: boolean;
 }
 
-/** Resources that tasks serialize on, e.g. `vm:vm-3k9…`; and limits, e.g. `{ key: "migration:host-…", max: 2 }`. */
+/**
+ * Resources that tasks serialize on, e.g. `vm:vm-3k9…`; and limits, e.g. `{ key: "migration:host-…", max: 2 }`.
+ * What a task merely needs to stay as it is, it claims shared; see resource-claim.ts for what is claimed by itself.
+ */
 export interface Claims {
   readonly exclusive: readonly string[];
+  readonly shared?: readonly string[];
   readonly limited?: readonly { readonly key: string; readonly max: number }[];
 }
 
