@@ -128,6 +128,7 @@ async function syncBoth(deps: OperationDeps, context: StepContext<Input>, move: 
   await syncGuest(deps, context, { hostId: sourceId, uuid });
 }
 
+/** A guest that had moved before it could be stopped (it was cancelled in the last moment) moves back. */
 async function undoMove(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
   const moved = context.resultIfAny<Plan>("plan");
   if (moved === undefined) return;
@@ -136,12 +137,29 @@ async function undoMove(deps: OperationDeps, context: StepContext<Input>): Promi
   if (place !== "source-alone") await dropOther(deps, moved, place, call);
   await syncBoth(deps, context, moved);
   if (place !== "target") return;
-  const host = deps.inventory.get("host", moved.targetId)?.name ?? moved.targetId;
-  const copied = moved.copiedPaths.length === 0 ? "" : ` Its old disks are left: ${moved.copiedPaths.join(", ")}.`;
-  throw new AppError(
-    "conflict",
-    `The VM had moved to host ${host} before it could be stopped; it runs there.${copied}`,
-  );
+  try {
+    await moveBack(deps, moved, call);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const host = deps.inventory.get("host", moved.targetId)?.name ?? moved.targetId;
+    const message = `The VM had moved to host ${host} before it could be stopped, and can't move back: ${error.message}`;
+    throw new AppError(error.code, message, { cause: error, retryable: error.retryable });
+  }
+  await syncBoth(deps, context, { ...moved, sourceId: moved.targetId, targetId: moved.sourceId });
+}
+
+async function moveBack(deps: OperationDeps, moved: Plan, call: Call): Promise<void> {
+  const home = deps.inventory.require("host", moved.sourceId);
+  const targetUri = migrationUri(home);
+  if (targetUri === undefined) {
+    throw new AppError(
+      "unsupported",
+      `host ${home.name} is managed through a local socket, which no guest can move to.`,
+    );
+  }
+  const live = isActive(await deps.providers.get(moved.targetId).guest.inventory.read(moved.uuid, call));
+  const back = { ...moved, sourceId: moved.targetId, targetId: moved.sourceId, targetUri, live };
+  await send(deps, back, { host: home.id, autoConverge: true }, call);
 }
 
 async function undoVolumes(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
@@ -234,6 +252,15 @@ async function move(
     const message = "The target host can't be reached; the VM stays where it is.";
     throw new AppError("host_unreachable", message, { retryable: false });
   }
+  return send(deps, moving, request, call);
+}
+
+async function send(
+  deps: OperationDeps,
+  moving: Plan,
+  request: VmMigrate,
+  call: LongCall,
+): Promise<Partial<MigrationResult>> {
   const { migration } = deps.providers.get(moving.sourceId).guest;
   const { uuid, targetUri } = moving;
   const startMs = deps.clock.monotonicMs();
