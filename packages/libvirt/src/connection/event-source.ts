@@ -88,6 +88,8 @@ type AnySubscription = EventSubscription<Record<string, unknown>>;
 interface Registry {
   readonly of: EventClass;
   readonly active: Map<number, AnySubscription>;
+  /** Deregistrations under way. */
+  readonly leaving: Set<Promise<unknown>>;
   early: { id: number; event: Record<string, unknown> }[];
   registering: number;
 }
@@ -108,7 +110,7 @@ export class EventSource {
       { of: QEMU, events: { event: [0, "domainMonitorEvent"] as const } },
     ];
     for (const { of, events } of tables) {
-      const registry: Registry = { of, active: new Map(), early: [], registering: 0 };
+      const registry: Registry = { of, active: new Map(), leaving: new Set(), early: [], registering: 0 };
       this.#registries.set(of.name, registry);
       for (const [, message] of Object.values<readonly [number, string]>(events)) {
         const entry = of.program.messages[message];
@@ -126,9 +128,7 @@ export class EventSource {
   async deregisterAll(): Promise<void> {
     this.#isClosing = true;
     const calls = [...this.#registries.values()].flatMap(({ of, active }) =>
-      [...active.keys()].map((callbackID) =>
-        this.#call(of, of.deregister, { callbackID }, { timeoutMs: DEREGISTER_TIMEOUT_MS }).catch(() => undefined),
-      ),
+      [...active.keys()].map((callbackID) => this.#deregister(of, callbackID)),
     );
     await Promise.all(calls);
   }
@@ -189,13 +189,16 @@ export class EventSource {
       if (id === null) return;
       registry.active.delete(id);
       if (this.#isClosing) return;
-      await this.#call(of, of.deregister, { callbackID: id }, { timeoutMs: DEREGISTER_TIMEOUT_MS }).catch(
-        () => undefined,
-      );
+      const leaving = this.#deregister(of, id);
+      registry.leaving.add(leaving);
+      await leaving;
+      registry.leaving.delete(leaving);
     };
     const register = async (self: AnySubscription): Promise<void> => {
       registry.registering += 1;
       try {
+        // The server works on calls side by side, and refuses a callback like one that is just being taken back.
+        await Promise.all(registry.leaving);
         const answer = await this.#call(of, of.register, args, {});
         id = callbackId(answer);
         registry.active.set(id, self);
@@ -212,6 +215,11 @@ export class EventSource {
     );
     if (options.signal !== undefined) endOnAbort(subscription, options.signal);
     return subscription as unknown as EventSubscription<Event>;
+  }
+
+  /** Never rejects: a server that refuses has no such callback any more. */
+  async #deregister(of: EventClass, callbackID: number): Promise<void> {
+    await this.#call(of, of.deregister, { callbackID }, { timeoutMs: DEREGISTER_TIMEOUT_MS }).catch(() => undefined);
   }
 
   #call(of: EventClass, name: string, args: unknown, options: CallOptions): Promise<unknown> {
