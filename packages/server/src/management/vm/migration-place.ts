@@ -26,6 +26,7 @@ export type Place = "source" | "source-alone" | "target" | "moving";
 const pollMs = 500;
 const settleMs = 60_000;
 const targetDeadlineMs = 5_000;
+const patienceMs = 20_000;
 
 export async function placeOf(deps: OperationDeps, move: Move, call: Call): Promise<Place> {
   const here = deps.providers.get(move.sourceId).guest;
@@ -79,20 +80,29 @@ function isExecuting(guest: Guest): boolean {
   return guest.state === "running" || guest.state === "blocked";
 }
 
-/** Ends a migration that a crashed caller left running, and waits until the guest is on one host. */
+/**
+ * Ends a migration that a crashed caller left running, and waits until the guest is on one host. A silent target gets
+ * some time: after a start of the control plane it is just being connected.
+ */
 export async function settle(deps: OperationDeps, move: Move, call: Call): Promise<Exclude<Place, "moving">> {
-  const deadlineMs = deps.clock.monotonicMs() + settleMs;
+  const startMs = deps.clock.monotonicMs();
   for (;;) {
     const place = await placeOf(deps, move, call);
-    if (place !== "moving") return place;
-    await deps.providers.get(move.sourceId).guest.migration.abortMigration(move.uuid, call).catch(unlessRefused);
-    if (deps.clock.monotonicMs() > deadlineMs) {
-      throw new AppError("timeout", "Both hosts have the VM, and the migration between them does not end.", {
-        remedy: "Look at both hosts (virsh list --all; virsh domjobinfo): nothing is touched until one of them has it.",
-      });
+    const waitedMs = deps.clock.monotonicMs() - startMs;
+    if (place === "moving") {
+      await deps.providers.get(move.sourceId).guest.migration.abortMigration(move.uuid, call).catch(unlessRefused);
+      if (waitedMs > settleMs) throw unsettled();
+    } else if (place !== "source-alone" || waitedMs > patienceMs) {
+      return place;
     }
     await deps.clock.sleep(pollMs, call.signal);
   }
+}
+
+function unsettled(): AppError {
+  return new AppError("timeout", "Both hosts have the VM, and the migration between them does not end.", {
+    remedy: "Look at both hosts (virsh list --all; virsh domjobinfo): nothing is touched until one of them has it.",
+  });
 }
 
 /** A job in a phase that can't be cancelled ends by itself. */
