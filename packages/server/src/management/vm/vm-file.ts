@@ -32,6 +32,14 @@ export async function ownPaths(deps: OperationDeps, vm: Vm): Promise<string[]> {
 
 /** conflict, naming who, if any of the files is read by another VM, a clone, a snapshot of another VM, or is an image. */
 export async function deletableFiles(deps: OperationDeps, vm: Vm, call: Call): Promise<VmFiles> {
+  const twin = deps.inventory.list("vm").find((each) => each.uuid === vm.uuid && each.id !== vm.id);
+  if (twin !== undefined) {
+    const message = `VM ${twin.name} on another host has the same UUID and may have the same disks. Nothing was deleted.`;
+    throw new AppError("conflict", message, {
+      field: "deleteDisks",
+      remedy: "Delete this one without its disks (deleteDisks: false).",
+    });
+  }
   const all = await ownPaths(deps, vm);
   const world = await readWorld(deps, vm.hostId, [vm], call);
   const readers = foreignReaders(world, vm.id, new Set(all));
