@@ -22,11 +22,11 @@ import { createLibvirtHypervisor } from "#virtualization/driver/libvirt/hypervis
 import type { WireBase, Wiring } from "./wiring.ts";
 
 export function wire(base: WireBase): Wiring {
-  const { config, store, inventory, secretBox, clock, log } = base;
+  const { config, store, inventory, secretBox, claims, clock, log } = base;
   const providers = new ProviderTable();
   const credentials = new HostCredentials(secretBox);
   const reconciler = new HostReconciler({ store, inventory, providers, clock, log });
-  const common = { store, inventory, providers, clock, log, credentials, reconciler };
+  const common = { store, inventory, claims, providers, clock, log, credentials, reconciler };
   const policy = { allowPlainTcp: config.allowPlainTcp };
   const image = new ImageService({ ...common, hostSync: reconciler });
   const connections = new HostConnections({

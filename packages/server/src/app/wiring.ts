@@ -3,6 +3,7 @@ import type { Clock } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import type { SecretBox } from "#core/secret-box.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import type { ClaimTable } from "#management/task/claim-table.ts";
 import type { Operation } from "#management/task/operation.ts";
 import type { RestServices } from "#rest/service.ts";
 import type { Store } from "#store/port.ts";
@@ -13,6 +14,7 @@ export interface WireBase {
   readonly store: Store;
   readonly inventory: Inventory;
   readonly secretBox: SecretBox;
+  readonly claims: ClaimTable;
   readonly clock: Clock;
   readonly log: Logger;
 }

@@ -23,6 +23,7 @@ import { ProviderTable } from "#management/providers.ts";
 import { HostConnections } from "#management/reconcile/host-connection.ts";
 import { HostCredentials } from "#management/reconcile/host-credential.ts";
 import { HostReconciler } from "#management/reconcile/host-reconciler.ts";
+import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
 import type { StepBoundary } from "#management/task/task-run.ts";
 import { LibvirtNetwork } from "#network/driver/libvirt/libvirt-network.ts";
@@ -93,6 +94,7 @@ export class ControlPlane implements AsyncDisposable {
       ...base,
       secretBox,
       operations: vmOperations(deps),
+      claims: new ClaimTable(),
       ...(onStepBoundary === undefined ? {} : { onStepBoundary }),
     });
     const plane = new ControlPlane({ deps, engine, connections });

@@ -10,6 +10,7 @@ import { openSecretBox } from "#core/secret-box.ts";
 import { systemClock } from "#core/system-clock.ts";
 import type { HostAddress } from "#hardware/port.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
+import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
 import type { Store } from "#store/port.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
@@ -43,7 +44,8 @@ export class HostPlane implements AsyncDisposable {
     const store = await openSqliteStore({ file: path.join(folder, "store.sqlite") });
     const secretBox = await openSecretBox(path.join(folder, "key"));
     const inventory = await Inventory.open(store);
-    const base = { store, inventory, secretBox, clock: systemClock, log: silentLogger };
+    const claims = new ClaimTable();
+    const base = { store, inventory, secretBox, claims, clock: systemClock, log: silentLogger };
     const config = { stateFolder: folder, allowPlainTcp: false } as ServerConfig;
     const wiring = wire({ ...base, config });
     const onStepBoundary = crashAt === undefined ? {} : { onStepBoundary: crashPoint(crashAt) };

@@ -14,9 +14,11 @@ import { type Clock, timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import type { ServiceContext } from "#management/host/host-service.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
-import { requirePoolOf, requireRunningPool } from "#management/pool/pool-lookup.ts";
+import { requirePoolOf, requireRunningPool, volumeClaim } from "#management/pool/pool-lookup.ts";
 import type { Providers } from "#management/providers.ts";
 import type { HostSync } from "#management/reconcile/host-sync.ts";
+import type { ClaimTable } from "#management/task/claim-table.ts";
+import { hostClaim, poolClaim } from "#management/task/resource-claim.ts";
 import { isFilePool } from "#management/vm/storage-reach.ts";
 import { safeStem } from "#management/vm/volume-name.ts";
 import { describeUsers, volumeUsers } from "#management/volume/volume-user.ts";
@@ -30,6 +32,7 @@ export interface ImageServiceDeps {
   readonly inventory: Inventory;
   readonly providers: Providers;
   readonly hostSync: HostSync;
+  readonly claims: ClaimTable;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -68,18 +71,27 @@ export class ImageService {
     this.#requireNameFree(request.name);
     const volume = inventory.require("volume", request.volumeId, { field: "volumeId" });
     const pool = requireRunningPool(requirePoolOf(inventory, volume));
-    const present = await providers.get(pool.hostId).storage.volume.findVolume(pool.name, volume.name, context);
-    if (present === undefined) {
-      throw new AppError("not_found", `Volume ${volume.name} is no longer in pool ${pool.name}.`, {
-        field: "volumeId",
-      });
+    // Shared by those that read it; who writes, resizes or deletes it claims it exclusively.
+    const release = this.#deps.claims.acquireNow(`Making an image of volume ${volume.name}`, {
+      exclusive: [],
+      shared: [volumeClaim(pool, volume.name), hostClaim(pool.hostId)],
+    });
+    try {
+      const present = await providers.get(pool.hostId).storage.volume.findVolume(pool.name, volume.name, context);
+      if (present === undefined) {
+        throw new AppError("not_found", `Volume ${volume.name} is no longer in pool ${pool.name}.`, {
+          field: "volumeId",
+        });
+      }
+      const writers = volumeUsers(inventory, volume).filter((user) => user.kind !== "volume");
+      if (writers.length > 0) {
+        const message = `Volume ${volume.name} is used by ${describeUsers(writers)}. Nothing was changed.`;
+        throw new AppError("conflict", message, { field: "volumeId" });
+      }
+      return await this.#store(newId("image"), request, { ...present, hostId: pool.hostId });
+    } finally {
+      release();
     }
-    const writers = volumeUsers(inventory, volume).filter((user) => user.kind !== "volume");
-    if (writers.length > 0) {
-      const message = `Volume ${volume.name} is used by ${describeUsers(writers)}. Nothing was changed.`;
-      throw new AppError("conflict", message, { field: "volumeId" });
-    }
-    return this.#store(newId("image"), request, { ...present, hostId: pool.hostId });
   }
 
   /** Streams a file into the pool. `content` must have exactly `sizeBytes`; it is cancelled when the upload is refused. */
@@ -89,9 +101,14 @@ export class ImageService {
     context: ServiceContext & { readonly onProgress?: (done: number, total: number) => void },
   ): Promise<Image> {
     let source = content;
+    let release: (() => void) | undefined;
     try {
       this.#requireNameFree(request.name);
       const pool = this.#requirePool(request);
+      release = this.#deps.claims.acquireNow(`The upload of image ${request.name}`, {
+        exclusive: [],
+        shared: [hostClaim(pool.hostId), poolClaim(pool.id)],
+      });
       const { head, content: whole } = await withHead(content, inspectedBytes);
       source = whole;
       if (head.byteLength < Math.min(inspectedBytes, request.sizeBytes)) {
@@ -108,6 +125,8 @@ export class ImageService {
     } catch (error) {
       await source.cancel(error).catch(() => undefined);
       throw error;
+    } finally {
+      release?.();
     }
   }
 

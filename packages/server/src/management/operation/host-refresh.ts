@@ -18,7 +18,8 @@ export function hostRefresh(deps: HostOperationDeps) {
     check({ hostId }) {
       providers.get(inventory.require("host", hostId, { field: "hostId" }).id);
     },
-    claims: ({ hostId }) => ({ exclusive: [`host:${hostId}`] }),
+    // The host itself is claimed shared: what goes on there need not wait for a look.
+    claims: ({ hostId }) => ({ exclusive: [`host-refresh:${hostId}`] }),
     target: ({ hostId }) => hostTarget(inventory, hostId),
     steps: [
       {

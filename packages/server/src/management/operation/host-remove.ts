@@ -1,9 +1,12 @@
 /** Forgets a host. Its VMs, pools and networks stay as they are and run on; only what is stored of them here goes. */
 import { Type } from "typebox";
+import type { Host } from "@innkeeper/contract/resource/host.ts";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { AppError } from "#core/app-error.ts";
 import { forgetHost } from "#management/host/forget-host.ts";
 import type { HostOperationDeps } from "#management/host/host-operation-deps.ts";
 import { operation } from "#management/task/operation.ts";
+import { hostClaim, placementClaim, tasksOnHost } from "#management/task/resource-claim.ts";
 import { hostTarget } from "./host-refresh.ts";
 
 export function hostRemove(deps: HostOperationDeps) {
@@ -13,21 +16,9 @@ export function hostRemove(deps: HostOperationDeps) {
     input: Type.Object({ hostId: Type.String() }),
     check({ hostId }) {
       const host = inventory.require("host", hostId, { field: "hostId" });
-      const vmIds = new Set<string>(inventory.byHost("vm", host.id).map((vm) => vm.id));
-      const busy = inventory
-        .list("task")
-        .find((task) => task.finishedAt === undefined && task.target !== undefined && vmIds.has(task.target.id));
-      if (busy === undefined) return;
-      const what = `${busy.operation} ${busy.target?.name ?? busy.target?.id ?? ""}`;
-      throw new AppError(
-        "conflict",
-        `Task ${busy.id} (${what}) still works on host ${host.name}. Nothing was changed.`,
-        {
-          remedy: "Wait for its end or cancel it.",
-        },
-      );
+      requireIdle(host, tasksOnHost(inventory, host.id)[0]);
     },
-    claims: ({ hostId }) => ({ exclusive: [`host:${hostId}`] }),
+    claims: ({ hostId }) => ({ exclusive: [hostClaim(hostId), placementClaim] }),
     target: ({ hostId }) => hostTarget(inventory, hostId),
     steps: [
       {
@@ -36,10 +27,22 @@ export function hostRemove(deps: HostOperationDeps) {
         async do({ input }) {
           const host = inventory.get("host", input.hostId) ?? inventory.by("host", "name", input.hostId)[0];
           if (host === undefined) return;
+          // A VM that came here while its next task was in the queue: that task's claims are of the host it came from.
+          requireIdle(
+            host,
+            tasksOnHost(inventory, host.id).find((task) => task.state !== "queued"),
+          );
           await deps.connections.detach(host.id);
           await forgetHost(deps, host.id);
         },
       },
     ],
   });
+}
+
+function requireIdle(host: Host, busy: Task | undefined): void {
+  if (busy === undefined) return;
+  const what = `${busy.operation} ${busy.target?.name ?? busy.target?.id ?? ""}`;
+  const message = `Task ${busy.id} (${what}) still works on host ${host.name}. Nothing was changed.`;
+  throw new AppError("conflict", message, { remedy: "Wait for its end or cancel it." });
 }

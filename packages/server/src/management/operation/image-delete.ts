@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import type { Image } from "@innkeeper/contract/resource/image.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import { imageClaim, volumeClaimOfPath } from "#management/pool/volume-claim.ts";
 import { operation } from "#management/task/operation.ts";
 import { describeUsers, volumeUsers } from "#management/volume/volume-user.ts";
 import type { OperationDeps } from "./deps.ts";
@@ -23,10 +24,14 @@ export function imageDelete(deps: OperationDeps) {
       providers.get(image.hostId);
       requireUnused(inventory, image);
     },
-    claims: ({ imageId }) => ({ exclusive: [`image:${imageId}`] }),
+    claims({ imageId }) {
+      const image = inventory.require("image", imageId);
+      const volume = volumeClaimOfPath(inventory, image.hostId, image.path);
+      return { exclusive: [imageClaim(image.id), ...(volume === undefined ? [] : [volume])] };
+    },
     target({ imageId }) {
-      const image = inventory.get("image", imageId);
-      return { kind: "image", id: imageId, ...(image === undefined ? {} : { name: image.name }) };
+      const image = inventory.get("image", imageId) ?? inventory.by("image", "name", imageId)[0];
+      return image === undefined ? { kind: "image", id: imageId } : { kind: "image", id: image.id, name: image.name };
     },
     steps: [
       {

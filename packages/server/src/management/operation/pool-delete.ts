@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import { AppError } from "#core/app-error.ts";
 import { poolTarget } from "#management/pool/pool-lookup.ts";
 import { operation } from "#management/task/operation.ts";
+import { poolClaim } from "#management/task/resource-claim.ts";
 import { describeUsers, volumeUsers } from "#management/volume/volume-user.ts";
 import type { OperationDeps } from "./deps.ts";
 
@@ -27,7 +28,7 @@ export function poolDelete(deps: OperationDeps) {
         );
       }
     },
-    claims: ({ poolId }) => ({ exclusive: [`storage-pool:${poolId}`] }),
+    claims: ({ poolId }) => ({ exclusive: [poolClaim(poolId)] }),
     target: ({ poolId }) => poolTarget(inventory, poolId),
     steps: [
       {

@@ -13,6 +13,7 @@ import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import { operation } from "#management/task/operation.ts";
+import { diskClaims } from "#management/vm/disk-claim.ts";
 import { checkChange, diskOf } from "#management/vm/change-check.ts";
 import { type DiskPlan, planDisks } from "#management/vm/disk-plan.ts";
 import { poolNamesOf } from "#management/vm/disk-progress.ts";
@@ -51,7 +52,11 @@ export function vmChange(deps: OperationDeps) {
       planNewDisks(deps, vm, input.request, "check");
       deps.providers.get(vm.hostId);
     },
-    claims: ({ vmId }) => ({ exclusive: [vmClaim(deps.inventory, vmId)] }),
+    claims({ vmId, request }) {
+      const vm = deps.inventory.require("vm", vmId);
+      const { exclusive, shared } = diskClaims(deps.inventory, vm.hostId, request.disksAdd ?? []);
+      return { exclusive: [vmClaim(deps.inventory, vm.id), ...exclusive], shared };
+    },
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [
       { name: "plan", do: async ({ input, taskId, signal }) => ({ ...(await plan(deps, input, taskId, { signal })) }) },
@@ -74,8 +79,11 @@ export function vmChange(deps: OperationDeps) {
         name: "volumes",
         pointOfNoReturn: true,
         async do({ result, signal }) {
-          const { hostId, deletes } = result<Plan>("plan");
-          await deleteFiles(deps, hostId, deletes, { signal });
+          const made = result<Plan>("plan");
+          const keptVolumes = await stillAttached(deps, made, made.deletes, { signal });
+          const deletedVolumes = made.deletes.filter((path) => !keptVolumes.includes(path));
+          await deleteFiles(deps, made.hostId, deletedVolumes, { signal });
+          return { deletedVolumes, keptVolumes };
         },
       },
       {
@@ -89,7 +97,7 @@ export function vmChange(deps: OperationDeps) {
     ],
     outcome({ result }) {
       const { applied, pending } = result<{ applied: string[]; pending: string[] }>("change");
-      return { applied, pending, deletedVolumes: result<Plan>("plan").deletes };
+      return { applied, pending, ...result("volumes") };
     },
   });
 }
@@ -205,6 +213,11 @@ async function restore(
     input.request.autostart === undefined ? {} : { hardware: { autostart: made.spec.autostart ?? false } };
   await guest.lifecycle.change(made.uuid, { ...live, ...autostart, metadata }, call);
   await guest.lifecycle.defineXml(unpackConfiguration(made.before), { metadata }, call);
+  const held = await stillAttached(deps, made, sourcesOf({ disks }), call);
+  if (held.length > 0) {
+    const message = `The guest has not let go of ${held.join(", ")}: the volumes stay until it does.`;
+    throw new AppError("conflict", message, { remedy: "Power the VM off, then delete the volumes." });
+  }
 }
 
 async function resolve(
@@ -222,6 +235,14 @@ async function resolve(
   return { request: input.request, disks, nics: made.nics, metadata: await metadataOf(deps, made.vmId, own) };
 }
 
-function sourcesOf(spec: VmSpec): string[] {
-  return spec.disks.flatMap((disk) => disk.source ?? []);
+/** Those of the files that the running guest has open still: an unplug that it did not follow waits for its next start. */
+async function stillAttached(deps: OperationDeps, made: Plan, paths: readonly string[], call: Call): Promise<string[]> {
+  if (paths.length === 0) return [];
+  const now = await deps.providers.get(made.hostId).guest.inventory.read(made.uuid, call);
+  const used = new Set(isActive(now) ? sourcesOf(now.spec) : []);
+  return paths.filter((path) => used.has(path));
+}
+
+function sourcesOf({ disks }: { readonly disks: readonly VmDisk[] }): string[] {
+  return disks.flatMap((disk) => disk.source ?? []);
 }

@@ -8,6 +8,8 @@ import { VmCreate } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { timestamp } from "#core/clock.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
+import { placementClaim } from "#management/task/resource-claim.ts";
+import { diskClaims } from "#management/vm/disk-claim.ts";
 import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { removeGuest } from "#management/vm/guest-read.ts";
@@ -31,7 +33,12 @@ export function vmCreate(deps: OperationDeps) {
     check({ request }) {
       planVm(deps.inventory, request);
     },
-    claims: ({ request }) => ({ exclusive: [nameClaim(request.name)] }),
+    claims({ request }) {
+      const host = request.host === undefined ? undefined : deps.inventory.require("host", request.host).id;
+      const { exclusive, shared } = diskClaims(deps.inventory, host, request.disks ?? []);
+      const placing = host === undefined ? [placementClaim] : [];
+      return { exclusive: [nameClaim(request.name), ...exclusive], shared: [...shared, ...placing] };
+    },
     target: () => undefined,
     steps: [
       {

@@ -3,7 +3,8 @@ import { Type } from "typebox";
 import type { Volume } from "@innkeeper/contract/resource/volume.ts";
 import { VolumeResize } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
-import { requirePoolOf, requireRunningPool, volumeClaim, volumeTarget } from "#management/pool/pool-lookup.ts";
+import { requirePoolOf, requireRunningPool, volumeTarget } from "#management/pool/pool-lookup.ts";
+import { volumeClaimOf } from "#management/pool/volume-claim.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { operation } from "#management/task/operation.ts";
 import { describeUsers, volumeUsers } from "#management/volume/volume-user.ts";
@@ -55,8 +56,7 @@ export function volumeResize(deps: OperationDeps) {
 
 export function claimOf(inventory: Inventory, volumeId: string): string {
   const volume = inventory.get("volume", volumeId);
-  const pool = volume === undefined ? undefined : inventory.get("storage-pool", volume.poolId);
-  return volume === undefined || pool === undefined ? `volume:${volumeId}` : volumeClaim(pool, volume.name);
+  return (volume && volumeClaimOf(inventory, volume)) ?? `volume:${volumeId}`;
 }
 
 function requireGrowable(inventory: Inventory, volume: Volume): void {

@@ -9,6 +9,7 @@ import { ClaimTable } from "#management/task/claim-table.ts";
 import type { Claims } from "#management/task/operation.ts";
 
 const never = new AbortController().signal;
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const claimsOf = fc.record({
   exclusive: fc.subarray(["a", "b", "c"]),
@@ -81,7 +82,6 @@ test("those who share a resource run at once; one who wants it alone waits for t
     log.push(name);
     return release;
   };
-  const settle = (): Promise<void> => new Promise(setImmediate);
   const readers = await Promise.all(["r1", "r2"].map((name) => run(name, { exclusive: [], shared: ["x"] })));
   const writer = run("w", { exclusive: ["x"] });
   const late = run("r3", { exclusive: [], shared: ["x"] });

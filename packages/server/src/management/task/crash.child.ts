@@ -9,6 +9,7 @@ import { silentLogger } from "#core/log.ts";
 import { openSecretBox } from "#core/secret-box.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
+import { ClaimTable } from "#management/task/claim-table.ts";
 import { hasEnded, TaskEngine } from "#management/task/engine.ts";
 import { type Operation, operation, type Step } from "#management/task/operation.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
@@ -59,6 +60,7 @@ if (import.meta.main) {
     clock: systemClock,
     log: silentLogger,
     operations: samples,
+    claims: new ClaimTable(),
     onStepBoundary: ({ step, phase }) => {
       if (`${step}/${phase}` === crashAt) process.kill(process.pid, "SIGKILL");
     },

@@ -11,6 +11,7 @@ import { silentLogger } from "#core/log.ts";
 import { SecretBox } from "#core/secret-box.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
+import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
 import type { Operation } from "#management/task/operation.ts";
 import type { Store } from "#store/port.ts";
@@ -104,6 +105,7 @@ export class EngineFixture implements AsyncDisposable {
       clock: hastyClock,
       log: silentLogger,
       operations: this.#operations,
+      claims: new ClaimTable(),
     });
   }
 }

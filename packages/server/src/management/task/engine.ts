@@ -12,10 +12,11 @@ import type { Logger } from "#core/log.ts";
 import type { SecretBox } from "#core/secret-box.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { checkRevision } from "#management/inventory/precondition.ts";
-import { ClaimTable } from "#management/task/claim-table.ts";
+import type { ClaimTable } from "#management/task/claim-table.ts";
 import { DurationHistory } from "#management/task/duration-history.ts";
 import { readRecord, TaskJournal, type TaskRecord } from "#management/task/journal.ts";
 import type { Operation } from "#management/task/operation.ts";
+import { withSharedClaims } from "#management/task/resource-claim.ts";
 import {
   findSameRequest,
   fingerprint,
@@ -33,6 +34,8 @@ export interface TaskEngineDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly operations: readonly Operation[];
+  /** Of the whole control plane: what is no task, such as an upload, claims in it, too. */
+  readonly claims: ClaimTable;
   /** For tests that kill the process at every boundary. */
   readonly onStepBoundary?: (boundary: StepBoundary) => void;
 }
@@ -48,7 +51,6 @@ export class TaskEngine {
   readonly #deps: TaskEngineDeps;
   readonly #operations: ReadonlyMap<string, Operation>;
   readonly #validators = new Map<string, Validator>();
-  readonly #claims = new ClaimTable();
   readonly #durations = new DurationHistory();
   readonly #stop = new AbortController();
   readonly #runs = new Map<string, { readonly run: TaskRun; readonly ended: Promise<void> }>();
@@ -77,7 +79,7 @@ export class TaskEngine {
       await checkRevision(store, inventory, target.kind as ResourceKind, target.id, request.ifRevision);
     }
     await operation.check?.(input);
-    const claims = operation.claims(input);
+    const claims = withSharedClaims(inventory, operation.claims(input), target, input);
     const draft = newTask(operation, target, request.userName, timestamp(clock));
     const record: TaskRecord = { input, claims, direction: "do", cursor: 0, begun: false, results: {} };
     const journal = new TaskJournal(this.#deps, draft, record);
@@ -199,7 +201,7 @@ export class TaskEngine {
     const untouched = record.direction === "do" && record.cursor === 0 && !record.begun;
     // What has begun must be undone in its turn; only what has not may leave the queue.
     const signal = untouched ? run.waitSignal : this.#stop.signal;
-    const release = await this.#claims.acquire(task.id, record.claims, signal);
+    const release = await this.#deps.claims.acquire(task.id, record.claims, signal);
     if (release === undefined) return run.endUnstarted();
     try {
       await run.run();

@@ -6,9 +6,11 @@ import { withHead } from "#management/image/upload-head.ts";
 import type { ServiceContext } from "#management/host/host-service.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { checkRevision } from "#management/inventory/precondition.ts";
-import { requirePoolOf, requireRunningPool } from "#management/pool/pool-lookup.ts";
+import { requirePoolOf, requireRunningPool, volumeClaim } from "#management/pool/pool-lookup.ts";
 import type { Providers } from "#management/providers.ts";
 import type { HostSync } from "#management/reconcile/host-sync.ts";
+import type { ClaimTable } from "#management/task/claim-table.ts";
+import { hostClaim } from "#management/task/resource-claim.ts";
 import type { Store } from "#store/port.ts";
 import { describeUsers, volumeUsers } from "./volume-user.ts";
 
@@ -17,6 +19,7 @@ export interface VolumeServiceDeps {
   readonly inventory: Inventory;
   readonly providers: Providers;
   readonly hostSync: HostSync;
+  readonly claims: ClaimTable;
 }
 
 const qcow2Magic = Buffer.from([0x51, 0x46, 0x49, 0xfb]);
@@ -37,12 +40,17 @@ export class VolumeService {
   ): Promise<Volume> {
     const { inventory, providers, hostSync, store } = this.#deps;
     let source = content;
+    let release: (() => void) | undefined;
     try {
       const volume = inventory.require("volume", volumeId, { field: "volumeId" });
       if (context.ifRevision !== undefined) {
         await checkRevision(store, inventory, "volume", volume.id, context.ifRevision);
       }
       const pool = requireRunningPool(requirePoolOf(inventory, volume));
+      release = this.#deps.claims.acquireNow(`The upload to volume ${volume.name}`, {
+        exclusive: [volumeClaim(pool, volume.name)],
+        shared: [hostClaim(pool.hostId)],
+      });
       this.#requireWritable(volume);
       const { head, content: whole } = await withHead(content, inspectedBytes);
       source = whole;
@@ -53,6 +61,8 @@ export class VolumeService {
     } catch (error) {
       await source.cancel(error).catch(() => undefined);
       throw error;
+    } finally {
+      release?.();
     }
   }
 
