@@ -211,6 +211,9 @@ suite("guests on a real host", () => {
       [{ memory: { sizeMiB: 64, hugepageKiB: 12345 } }, "memory.hugepageKiB"],
       [{ memory: { sizeMiB: 64, numaCells: [{ cpus: "0", memoryMiB: 32 }] } }, "memory.numaCells"],
       [{ domainType: "lxc" }, "domainType"],
+      [{ domainType: "kvm" }, "domainType"],
+      [{ architecture: "s390x" }, "domainType"],
+      [{ machine: "q36" }, "domainType"],
     ];
     for (const [spec, field] of refusals) {
       const definition = testDefinition("refused", spec);
@@ -220,7 +223,6 @@ suite("guests on a real host", () => {
         field,
       );
     }
-    await assert.rejects(lifecycle.check(testDefinition("refused", { domainType: "kvm" }), call), AppError);
     assert(!(await inventory.list(call)).some((guest) => guest.name === "refused"));
   });
 

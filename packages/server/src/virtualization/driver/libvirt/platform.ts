@@ -5,6 +5,7 @@
  */
 import type { CallOptions, Connection } from "@innkeeper/libvirt";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode } from "#libvirt/error.ts";
 import { type Element, parseXml } from "#libvirt/xml.ts";
 import { attribute, child, children, text, wholeNumber } from "./domain-xml/element.ts";
@@ -49,7 +50,11 @@ async function ask(
   const args = { arch: spec.architecture, machine: defaultMachineOf(spec) ?? null, virttype: spec.domainType };
   const answer = await connection.remote.connectGetDomainCapabilities(args, options).catch((error: unknown) => {
     if (isLibvirtCode(error, "VIR_ERR_NO_SUPPORT")) return undefined;
-    throw error;
+    if (!isLibvirtCode(error, "VIR_ERR_INVALID_ARG") && !isLibvirtCode(error, "VIR_ERR_CONFIG_UNSUPPORTED"))
+      throw error;
+    const what = `VMs of type ${spec.domainType}, architecture ${spec.architecture}, machine ${args.machine ?? "default"}`;
+    const words = error instanceof Error ? error.message : String(error);
+    throw new AppError("unsupported", `This host can't run ${what}: ${words}`, { field: "domainType", cause: error });
   });
   return answer && readCapabilities(parseXml(answer.capabilities));
 }

@@ -191,6 +191,12 @@ function setNetworkSource(element: Element, source: string): void {
 
 /** Points a disk to a file: what a snapshot, clone or revert does. */
 export function replaceSource(disk: Element, path: string, format: string): void {
+  if (attribute(disk, "device") === "lun") {
+    const target = attribute(child(disk, "target"), "dev") ?? "";
+    throw new AppError("unsupported", `Disk ${target} is a passed-through LUN, which can't be another image.`, {
+      field: "disks",
+    });
+  }
   remove(child(disk, "source"));
   setAttributes(disk, { type: path.startsWith("/dev/") ? "block" : "file" });
   setSource(disk, path);

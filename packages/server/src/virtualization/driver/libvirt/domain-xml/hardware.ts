@@ -4,6 +4,7 @@
  */
 import type { Element } from "@xmldom/xmldom";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import { AppError } from "#core/app-error.ts";
 import { add, append, attribute, child, children, create, ensure, remove, removeIfEmpty, setText } from "./element.ts";
 import { text, wholeNumber } from "./element.ts";
 import { defined } from "./disk.ts";
@@ -61,8 +62,15 @@ export function editHardware(root: Element, change: Hardware): void {
   for (const field of Object.keys(editors) as (keyof Hardware)[]) editField(root, field, change[field]);
 }
 
+/** What only a machine with firmware has; containers and paravirtual guests of Xen have none. */
+const pcFields: readonly string[] = ["machine", "firmware", "tpm"];
+
 function editField<K extends keyof Hardware>(root: Element, field: K, value: Hardware[K]): void {
   if (value === undefined || readHardware(root)[field] === value) return;
+  const kind = text(child(root, "os/type"));
+  if (pcFields.includes(field) && kind !== undefined && kind !== "hvm") {
+    throw new AppError("unsupported", `A guest of kind ${kind} (a container, or Xen's) has no ${field}.`, { field });
+  }
   const edit = editors[field] as (root: Element, value: NonNullable<Hardware[K]>) => void;
   edit(root, value);
 }
