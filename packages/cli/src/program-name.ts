@@ -8,7 +8,16 @@ export const programSummary = {
 
 /** What can follow them, for completion. */
 export const programWords: Readonly<Record<ProgramName, readonly string[]>> = {
-  up: ["--state", "--listen", "--tls-cert", "--tls-key", "--local", "--admin-password-file", "--log-level"],
+  up: [
+    "--state",
+    "--listen",
+    "--tls-cert",
+    "--tls-key",
+    "--no-local",
+    "--local",
+    "--admin-password-file",
+    "--log-level",
+  ],
   demo: ["--down"],
   lab: ["up", "down", "list", "exec", "crash", "start", "partition", "heal"],
   test: [],

@@ -12,7 +12,6 @@ test("defaults, flags before environment", () => {
     listenAddress: "127.0.0.1",
     listenPort: 7480,
     logLevel: "info",
-    local: false,
     allowPlainTcp: false,
     resetAdmin: false,
   });
@@ -23,6 +22,9 @@ test("defaults, flags before environment", () => {
     [config.stateFolder, config.listenAddress, config.listenPort, config.local, config.logLevel],
     ["/t", "127.0.0.1", 0, true, "warn"],
   );
+  const withoutLocal = readConfig(["--no-local"], { INN_LOCAL: "1" });
+  assert.ok(withoutLocal !== "help");
+  assert.equal(withoutLocal.local, false);
   assert.equal(readConfig(["--help"], {}), "help");
 });
 

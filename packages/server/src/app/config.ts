@@ -13,8 +13,8 @@ export interface ServerConfig {
   /** 0: one that is free. */
   readonly listenPort: number;
   readonly logLevel: LogLevel;
-  /** Manages this machine's own libvirtd, if it has one. */
-  readonly local: boolean;
+  /** Manages this machine's own libvirtd, if it runs. Absent: it is added at the first start, and may be removed for good. */
+  readonly local?: boolean;
   /** The first administrator's password; default: a random one. */
   readonly adminPassword?: string;
   /** Gives `admin` a new password and the administrator's role, for who is locked out. */
@@ -40,7 +40,8 @@ export const usage = `Usage: inn up [flags]
   --listen ADDRESS:PORT        where the API is (default 127.0.0.1:${defaultPort})
   --tls-cert FILE              PEM certificate (chain) of the API; needed to listen on other addresses than loopback
   --tls-key FILE               its key
-  --local                      manage this machine's own libvirtd (qemu:///system), too
+  --no-local                   do not add this machine's own libvirtd (qemu:///system), which the first start does if it runs
+  --local                      add it now
   --admin-password-file FILE   the first administrator's password, instead of a random one
   --reset-admin                locked out? give admin a new password, and print it
   --log-level LEVEL            ${logLevels.join(", ")} (default info)
@@ -68,7 +69,7 @@ export function readConfig(
   if (values.help === true) return "help";
   const text = (flag: "state" | "listen" | "tls-cert" | "tls-key" | "admin-password-file" | "log-level") =>
     values[flag] ?? environment[variable(flag)];
-  const isOn = (flag: "local" | "allow-plain-tcp") => values[flag] ?? environment[variable(flag)] === "1";
+  const isOn = (flag: "local" | "allow-plain-tcp") => values[flag] ?? environmentFlag(environment[variable(flag)]);
   const { address, port } = readListen(text("listen") ?? `127.0.0.1:${defaultPort}`);
   const tls = readTls(text("tls-cert"), text("tls-key"));
   if (tls === undefined && !isLoopback(address)) {
@@ -77,24 +78,29 @@ export function readConfig(
     );
   }
   const passwordFile = text("admin-password-file");
+  const local = isOn("local");
   const crashAt = environment["INN_CRASH_AT"];
   return {
     stateFolder: text("state") ?? "/var/lib/innkeeper",
     listenAddress: address,
     listenPort: port,
     logLevel: readLogLevel(text("log-level") ?? "info"),
-    local: isOn("local"),
-    allowPlainTcp: isOn("allow-plain-tcp"),
+    allowPlainTcp: isOn("allow-plain-tcp") ?? false,
     resetAdmin: values["reset-admin"] === true,
+    ...(local === undefined ? {} : { local }),
     ...(tls === undefined ? {} : { tls }),
     ...(passwordFile === undefined ? {} : { adminPassword: readPassword(passwordFile) }),
     ...(crashAt === undefined ? {} : { crashAt }),
   };
 }
 
+function environmentFlag(value: string | undefined): boolean | undefined {
+  return value === undefined || value === "" ? undefined : value === "1";
+}
+
 function parse(argv: readonly string[]) {
   try {
-    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false, allowNegative: true }).values;
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   }

@@ -90,7 +90,8 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   const url = await rest.listen({ host, port }).catch(refuse(`--listen ${host}:${port}`));
   begun.use(new Maintenance({ store, credentials, tasks, clock, log }));
   log.info({ url, version, revision: inventory.revision, resumedTasks: resumed, pid: process.pid }, "started");
-  if (config.local) await addThisMachine(base, tasks);
+  const isFirstStart = firstPassword !== undefined && !config.resetAdmin;
+  if (config.local ?? isFirstStart) await addThisMachine(base, tasks);
   const running = begun.move();
   const close = async (): Promise<void> => {
     await running.disposeAsync();

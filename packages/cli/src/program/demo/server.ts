@@ -34,6 +34,7 @@ export async function startServer(
   const log = openSync(layout.serverLog, "a", 0o600);
   const argv = [
     "up",
+    "--no-local",
     "--state",
     layout.serverFolder,
     "--listen",

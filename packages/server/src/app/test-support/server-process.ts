@@ -21,7 +21,7 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   static async start(stateFolder: string, environment: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
-    const argv = [main, "--state", stateFolder, "--listen", "127.0.0.1:0", "--log-level", "warn"];
+    const argv = [main, "--state", stateFolder, "--no-local", "--listen", "127.0.0.1:0", "--log-level", "warn"];
     const child = spawn(process.execPath, argv, {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...process.env, ...environment },
