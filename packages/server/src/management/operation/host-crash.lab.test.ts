@@ -166,9 +166,11 @@ describe("kill -9 at every step", () => {
       operation: "image.delete",
       removes: true,
       async prepare(plane) {
-        const { volumeId } = await plane.succeed<{ volumeId: string }>("volume.create", volumeRequest(plane, "ci.img"));
         const context = { userName: "tester", signal: AbortSignal.timeout(30_000) };
-        const made = await plane.wiring.image.create({ name: "ci", volumeId: volumeId as `vol-${string}` }, context);
+        await h1.exec(["truncate", "-s", "4096", image]);
+        await plane.wiring.pool.refresh(stored(plane, "storage-pool", "local")?.id ?? "", context);
+        const volumeId = (stored(plane, "volume", "ci.img")?.id ?? "") as `vol-${string}`;
+        const made = await plane.wiring.image.create({ name: "ci", volumeId }, context);
         return { imageId: made.id };
       },
       present: async (plane) => ({
