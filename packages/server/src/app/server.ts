@@ -72,7 +72,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
       tasks,
       access,
       users,
-      audit: new Audit({ store, clock, log }),
+      audit: begun.use(new Audit({ store, clock, log })),
       system: { version, startedAt: timestamp(clock), storeName: "sqlite", probe: () => store.probe() },
       clock,
       log,

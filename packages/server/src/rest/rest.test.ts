@@ -169,7 +169,7 @@ describe("rest", () => {
     assert.equal(limited.status, 429);
     assert.ok(Number(limited.headers.get("retry-after")) >= 1);
     const events = await server.admin("GET", "/events?filter=type=user.login-failed&limit=1");
-    assert.match(JSON.stringify(events.body["items"]), /a login as nobody from 127\.0\.0\.1 failed/);
+    assert.match(JSON.stringify(events.body["items"]), /a login as admin from 127\.0\.0\.1 failed/);
   });
 
   test("what is denied and what is changed is in the events, in the newest first", async () => {

@@ -187,3 +187,12 @@ test("guessing is slowed down, where it happens, and not for ever", async () => 
   await under.users.login(alice, here);
   await assert.rejects(guess(here), { code: "wrong_credentials" });
 });
+
+test("who has a whole IPv6 network is slowed down as one", async () => {
+  await using under = await accessFixture();
+  await under.users.create(alice);
+  const guess = (index: number) => under.users.login({ name: "alice", password: "wrong" }, `2001:db8::${index}`);
+  for (let index = 0; index < 5; index++) await assert.rejects(guess(index), { code: "wrong_credentials" });
+  await assert.rejects(guess(6), { code: "too_many_attempts" });
+  await under.users.login(alice, "2001:db8:0:1::1");
+});

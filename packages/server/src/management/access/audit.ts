@@ -3,6 +3,7 @@ import { newId } from "@innkeeper/contract/id.ts";
 import type { EventSeverity } from "@innkeeper/contract/resource/event.ts";
 import { type Clock, timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
+import { FailedLogins } from "#management/access/failed-login.ts";
 import type { Store } from "#store/port.ts";
 
 export interface AuditEntry {
@@ -19,17 +20,40 @@ export interface AuditEntry {
   readonly taskId?: string;
 }
 
-export class Audit {
+interface Telling {
+  readonly type: string;
+  readonly severity: EventSeverity;
+  readonly message: string;
+}
+
+export class Audit implements AsyncDisposable {
   readonly #deps: { readonly store: Store; readonly clock: Clock; readonly log: Logger };
+  readonly #failedLogins: FailedLogins;
 
   constructor(deps: { readonly store: Store; readonly clock: Clock; readonly log: Logger }) {
     this.#deps = { ...deps, log: deps.log.child({ audit: true }) };
+    this.#failedLogins = new FailedLogins(deps.clock, (message, userName) =>
+      this.#tell({ type: "user.login-failed", severity: "warning", message }, userName),
+    );
   }
 
   async record(entry: AuditEntry): Promise<void> {
-    this.#deps.log.info(entry, `${entry.action} by ${entry.userName ?? "nobody"}: ${entry.httpStatus}`);
+    const { action, userName, address, httpStatus, errorCode, requestId } = entry;
+    this.#deps.log.info(entry, `${action} by ${userName ?? "nobody"}: ${httpStatus}`);
+    if (action === "login" && errorCode === "wrong_credentials") {
+      return this.#failedLogins.note(userName ?? "nobody", address);
+    }
     const telling = describe(entry);
-    if (telling === undefined) return;
+    if (telling !== undefined) await this.#tell(telling, userName, requestId);
+  }
+
+  /** Before the store is closed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#failedLogins[Symbol.asyncDispose]();
+  }
+
+  /** Never throws: what was done is done, and the log has it. */
+  async #tell(telling: Telling, userName?: string, requestId?: string): Promise<void> {
     const { store, clock, log } = this.#deps;
     try {
       await store.transaction((transaction) =>
@@ -38,17 +62,17 @@ export class Audit {
           time: timestamp(clock),
           ...telling,
           resources: [],
-          ...(entry.userName === undefined ? {} : { user: entry.userName }),
+          ...(userName === undefined ? {} : { user: userName }),
         }),
       );
     } catch (error) {
-      log.error({ err: error, requestId: entry.requestId }, "an audit event could not be stored");
+      log.error({ err: error, requestId }, "an audit event could not be stored");
     }
   }
 }
 
 /** What the event says; undefined for what a task tells of, and for requests that were merely wrong. */
-function describe(entry: AuditEntry): { type: string; severity: EventSeverity; message: string } | undefined {
+function describe(entry: AuditEntry): Telling | undefined {
   const { action, address, httpStatus, errorCode } = entry;
   const who = entry.userName ?? "nobody";
   if (entry.taskId !== undefined) return undefined;
@@ -58,9 +82,6 @@ function describe(entry: AuditEntry): { type: string; severity: EventSeverity; m
   }
   if (errorCode === "forbidden") {
     return { type: "access.denied", severity: "warning", message: `${action} was refused to ${who} from ${address}` };
-  }
-  if (action === "login" && errorCode === "wrong_credentials") {
-    return { type: "user.login-failed", severity: "warning", message: `a login as ${who} from ${address} failed` };
   }
   return undefined;
 }

@@ -5,6 +5,7 @@
  */
 import type { Clock } from "#core/clock.ts";
 import { AppError } from "#core/app-error.ts";
+import { addressRange } from "#management/access/address-range.ts";
 
 interface Limit {
   /** Failures that cost nothing. */
@@ -81,9 +82,10 @@ export class LoginLimit {
 }
 
 function keysOf(user: string, address: string): { key: string; limit: Limit }[] {
+  const range = addressRange(address);
   return [
-    { key: JSON.stringify([user, address]), limit: pairLimit },
-    { key: `address ${address}`, limit: addressLimit },
+    { key: JSON.stringify([user, range]), limit: pairLimit },
+    { key: `address ${range}`, limit: addressLimit },
     { key: `user ${user}`, limit: userLimit },
   ];
 }
