@@ -4,7 +4,7 @@ import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
-import { openSecretBox } from "#core/secret-box.ts";
+import { openSecretBox, SecretBox } from "#core/secret-box.ts";
 
 test("a sealed secret is opened with the same key file and context only", async (context) => {
   const folder = await mkdtemp(path.join(tmpdir(), "inn-secret-"));
@@ -30,4 +30,14 @@ test("a damaged key file is named, not replaced", async (context) => {
   const file = path.join(folder, "secret.key");
   await writeFile(file, "short\n");
   await assert.rejects(openSecretBox(file), { code: "store_unavailable" });
+});
+
+test("a fingerprint is the same for the same text, context and key only", () => {
+  const [one, same, other] = [1, 1, 2].map((byte) => new SecretBox(Buffer.alloc(32, byte)));
+  const print = one?.fingerprint("geheim 中文", "request");
+  assert.match(print ?? "", /^[0-9a-f]{64}$/);
+  assert.equal(same?.fingerprint("geheim 中文", "request"), print);
+  assert.notEqual(one?.fingerprint("geheim 中文", "other"), print);
+  assert.notEqual(one?.fingerprint("geheim", "request"), print);
+  assert.notEqual(other?.fingerprint("geheim 中文", "request"), print);
 });

@@ -3,7 +3,7 @@
  * AES-256-GCM with a random 96-bit nonce for each message (NIST SP 800-38D §8.2.2); the key is a file of mode 0600 beside
  * the store. Each secret is bound to its context, so that one can't be put in another's place.
  */
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
 import { chmod } from "node:fs/promises";
 import { AppError } from "#core/app-error.ts";
 import { createFile, readFileIfPresent } from "#core/durable-file.ts";
@@ -29,6 +29,15 @@ export class SecretBox {
     cipher.setAAD(Buffer.from(context));
     const encrypted = Buffer.concat([cipher.update(plaintext, "utf8"), cipher.final()]);
     return version + Buffer.concat([nonce, cipher.getAuthTag(), encrypted]).toString("base64url");
+  }
+
+  /**
+   * Tells whether two texts are the same without keeping them: HMAC-SHA-256 under a key of its own, derived by HKDF
+   * (RFC 5869), so that what it was made of can't be guessed from the store alone. `context` says what it is for.
+   */
+  fingerprint(plaintext: string, context: string): string {
+    const key = hkdfSync("sha256", this.#key, "", `fingerprint:${context}`, keyLength);
+    return createHmac("sha256", Buffer.from(key)).update(plaintext, "utf8").digest("hex");
   }
 
   /** store_unavailable if it was sealed with another key, for another context, or was changed. */

@@ -69,8 +69,8 @@ export class TaskEngine {
     this.#checkRunning();
     const operation = this.#operation(operationName);
     this.#checkInput(operation, given);
-    const print = fingerprint(operationName, given);
-    const { store, inventory, clock } = this.#deps;
+    const { store, inventory, clock, secretBox } = this.#deps;
+    const print = fingerprint(secretBox, operationName, given);
     const same = await this.#sameRequest(request, print);
     if (same !== undefined) return same;
     const target = operation.target(given);
@@ -203,9 +203,14 @@ export class TaskEngine {
     const signal = untouched ? run.waitSignal : this.#stop.signal;
     const release = await this.#deps.claims.acquire(task.id, record.claims, signal);
     if (release === undefined) return run.endUnstarted();
+    // Its end is its last write: who sees it may claim at once what it held.
+    const stopListening = this.#deps.inventory.onChange((changes) => {
+      if (changes.some(({ id, resource }) => id === task.id && hasEnded(resource as Task))) release();
+    });
     try {
       await run.run();
     } finally {
+      stopListening();
       release();
     }
   }

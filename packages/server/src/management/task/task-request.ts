@@ -1,6 +1,7 @@
 /** What comes with a request for a task besides its input, and the promise that the same request is one task. */
 import { createHash } from "node:crypto";
 import { AppError } from "#core/app-error.ts";
+import type { SecretBox } from "#core/secret-box.ts";
 import type { StoreTransaction } from "#store/port.ts";
 
 export interface TaskRequest {
@@ -28,10 +29,9 @@ function entryKey(userName: string, key: string): string {
     .digest("hex");
 }
 
-export function fingerprint(operation: string, input: unknown): string {
-  return createHash("sha256")
-    .update(JSON.stringify([operation, input]))
-    .digest("hex");
+/** Of the whole request; keyed, for inputs may hold credentials that could be guessed from a plain hash. */
+export function fingerprint(secretBox: SecretBox, operation: string, input: unknown): string {
+  return secretBox.fingerprint(JSON.stringify([operation, input]), "task-request");
 }
 
 /** The task that this request has already made; conflict if the key was used for another request. */
