@@ -74,7 +74,7 @@ export class ImageService {
     // Shared by those that read it; who writes, resizes or deletes it claims it exclusively.
     const release = this.#deps.claims.acquireNow(`Making an image of volume ${volume.name}`, {
       exclusive: [],
-      shared: [volumeClaim(pool, volume.name), hostClaim(pool.hostId)],
+      shared: [volumeClaim(pool, volume.name), hostClaim(pool.hostId), poolClaim(pool.id)],
     });
     try {
       const present = await providers.get(pool.hostId).storage.volume.findVolume(pool.name, volume.name, context);

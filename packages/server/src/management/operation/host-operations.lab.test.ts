@@ -213,6 +213,37 @@ describe("operations on hosts, storage and networks", () => {
     await assert.rejects(h1.exec(["test", "-e", "/var/lib/libvirt/images/v.raw"]));
   });
 
+  test("an upload keeps others off its volume, and its host from being removed; tasks wait for its end", async () => {
+    const name = "slow.raw";
+    const definition = { poolId: pool("h1", "local").id, name, format: "raw", capacityBytes: 2 << 20 };
+    await plane.succeed("volume.create", { request: definition });
+    const { id } = volume("h1", "local", name) ?? assert.fail();
+    const gate = Promise.withResolvers<void>();
+    const slow = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        await gate.promise;
+        controller.enqueue(randomBytes(1 << 20));
+        controller.close();
+      },
+    });
+    const uploading = plane.wiring.volume.upload(id, slow, 1 << 20, context);
+    await assert.rejects(plane.wiring.volume.upload(id, streamOf(randomBytes(1)), 1, context), {
+      code: "conflict",
+      message: /upload to volume slow\.raw has not ended/,
+    });
+    const removal = await plane.engine.submit("host.remove", { hostId: "h1" }, context);
+    assert.equal((await plane.engine.wait(removal.id, 300)).state, "queued");
+    await plane.engine.cancel(removal.id);
+    const deletion = await plane.engine.submit("volume.delete", { volumeId: id }, context);
+    assert.equal((await plane.engine.wait(deletion.id, 300)).state, "queued");
+    const refused = await refusal("host.remove", { hostId: "h1" });
+    assert.equal(refused.code, "conflict");
+    assert.match(refused.detail, /volume\.delete slow\.raw.* still works on host h1/);
+    gate.resolve();
+    await uploading;
+    assert.equal((await plane.engine.wait(deletion.id, 30_000)).state, "succeeded");
+  });
+
   test("networks: create, refuse, stop, start, delete", async () => {
     const request = {
       host: "h1",

@@ -363,3 +363,31 @@ test("a task stays with the target that its name meant when it was submitted", a
   for (const { id } of [first, second]) assert.equal((await fixture.engine.wait(id, 5000)).state, "succeeded");
   assert.deepEqual(seen, ["host-0", "host-1"]);
 });
+
+test("a task shares the host of its target: who wants the host alone waits for it", async () => {
+  const held = Promise.withResolvers<void>();
+  const log: string[] = [];
+  const step = (name: string, until: Promise<void>): Step<Input> => ({
+    name,
+    async do() {
+      log.push(`${name} begins`);
+      await until;
+      log.push(`${name} ends`);
+    },
+  });
+  await using fixture = await EngineFixture.open([
+    sample([step("work", held.promise)], { name: "host.work", target: () => ({ kind: "host", id: "host-1" }) }),
+    sample([step("remove", Promise.resolve())], {
+      name: "host.remove",
+      claims: () => ({ exclusive: ["host:host-1"] }),
+    }),
+  ]);
+  const first = await fixture.engine.submit("host.work", { name: "a" }, user);
+  const second = await fixture.engine.submit("host.work", { name: "b" }, user);
+  const removal = await fixture.engine.submit("host.remove", { name: "c" }, user);
+  held.resolve();
+  for (const { id } of [first, second, removal]) {
+    assert.equal((await fixture.engine.wait(id, 5000)).state, "succeeded");
+  }
+  assert.deepEqual(log.slice(-2), ["remove begins", "remove ends"]);
+});

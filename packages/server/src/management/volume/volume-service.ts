@@ -10,7 +10,7 @@ import { requirePoolOf, requireRunningPool, volumeClaim } from "#management/pool
 import type { Providers } from "#management/providers.ts";
 import type { HostSync } from "#management/reconcile/host-sync.ts";
 import type { ClaimTable } from "#management/task/claim-table.ts";
-import { hostClaim } from "#management/task/resource-claim.ts";
+import { hostClaim, poolClaim } from "#management/task/resource-claim.ts";
 import type { Store } from "#store/port.ts";
 import { describeUsers, volumeUsers } from "./volume-user.ts";
 
@@ -49,7 +49,7 @@ export class VolumeService {
       const pool = requireRunningPool(requirePoolOf(inventory, volume));
       release = this.#deps.claims.acquireNow(`The upload to volume ${volume.name}`, {
         exclusive: [volumeClaim(pool, volume.name)],
-        shared: [hostClaim(pool.hostId)],
+        shared: [hostClaim(pool.hostId), poolClaim(pool.id)],
       });
       this.#requireWritable(volume);
       const { head, content: whole } = await withHead(content, inspectedBytes);
