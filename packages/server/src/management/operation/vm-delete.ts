@@ -74,6 +74,9 @@ export function vmDelete(deps: OperationDeps) {
         async do(context) {
           const plan = context.result<Plan>("plan");
           await syncGuest(deps, context, plan, poolNamesOfPaths(deps, plan.hostId, plan.owned));
+          // While another host can't be asked, what vanished is kept; this one was deleted here.
+          if (deps.inventory.get("vm", plan.vmId)?.hostId !== plan.hostId) return;
+          await deps.store.transaction((transaction) => transaction.delete("vm", plan.vmId));
         },
       },
     ],

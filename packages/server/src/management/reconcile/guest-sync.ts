@@ -145,15 +145,25 @@ export class GuestSync {
     const { inventory, providers, store, clock } = this.#deps;
     const vm = inventory.byHost("vm", hostId).find((each) => each.uuid === uuid);
     if (vm === undefined) return;
-    const others = providers.connectedHostIds().filter((id) => id !== hostId);
+    const connected = providers.connectedHostIds();
+    const others = connected.filter((id) => id !== hostId);
     const states = await mapLimited(others, parallelHosts, async (id) => ({
       id: id as HostId,
       state: await this.#stateOn(id, uuid, call),
     }));
     const target = states.find(({ state }) => state !== "absent" && state !== "unknown");
+    const isEverywhereAsked =
+      states.every(({ state }) => state !== "unknown") &&
+      inventory.list("host").every((host) => connected.includes(host.id));
     await store.transaction(async (transaction) => {
       const present = await transaction.get("vm", vm.id);
       if (present === undefined || present.hostId !== hostId) return;
+      if (target === undefined && !isEverywhereAsked) {
+        // It may have been moved to one of them: its id, tags and snapshots are kept until all can be asked.
+        const stateDetail = "its host no longer has it, and not all other hosts can be asked now";
+        await transaction.put("vm", { ...present, state: "unknown", stateDetail });
+        return;
+      }
       if (target === undefined) {
         await forgetVm(inventory, transaction, present);
         await transaction.put("event", newEvent(clock, "vm.removed", "info", `VM ${vm.name} is gone`, [vm, hostId]));
