@@ -205,7 +205,8 @@ export class TaskEngine {
     if (release === undefined) return run.endUnstarted();
     // Its end is its last write: who sees it may claim at once what it held.
     const stopListening = this.#deps.inventory.onChange((changes) => {
-      if (changes.some(({ id, resource }) => id === task.id && hasEnded(resource as Task))) release();
+      if (changes.some(({ id, resource }) => id === task.id && resource !== undefined && hasEnded(resource as Task)))
+        release();
     });
     try {
       await run.run();
