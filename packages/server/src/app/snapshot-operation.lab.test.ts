@@ -130,6 +130,44 @@ describe("snapshots", () => {
     await assertNoOrphans();
   });
 
+  test("memory that virsh saved is not started on other disks, nor lost", async () => {
+    const vmId = await makeVm(plane, "saved", {
+      disks: [{ capacityBytes: 1 << 24, pool: "shared" }],
+      nics: [],
+      start: true,
+    });
+    const host = lab.host("h1");
+    const { snapshotId } = await plane.succeed<{ snapshotId: string }>("snapshot.create", {
+      vmId,
+      request: { name: "s" },
+    });
+    await host.exec(["virsh", "managedsave", "saved"]);
+    const call = { signal: AbortSignal.timeout(60_000) };
+    const { inventory } = plane.deps.providers.get(plane.host("h1").id).guest;
+    assert.equal((await inventory.read(plane.vm("saved").uuid, call)).hasSavedMemory, true);
+    await plane.deps.hostSync.syncHost(plane.host("h1").id, call);
+    const before = await labState(lab);
+    for (const [operation, input] of [
+      ["snapshot.create", { vmId, request: { name: "t" } }],
+      ["snapshot.revert", { snapshotId }],
+      ["snapshot.delete", { snapshotId }],
+      ["vm.clone", { vmId, request: { name: "copy" } }],
+      ["vm.clone", { vmId, request: { name: "copy", linked: true } }],
+      ["vm.change", { vmId, request: { memory: { sizeMiB: 64 } } }],
+      ["vm.change", { vmId, request: { disksAdd: [{ capacityBytes: 1 << 24, pool: "shared" }] } }],
+    ] as const) {
+      const task = await plane.run(operation, input);
+      assert.match(`${task.state} ${task.error?.detail}`, /^failed .*its memory saved/, operation);
+      assert.match(task.error?.remedy ?? "", /managedsave-remove saved/);
+    }
+    assert.deepEqual(await labState(lab), before);
+    await plane.succeed("vm.change", { vmId, request: { description: "still mine" } });
+    await plane.succeed("vm.start", { vmId });
+    assert.match((await host.exec(["virsh", "domstate", "--reason", "saved"])).stdout, /restored/);
+    await plane.succeed("vm.delete", { vmId, deleteDisks: true, force: true });
+    await assertNoOrphans();
+  });
+
   test("a console keeps its password through revert and clone", async () => {
     const vmId = await makeVm(plane, "secret", { disks: [{ capacityBytes: 1 << 24, pool: "shared" }], nics: [] });
     const host = lab.host("h1");

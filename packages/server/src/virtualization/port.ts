@@ -38,6 +38,8 @@ export interface Guest {
   readonly description: string;
   /** Snapshots in libvirt's own keeping. */
   readonly foreignSnapshotCount: number;
+  /** It is off with its memory saved (virsh managedsave): the next start goes on from there, on the same disks. */
+  readonly hasSavedMemory: boolean;
 }
 
 /** What to define: storage and network are resolved (paths exist, networks are the host's). */

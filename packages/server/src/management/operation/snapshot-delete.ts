@@ -23,6 +23,7 @@ import {
 } from "#management/snapshot/snapshot-record.ts";
 import { treeWithout, withDescendants } from "#management/snapshot/tree.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
+import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requireState } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import type { OperationDeps } from "./deps.ts";
@@ -125,6 +126,7 @@ async function planDeletion(
   const { guest } = deps.providers.get(vm.hostId);
   const now = await guest.inventory.read(vm.uuid, { signal });
   refuseForeignSnapshots(now);
+  refuseSavedMemory(now, "lose a snapshot");
   const all = snapshotsOf(deps.inventory, vm.id);
   const dropped = children ? withDescendants(all, snapshot) : [snapshot];
   const droppedIds = new Set<string>(dropped.map((each) => each.id));

@@ -26,6 +26,7 @@ import {
 } from "#management/snapshot/snapshot-record.ts";
 import { operation } from "#management/task/operation.ts";
 import { removeVolume } from "#management/vm/guest-file.ts";
+import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requireNotTemplate, requireState } from "#management/vm/lookup.ts";
 import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
 import { choosePool } from "#management/vm/disk-pool.ts";
@@ -137,6 +138,7 @@ async function planRevert(deps: OperationDeps, snapshotId: string, taskId: strin
   const { guest, storage } = deps.providers.get(vm.hostId);
   const now = await guest.inventory.read(vm.uuid, call);
   refuseForeignSnapshots(now);
+  refuseSavedMemory(now, "be reverted");
   const disks: RevertedDisk[] = [];
   for (const { target, path, format } of snapshot.disks) {
     const stored = await storage.volume.findVolumeByPath(path, call);

@@ -19,6 +19,7 @@ import { type DiskPlan, planDisks } from "#management/vm/disk-plan.ts";
 import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { type ResolvedChange, toGuestChange, toInverse } from "#management/vm/guest-change.ts";
+import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { planNics } from "#management/vm/nic-plan.ts";
 import { requirePoolOfPath, volumeNameIn } from "#management/vm/storage-reach.ts";
@@ -122,6 +123,9 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, call: Cal
   const now = await guest.inventory.read(stored.uuid, call);
   const vm: Vm = { ...stored, state: now.state, spec: now.spec };
   checkChange(deps.inventory, vm, input.request);
+  const { cpu, memory, disksAdd, disksRemove, disksChange } = input.request;
+  const isDeep = [cpu, memory, disksAdd, disksRemove, disksChange].some((part) => part !== undefined);
+  if (isDeep) refuseSavedMemory(now, "be changed in its CPUs, memory, or disks");
   return {
     vmId: vm.id,
     hostId: vm.hostId,

@@ -28,7 +28,7 @@ import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
 import { checkClone, cloneSource, isAsFrozen } from "#management/vm/clone-check.ts";
-import { removeGuest } from "#management/vm/guest-read.ts";
+import { refuseSavedMemory, removeGuest } from "#management/vm/guest-read.ts";
 import { nameClaim, vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
@@ -148,6 +148,7 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, signal: A
   const { guest, storage } = deps.providers.get(vm.hostId);
   const now = await guest.inventory.read(vm.uuid, { signal });
   checkClone(deps.inventory, { ...source, vm: { ...vm, state: now.state, spec: now.spec } }, input.request);
+  if (snapshot === undefined) refuseSavedMemory(now, "be cloned");
   const linked = input.request.linked === true;
   const unchanged = linked && !isActive(now) && (await isAsFrozen(deps, vm, now, { signal }));
   const base = snapshot ?? (unchanged ? currentSnapshot(deps.inventory, vm.id) : undefined);

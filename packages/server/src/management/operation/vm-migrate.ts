@@ -17,7 +17,7 @@ import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
 import { removeDisks } from "#management/vm/disk-make.ts";
 import type { DiskPlan } from "#management/vm/disk-plan.ts";
 import { requirePersistent, requireState, vmClaim, vmTarget } from "#management/vm/lookup.ts";
-import { readGuestIfAny } from "#management/vm/guest-read.ts";
+import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { isShared, requireMovable } from "#management/vm/migration-check.ts";
 import { dropOther, type Move, settle } from "#management/vm/migration-place.ts";
 import { migrationUri } from "#management/vm/migration-uri.ts";
@@ -182,6 +182,7 @@ async function plan(deps: OperationDeps, vm: Vm, targetId: string, request: VmMi
   const target = deps.inventory.require("host", targetId);
   requireState(present, "migrate", "migrated");
   requireMovable(deps.inventory, present, target, request);
+  refuseSavedMemory(now, "be moved to another host");
   if ((await readGuestIfAny(deps.providers.get(targetId).guest, vm.uuid, call)) !== undefined) {
     throw new AppError("conflict", `Host ${target.name} has a VM of the same UUID already; nothing was touched.`, {
       field: "host",

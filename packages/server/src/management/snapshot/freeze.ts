@@ -11,7 +11,7 @@ import type { Call, LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { choosePool, requireRoom } from "#management/vm/disk-pool.ts";
 import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
-import { readGuestIfAny } from "#management/vm/guest-read.ts";
+import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
 import { memoryVolumeName, overlayVolumeName } from "#management/vm/volume-name.ts";
 import type { Guest } from "#virtualization/port.ts";
@@ -48,6 +48,7 @@ export function planFreeze(
   options: { readonly memory: boolean },
 ): FreezePlan {
   refuseForeignSnapshots(guest);
+  refuseSavedMemory(guest, "be snapshotted");
   const disks = guest.spec.disks.flatMap((disk): FrozenDisk[] => {
     if (disk.device !== "disk" || disk.readOnly === true || disk.source === undefined) return [];
     const what = `Disk ${disk.target} of VM ${vm.name}`;
@@ -177,9 +178,11 @@ export async function startPaused(
   call: Call,
 ): Promise<void> {
   const { guest } = deps.providers.get(plan.hostId);
-  if (!isActive(await guest.inventory.read(plan.uuid, call))) {
-    await guest.lifecycle.start(plan.uuid, { paused: true }, call);
-  }
+  const now = await guest.inventory.read(plan.uuid, call);
+  if (isActive(now)) return;
+  // Started, it would go on from the saved memory, which stopping it would then lose.
+  refuseSavedMemory(now, "be started for a merge of its layers");
+  await guest.lifecycle.start(plan.uuid, { paused: true }, call);
 }
 
 /** Stops what startPaused started, also before a crash. A guest that runs was started by someone meanwhile: it goes on. */

@@ -12,6 +12,15 @@ export async function readGuestIfAny(guest: GuestHypervisor, uuid: string, call:
   }
 }
 
+/** A guest that is off with its memory saved goes on from there: on other disks it would destroy them. `what` as after "can't". */
+export function refuseSavedMemory(guest: Pick<Guest, "name" | "hasSavedMemory">, what: string): void {
+  if (!guest.hasSavedMemory) return;
+  const message = `VM ${guest.name} is off with its memory saved (virsh managedsave), which fits only its disks and configuration as they are now: it can't ${what}.`;
+  throw new AppError("invalid_state", message, {
+    remedy: `Start it once and shut it down, or give the saved memory up with \`virsh managedsave-remove ${guest.name}\`.`,
+  });
+}
+
 /** Idempotent: off or gone is fine. */
 export async function stopGuest(guest: GuestHypervisor, uuid: string, call: Call): Promise<void> {
   await guest.lifecycle.forceOff(uuid, call).catch(unlessGone);

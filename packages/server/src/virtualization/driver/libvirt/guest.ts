@@ -34,7 +34,7 @@ interface Facts {
   readonly hasSnapshots: boolean;
 }
 
-/** All guests of the host: five listing calls, then one or two per guest. */
+/** All guests of the host: five listing calls, then a few per guest. */
 export async function readGuests(remote: Remote, options: CallOptions): Promise<Guest[]> {
   const list = async (flags: number): Promise<readonly NonnullDomain[]> =>
     (await remote.connectListAllDomains({ needResults: 1, flags }, options)).domains;
@@ -102,10 +102,11 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
   const active = isActive({ state });
   const document = async (flags: number): Promise<Element> =>
     parseXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml);
-  const [present, persistent, snapshotCount] = await Promise.all([
+  const [present, persistent, snapshotCount, savedMemory] = await Promise.all([
     document(0),
     active && facts.persistent ? document(VIR_DOMAIN_XML_INACTIVE) : undefined,
     facts.hasSnapshots ? remote.domainSnapshotNum({ dom }, options).catch(() => ({ num: 0 })) : { num: 0 },
+    active ? { result: 0 } : remote.domainHasManagedSaveImage({ dom }, options).catch(noneIfUnsupported),
   ]);
   const configured = persistent ?? present;
   const cpuCount = await hostCpuCount(remote, options);
@@ -124,6 +125,7 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
     metadata: readMetadata(configured),
     description: text(child(configured, "description")) ?? text(child(configured, "title")) ?? "",
     foreignSnapshotCount: snapshotCount.num,
+    hasSavedMemory: savedMemory.result === 1,
   };
 }
 
@@ -141,6 +143,11 @@ export async function hostCpuCount(remote: Remote, options: CallOptions): Promis
 
 function goneIsUndefined(error: unknown): undefined {
   if (!isNotFound(error)) throw error;
+}
+
+function noneIfUnsupported(error: unknown): { result: number } {
+  if (isLibvirtCode(error, "VIR_ERR_NO_SUPPORT")) return { result: 0 };
+  throw error;
 }
 
 function ignoreUnsupported(error: unknown): Set<string> {
