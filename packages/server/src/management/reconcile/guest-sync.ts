@@ -5,6 +5,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { HostId, VmId } from "@innkeeper/contract/id.ts";
+import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
@@ -166,7 +167,10 @@ export class GuestSync {
       }
       if (target === undefined) {
         await forgetVm(inventory, transaction, present);
-        await transaction.put("event", newEvent(clock, "vm.removed", "info", `VM ${vm.name} is gone`, [vm, hostId]));
+        await transaction.put(
+          "event",
+          newEvent(clock, "vm.removed", "info", `VM ${vm.name} is gone`, [vm, this.#host(hostId)]),
+        );
         return;
       }
       // What the other host has may have been taken for a VM of its own while both had it.
@@ -211,17 +215,25 @@ export class GuestSync {
     if (movedFrom !== undefined) return this.#movedEvent(movedFrom, vm.hostId);
     if (duplicateOf !== undefined) {
       const message = `VM ${vm.name} has the UUID of VM ${duplicateOf.id} on another host; it is ${guest.state} here. Two guests of one UUID must not run on the same disks.`;
-      return newEvent(clock, "vm.duplicate", "warning", message, [vm, vm.hostId, duplicateOf]);
+      return newEvent(clock, "vm.duplicate", "warning", message, [vm, this.#host(vm.hostId), duplicateOf]);
     }
     if (!isNew || guest.metadata?.vmId === vm.id) return undefined;
-    return newEvent(clock, "vm.adopted", "info", `VM ${vm.name} was found and taken in as it is`, [vm, vm.hostId]);
+    return newEvent(clock, "vm.adopted", "info", `VM ${vm.name} was found and taken in as it is`, [
+      vm,
+      this.#host(vm.hostId),
+    ]);
   }
 
   #movedEvent(vm: Vm, toHostId: string): Draft<"event"> {
     const { inventory, clock } = this.#deps;
     const name = (id: string): string => inventory.get("host", id)?.name ?? id;
     const message = `VM ${vm.name} moved from host ${name(vm.hostId)} to host ${name(toHostId)}`;
-    return newEvent(clock, "vm.moved", "info", message, [vm, vm.hostId, toHostId]);
+    return newEvent(clock, "vm.moved", "info", message, [vm, this.#host(vm.hostId), this.#host(toHostId)]);
+  }
+
+  /** With its name, for an event. */
+  #host(id: string): Host | string {
+    return this.#deps.inventory.get("host", id) ?? id;
   }
 
   #forgetOld(beforeMs: number): void {
