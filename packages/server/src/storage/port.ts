@@ -40,7 +40,7 @@ export interface PoolPort {
 
 export interface VolumePort {
   listVolumes(poolName: string, call: Call): Promise<readonly HostVolume[]>;
-  /** undefined if there is none; looks on the storage itself, not in libvirt's cache. */
+  /** undefined if there is none; looks on the storage itself, not in libvirt's cache. One that can't be read is an error. */
   findVolume(poolName: string, name: string, call: Call): Promise<HostVolume | undefined>;
   findVolumeByPath(path: string, call: Call): Promise<HostVolume | undefined>;
   /** name_taken if it exists. */
@@ -51,7 +51,7 @@ export interface VolumePort {
     target: VolumeDefinition,
     call: LongCall,
   ): Promise<HostVolume>;
-  /** Idempotent: gone is fine. */
+  /** Idempotent: gone is fine. conflict while it is still being allocated or copied: its end is for the caller to await. */
   deleteVolume(poolName: string, name: string, call: Call): Promise<void>;
   resizeVolume(poolName: string, name: string, capacityBytes: number, call: Call): Promise<void>;
   /** Writes from the start; content must have exactly `sizeBytes`. */

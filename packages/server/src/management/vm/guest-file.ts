@@ -15,20 +15,19 @@ const retryMs = 500;
 /** A full copy of a large disk may still run: libvirt refuses to delete a volume "still being allocated" until it ends. */
 const waitMs = 30 * 60_000;
 
-/** True if there was one. */
+/** Not looked for first: one that the host only begins to allocate has no file yet. */
 export async function removeVolume(
   deps: Pick<OperationDeps, "providers" | "clock">,
   hostId: string,
   ref: VolumeRef,
   call: Call,
-): Promise<boolean> {
+): Promise<void> {
   const { volume } = deps.providers.get(hostId).storage;
-  if ((await volume.findVolume(ref.poolName, ref.name, call)) === undefined) return false;
   const deadlineMs = deps.clock.monotonicMs() + waitMs;
   for (;;) {
     try {
       await volume.deleteVolume(ref.poolName, ref.name, call);
-      return true;
+      return;
     } catch (error) {
       if (!isBusy(error) || deps.clock.monotonicMs() > deadlineMs) throw error;
       await deps.clock.sleep(retryMs, call.signal);
@@ -37,5 +36,5 @@ export async function removeVolume(
 }
 
 function isBusy(error: unknown): boolean {
-  return error instanceof AppError && (error.code === "invalid_state" || error.code === "conflict");
+  return error instanceof AppError && error.code === "conflict";
 }

@@ -61,6 +61,44 @@ describe("storage driver", () => {
     await volume.deleteVolume("p1", "hand.raw", call);
   });
 
+  test("a volume that can't be read is not taken for one that is gone, and can be deleted", async () => {
+    const { volume } = storage;
+    const file = `${folder}/odd.raw`;
+    await volume.createVolume({ poolName: "p1", name: "odd.raw", format: "raw", capacityBytes: 1 << 20 }, call);
+    await host.exec(["sh", "-c", `rm ${file} && mkfifo ${file}`]);
+    await assert.rejects(volume.findVolume("p1", "odd.raw", call), { code: "host_failed" });
+    await assert.rejects(volume.findVolumeByPath(file, call), { code: "host_failed" });
+    assert.deepEqual(
+      (await volume.listVolumes("p1", call)).filter((each) => each.name === "odd.raw"),
+      [],
+    );
+    await volume.deleteVolume("p1", "odd.raw", call);
+    await host.exec(["test", "!", "-e", file]);
+    // Its file was removed by hand: libvirt forgets it, too.
+    await volume.createVolume({ poolName: "p1", name: "odd.raw", format: "raw", capacityBytes: 1 << 20 }, call);
+    await host.exec(["rm", file]);
+    await volume.deleteVolume("p1", "odd.raw", call);
+    assert.equal(await volume.findVolume("p1", "odd.raw", call), undefined);
+  });
+
+  test("a volume that is still being copied is not deleted, nor is its end waited for", async () => {
+    const { volume } = storage;
+    const capacityBytes = 1 << 28;
+    const source = { poolName: "p1", name: "big.raw", format: "raw", capacityBytes } as const;
+    await volume.createVolume(source, call);
+    await host.exec(["sh", "-c", `head -c ${capacityBytes} /dev/urandom > ${folder}/big.raw`]);
+    const over = new AbortController();
+    const copying = volume.cloneVolume(source, { ...source, name: "copy.raw" }, call).finally(() => over.abort());
+    const deletion = async (): Promise<unknown> => {
+      while (!over.signal.aborted) await volume.deleteVolume("p1", "copy.raw", call);
+      return "never refused";
+    };
+    await assert.rejects(deletion(), { code: "conflict", retryable: true });
+    assert.equal(over.signal.aborted, false);
+    assert.equal((await copying).capacityBytes, capacityBytes);
+    for (const name of ["copy.raw", "big.raw"]) await volume.deleteVolume("p1", name, call);
+  });
+
   test("overlays, copies and growth", async () => {
     const { volume } = storage;
     const base = await volume.createVolume(

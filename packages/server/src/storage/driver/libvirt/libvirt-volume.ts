@@ -3,7 +3,7 @@
  * the storage's truth: what isn't known is looked for by a refresh, what is known is looked at (its XML reads the file).
  */
 import { posix } from "node:path";
-import { VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA } from "@innkeeper/libvirt";
+import { LibvirtError, VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
 import { mapLimited } from "#core/concurrency.ts";
@@ -64,7 +64,7 @@ export class LibvirtVolume implements VolumePort {
           const { vol } = await connection.remote.storageVolLookupByPath({ path }, options);
           return await describe(connected, vol);
         } catch (error) {
-          if (!isNotFound(error)) this.#context.log.debug({ path, error }, "volume is known but can't be read");
+          if (!isGone(error)) throw error;
         }
         const pool = await orUndefined(
           connection.remote.storagePoolLookupByTargetPath({ path: posix.dirname(path) }, options),
@@ -133,8 +133,9 @@ export class LibvirtVolume implements VolumePort {
       `delete volume ${name} in pool ${poolName}`,
       async (connected) => {
         const pool = await lookUpPool(connected, poolName);
-        const found = await this.#find(connected, pool, name);
-        if (found !== undefined) await this.#deleteWhenIdle(connected, found.handle);
+        // Not looked at: also one that can't be read goes, or says why not.
+        const vol = (await handleOf(connected, pool, name)) ?? (await this.#handleAfterRefresh(connected, pool, name));
+        if (vol !== undefined) await deleteUnlessBusy(connected, vol);
       },
       longDeadlineMs,
     );
@@ -200,8 +201,17 @@ export class LibvirtVolume implements VolumePort {
   }
 
   async #find(connected: ConnectedCall, pool: PoolHandle, name: string): Promise<FoundVolume | undefined> {
-    const known = await this.#lookUp(connected, pool, name);
+    const known = await lookUp(connected, pool, name);
     if (known !== undefined) return known;
+    const vol = await this.#handleAfterRefresh(connected, pool, name);
+    return vol && foundIfThere(connected, vol);
+  }
+
+  async #handleAfterRefresh(
+    connected: ConnectedCall,
+    pool: PoolHandle,
+    name: string,
+  ): Promise<VolumeHandle | undefined> {
     try {
       await refresh(this.#context, connected, pool);
     } catch (error) {
@@ -209,23 +219,15 @@ export class LibvirtVolume implements VolumePort {
       if (!(error instanceof AppError && error.code === "conflict")) throw error;
       this.#context.log.debug({ pool: pool.name }, "pool is busy, not refreshed");
     }
-    return this.#lookUp(connected, pool, name);
+    return handleOf(connected, pool, name);
   }
 
-  async #lookUp(connected: ConnectedCall, pool: PoolHandle, name: string): Promise<FoundVolume | undefined> {
-    const { connection, options } = connected;
-    const found = await orUndefined(connection.remote.storageVolLookupByName({ pool, name }, options));
-    if (found === undefined) return undefined;
-    const volume = await this.#describeIfReadable(connected, found.vol);
-    return volume === undefined ? undefined : { handle: found.vol, volume };
-  }
-
-  /** undefined when its file is gone or can't be read: it is listed still, but of no use to anyone. */
+  /** For lists: one volume that can't be read does not hide the others. */
   async #describeIfReadable(connected: ConnectedCall, handle: VolumeHandle): Promise<HostVolume | undefined> {
     try {
       return await describe(connected, handle);
     } catch (error) {
-      if (connected.options.signal.aborted) throw error;
+      if (!(error instanceof LibvirtError)) throw error;
       this.#context.log.debug({ volume: handle.key, error }, "volume is listed but can't be read");
       return undefined;
     }
@@ -265,22 +267,53 @@ export class LibvirtVolume implements VolumePort {
       await watching;
     }
   }
+}
 
-  /** A volume that is being written by a copy can't be deleted until libvirt has finished: it is waited for. */
-  async #deleteWhenIdle({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<void> {
-    for (;;) {
-      try {
-        await connection.remote.storageVolDelete({ vol }, options);
-        return;
-      } catch (error) {
-        if (isNotFound(error)) return;
-        // libvirt 9.0 storageVolDelete: "volume '%s' is still in use." / "is still being allocated."
-        const isBusy = error instanceof Error && /still (in use|being allocated)/.test(error.message);
-        if (!isBusy) throw error;
-        await this.#context.clock.sleep(500, options.signal);
-      }
-    }
+/** conflict while it is being allocated or copied, which its caller may wait for. libvirt ignores a file that is gone. */
+async function deleteUnlessBusy({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<void> {
+  try {
+    await connection.remote.storageVolDelete({ vol }, options);
+  } catch (error) {
+    if (isNotFound(error)) return;
+    // libvirt 9.0 storageVolDelete: "volume '%s' is still in use." / "is still being allocated."
+    const isBusy = error instanceof LibvirtError && /still (in use|being allocated)/.test(error.message);
+    if (!isBusy) throw error;
+    throw new AppError("conflict", `Volume ${vol.name} is still being written or copied.`, {
+      cause: error,
+      retryable: true,
+    });
   }
+}
+
+async function handleOf(
+  { connection, options }: ConnectedCall,
+  pool: PoolHandle,
+  name: string,
+): Promise<VolumeHandle | undefined> {
+  return (await orUndefined(connection.remote.storageVolLookupByName({ pool, name }, options)))?.vol;
+}
+
+async function lookUp(connected: ConnectedCall, pool: PoolHandle, name: string): Promise<FoundVolume | undefined> {
+  const handle = await handleOf(connected, pool, name);
+  return handle && foundIfThere(connected, handle);
+}
+
+/** undefined only when its file is gone; one that can't be read is an error. */
+async function foundIfThere(connected: ConnectedCall, handle: VolumeHandle): Promise<FoundVolume | undefined> {
+  try {
+    return { handle, volume: await describe(connected, handle) };
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** ENOENT of Linux (asm-generic/errno-base.h): VIR_ERR_SYSTEM_ERROR carries errno in int1. */
+const noSuchFile = 2;
+
+function isGone(error: unknown): boolean {
+  if (isNotFound(error)) return true;
+  return error instanceof LibvirtError && error.codeName === "VIR_ERR_SYSTEM_ERROR" && error.int1 === noSuchFile;
 }
 
 async function describe({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<HostVolume> {
