@@ -3,9 +3,11 @@ export const bytesPerKiB = 1024;
 export const bytesPerMiB = 1024 ** 2;
 export const bytesPerGiB = 1024 ** 3;
 
-const sizeUnit: Readonly<Record<string, number>> = {
-  "": 1,
+/** Bytes of a unit of size in lower case, as libvirt (virScaleInteger), qemu-img and people write them: `g`, `gib`, `gb`. */
+export const bytesPerUnit: Readonly<Record<string, number>> = {
   b: 1,
+  byte: 1,
+  bytes: 1,
   k: 1024,
   kib: 1024,
   kb: 1000,
@@ -30,7 +32,7 @@ const sizeUnit: Readonly<Record<string, number>> = {
 export function parseSizeBytes(text: string, defaultUnit = "b"): number | undefined {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
   if (!match) return undefined;
-  const factor = sizeUnit[(match[2] === "" ? defaultUnit : (match[2] ?? "")).toLowerCase()];
+  const factor = bytesPerUnit[(match[2] === "" ? defaultUnit : (match[2] ?? "")).toLowerCase()];
   if (factor === undefined) return undefined;
   const bytes = Math.round(Number(match[1]) * factor);
   return Number.isSafeInteger(bytes) ? bytes : undefined;

@@ -3,6 +3,7 @@
  * readers, built without text concatenation, written back as they were but for what was edited.
  * Paths are element names joined by `/`, relative to the given element: `os/type`, `devices/disk`.
  */
+import { bytesPerUnit } from "@innkeeper/contract/unit.ts";
 import { DOMParser, type Document, type Element, type Node, XMLSerializer } from "@xmldom/xmldom";
 import { AppError } from "#core/app-error.ts";
 
@@ -74,33 +75,12 @@ export function integer(value: string | undefined): number | undefined {
   return Number.isSafeInteger(number) ? number : undefined;
 }
 
-/** Factor of libvirt's size units (https://libvirt.org/formatdomain.html#memory-allocation); without unit: `defaultUnit`. */
-const unitFactor: Readonly<Record<string, number>> = {
-  b: 1,
-  byte: 1,
-  bytes: 1,
-  k: 1024,
-  kib: 1024,
-  kb: 1000,
-  m: 1024 ** 2,
-  mib: 1024 ** 2,
-  mb: 1000 ** 2,
-  g: 1024 ** 3,
-  gib: 1024 ** 3,
-  gb: 1000 ** 3,
-  t: 1024 ** 4,
-  tib: 1024 ** 4,
-  tb: 1000 ** 4,
-  p: 1024 ** 5,
-  pib: 1024 ** 5,
-};
-
 /** Bytes of an element such as `<memory unit='KiB'>1024</memory>` at a path. */
 export function sizeBytes(parent: Element, path: string, defaultUnit: string): number | undefined {
   const owner = element(parent, path);
   const value = owner === undefined ? undefined : integer(owner.textContent?.trim());
   if (owner === undefined || value === undefined) return undefined;
-  const factor = unitFactor[(owner.getAttribute("unit") ?? defaultUnit).toLowerCase()];
+  const factor = bytesPerUnit[(owner.getAttribute("unit") ?? defaultUnit).toLowerCase()];
   return factor === undefined ? undefined : value * factor;
 }
 
