@@ -26,13 +26,11 @@ import { isLibvirtCode } from "#libvirt/error.ts";
 import { longDeadlineMs } from "#libvirt/session.ts";
 import { parseXml } from "#libvirt/xml.ts";
 import type { GuestMigration, MigrationOptions, MigrationResult } from "#virtualization/port.ts";
+import { cancellableJob } from "./cancellable-job.ts";
 import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
 import { child } from "./domain-xml/element.ts";
 import { readFirmware } from "./domain-xml/firmware.ts";
 import { numberOf, reportProgress, withJobStats } from "./job-progress.ts";
-
-/** How long the source may take to give up after it was told to. */
-const abortDeadlineMs = 30_000;
 
 export function guestMigration(context: GuestDriverContext): GuestMigration {
   return {
@@ -69,11 +67,7 @@ async function refuseUnlessActive({ remote, dom, options }: DomainCall): Promise
   if (active === 0) throw new AppError("invalid_state", "The VM is off: its definition is moved.");
 }
 
-/**
- * The caller's signal cancels the job and does not abandon the call: its own end is waited for, since only it says on
- * which host the guest runs. A control plane that stops does abandon it: the migration goes on, and is found at the next
- * start.
- */
+/** Its own end is waited for also when it is cancelled: only that says on which host the guest runs. */
 async function migrateLive(
   context: GuestDriverContext,
   domain: DomainCall,
@@ -83,15 +77,6 @@ async function migrateLive(
   call.signal.throwIfAborted();
   const { connection, remote, dom } = domain;
   const over = new AbortController();
-  const cancelling = { asked: false };
-  const abandoned = Promise.withResolvers<never>();
-  const onAbort = (): void => {
-    const reason: unknown = call.signal.reason;
-    if (reason instanceof AppError && reason.code === "shutting_down") return abandoned.reject(reason);
-    cancelling.asked = true;
-    void cancelMigration(context, domain, over.signal);
-  };
-  call.signal.addEventListener("abort", onAbort, { once: true });
   const completed = connection.events.domain("jobCompleted", { signal: over.signal, domain: dom });
   const final = lastStats(completed);
   const startMs = context.clock.monotonicMs();
@@ -109,18 +94,14 @@ async function migrateLive(
       },
       untimed(domain.options),
     );
-    await withJobStats(domain, context.clock, Promise.race([job, abandoned.promise]), (present) => {
+    const words = "The migration was cancelled; the VM runs on where it was.";
+    const ended = cancellableJob(context, domain, call, job, words);
+    await withJobStats(domain, context.clock, ended, (present) => {
       stats = present;
       tuning.onStats(present);
       reportProgress(call, present);
     });
-  } catch (error) {
-    if (cancelling.asked && isLibvirtCode(error, "VIR_ERR_OPERATION_ABORTED")) {
-      throw new AppError("cancelled", "The migration was cancelled; the VM runs on where it was.", { cause: error });
-    }
-    throw error;
   } finally {
-    call.signal.removeEventListener("abort", onAbort);
     over.abort();
   }
   stats = { ...stats, ...(await final) };
@@ -199,15 +180,6 @@ async function lastStats(events: AsyncIterable<{ readonly params: TypedParameter
     // Without the event the polled figures are used.
   }
   return last;
-}
-
-async function cancelMigration(context: GuestDriverContext, domain: DomainCall, over: AbortSignal): Promise<void> {
-  const signal = AbortSignal.any([over, AbortSignal.timeout(abortDeadlineMs)]);
-  while (!signal.aborted) {
-    // The job may not have begun, or be in a phase that can't be cancelled: asked again until the call ends.
-    await domain.remote.domainAbortJob({ dom: domain.dom }, { signal }).catch(() => undefined);
-    await context.clock.sleep(500, signal).catch(() => undefined);
-  }
 }
 
 async function hasJob({ remote, dom, options }: DomainCall): Promise<boolean> {

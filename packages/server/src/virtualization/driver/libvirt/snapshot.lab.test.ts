@@ -135,6 +135,34 @@ suite("snapshots of a guest", () => {
     await access(file("s3-vda.qcow2"));
   });
 
+  test("a snapshot with memory that is cancelled ends on the host before its caller hears of it", async () => {
+    await using serial = await openSerial();
+    // Memory that takes a while to save.
+    await serial.run("dd if=/dev/urandom of=/tmp/fill bs=1M count=48 2>/dev/null");
+    const before = await chain("vdb");
+    const cancel = new AbortController();
+    const memoryPath = file("cancelled.mem");
+    const overlays = new Map([["vdb", file("cancelled-vdb.qcow2")]]);
+    const freezing = guest.snapshot.freeze(uuid, { overlays, memoryPath, quiesce: false }, { signal: cancel.signal });
+    const isEnded = freezing.then(
+      () => true,
+      () => true,
+    );
+    await waitFor(async () => (await guest.migration.isBusy(uuid, call)) || Promise.race([isEnded, false]));
+    cancel.abort();
+    await assert.rejects(freezing, hasCode("cancelled"));
+    assert.equal(await guest.migration.isBusy(uuid, call), false);
+    assert.deepEqual(await chain("vdb"), before);
+    await assert.rejects(access(memoryPath), { code: "ENOENT" });
+    assert.equal((await guest.inventory.read(uuid, call)).state, "running");
+    assert.equal(await serial.run("rm /tmp/fill; echo still here"), "still here");
+    const late = { signal: AbortSignal.abort() };
+    await assert.rejects(
+      guest.snapshot.freeze(uuid, { overlays, memoryPath, quiesce: false }, late),
+      hasCode("cancelled"),
+    );
+  });
+
   test("the active layer is merged into the one below, while the guest writes", async () => {
     await using serial = await openSerial();
     await serial.send("while :; do date > /data/clock; done &");

@@ -21,6 +21,7 @@ import { type ConnectedCall, longDeadlineMs, onConnection } from "#libvirt/sessi
 import { type Element, formatXml, parseXml, serializeXml, xml } from "#libvirt/xml.ts";
 import type { GuestSnapshot } from "#virtualization/port.ts";
 import { mergeDown } from "./block-commit.ts";
+import { cancellableJob } from "./cancellable-job.ts";
 import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
 import { diskByTarget, readDisks } from "./domain-xml/disk.ts";
 import { child, text } from "./domain-xml/element.ts";
@@ -32,15 +33,16 @@ type RestoreOptions = Parameters<GuestSnapshot["restoreMemory"]>[1];
 
 export function guestSnapshot(context: GuestDriverContext): GuestSnapshot {
   return {
-    freeze: (uuid, options, call) =>
-      onDomain(
-        context,
-        uuid,
-        call,
-        "take the snapshot",
-        (domain) => freeze(context, domain, options, call),
-        jobDeadlineMs,
-      ),
+    freeze: async (uuid, options, call) => {
+      const what = "take the snapshot";
+      const prepare = (domain: DomainCall) => prepareFreeze(domain, options);
+      const prepared = await onDomain(context, uuid, call, what, prepare, longDeadlineMs);
+      if (prepared === undefined) return;
+      // One that saves memory is a job: it is cancelled, not given up.
+      const uncancelled = { signal: new AbortController().signal };
+      const run = (domain: DomainCall) => freeze(context, domain, prepared, call);
+      await onDomain(context, uuid, prepared.isJob ? uncancelled : call, what, run, jobDeadlineMs);
+    },
     restoreMemory: (memoryPath, options, call) =>
       onConnection(
         context,
@@ -82,12 +84,14 @@ function chainsOf(root: Element): Map<string, readonly string[]> {
   );
 }
 
-async function freeze(
-  { clock }: GuestDriverContext,
-  domain: DomainCall,
-  options: FreezeOptions,
-  call: LongCall,
-): Promise<void> {
+interface PreparedFreeze {
+  readonly xmlDesc: string;
+  readonly flags: number;
+  readonly isJob: boolean;
+}
+
+/** undefined when it was done already. */
+async function prepareFreeze(domain: DomainCall, options: FreezeOptions): Promise<PreparedFreeze | undefined> {
   const root = await document(domain);
   const { overlays, memoryPath, quiesce } = options;
   for (const target of overlays.keys()) {
@@ -101,17 +105,28 @@ async function freeze(
   }
   // A freeze that came through before its caller heard of it is not done twice.
   const chains = chainsOf(root);
-  if ([...overlays].every(([target, path]) => chains.get(target)?.[0] === path)) return;
-  const { remote, dom } = domain;
+  if ([...overlays].every(([target, path]) => chains.get(target)?.[0] === path)) return undefined;
   const flags =
     VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA |
     VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC |
     (memoryPath === undefined ? VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY : VIR_DOMAIN_SNAPSHOT_CREATE_LIVE) |
     (quiesce ? VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE : 0) |
     (options.overlaysExist === true ? VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT : 0);
-  const xmlDesc = snapshotXml(root, overlays, memoryPath);
+  return { xmlDesc: snapshotXml(root, overlays, memoryPath), flags, isJob: memoryPath !== undefined };
+}
+
+async function freeze(
+  context: GuestDriverContext,
+  domain: DomainCall,
+  { xmlDesc, flags, isJob }: PreparedFreeze,
+  call: LongCall,
+): Promise<void> {
+  call.signal.throwIfAborted();
+  const { remote, dom } = domain;
   const job = remote.domainSnapshotCreateXml({ dom, xmlDesc, flags }, untimed(domain.options));
-  await withJobStats(domain, clock, job, (stats) => reportProgress(call, stats));
+  const words = "The snapshot was cancelled; the VM runs on its disks as before.";
+  const ended = isJob ? cancellableJob(context, domain, call, job, words) : job;
+  await withJobStats(domain, context.clock, ended, (stats) => reportProgress(call, stats));
 }
 
 function snapshotXml(root: Element, overlays: ReadonlyMap<string, string>, memoryPath: string | undefined): string {
