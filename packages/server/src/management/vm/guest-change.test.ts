@@ -55,6 +55,26 @@ test("a stopped guest's disks grow through their storage, not through the hyperv
   assert.deepEqual(guest.disksChange, [{ target: "vda", ioLimit: { totalIops: 10 } }]);
 });
 
+test("the inverse takes live limits away again where there were none", () => {
+  const request = {
+    cpu: { limitPct: 50, pinning: [{ vcpu: 0, hostCpus: "0" }], count: 3 },
+    memory: { limitMiB: 2048 },
+  };
+  const { count: _, ...tuning } = request.cpu;
+  const now: VmSpec = { ...before, cpu: { count: 2, ...tuning }, memory: { sizeMiB: 1024, ...request.memory } };
+  const inverse = toInverse({ ...change, request, disks: [], nics: [] }, before, now);
+  assert.deepEqual(inverse.cpu, { limitPct: 0, pinning: [], count: 2 });
+  assert.deepEqual(inverse.memory, { limitMiB: 0 });
+  const unset = toInverse({ ...change, request, disks: [], nics: [] }, before, before);
+  assert.deepEqual([unset.cpu, unset.memory], [{ count: 2 }, {}]);
+  const limited: VmSpec = { ...before, cpu: { count: 2, limitPct: 80 } };
+  assert.deepEqual(toInverse({ ...change, request }, limited, now).cpu, {
+    limitPct: 80,
+    pinning: [],
+    count: 2,
+  });
+});
+
 test("the inverse brings back what was, from wherever the change stopped", () => {
   for (const now of [before, afterwards, { ...before, nics: afterwards.nics }]) {
     const inverse = toInverse(change, before, now);

@@ -70,8 +70,18 @@ export function toInverse(change: ResolvedChange, before: VmSpec, now: VmSpec): 
   const missing = before.disks.filter((disk) => !now.disks.some((each) => each.target === disk.target));
   const missingNics = before.nics.filter((nic) => !now.nics.some((each) => sameMac(each, nic)));
   return {
-    ...(request.cpu && { cpu: pick(before.cpu, Object.keys(request.cpu) as (keyof VmSpec["cpu"])[]) }),
-    ...(request.memory && { memory: pick(before.memory, Object.keys(request.memory) as (keyof VmSpec["memory"])[]) }),
+    ...(request.cpu && {
+      cpu: pick(
+        { ...neutral(noCpuTuning, now.cpu), ...before.cpu },
+        Object.keys(request.cpu) as (keyof VmSpec["cpu"])[],
+      ),
+    }),
+    ...(request.memory && {
+      memory: pick(
+        { ...neutral(noMemoryLimit, now.memory), ...before.memory },
+        Object.keys(request.memory) as (keyof VmSpec["memory"])[],
+      ),
+    }),
     disksAdd: missing,
     disksRemove: now.disks.map((disk) => disk.target).filter((target) => disksAdded.includes(target)),
     disksChange: (request.disksChange ?? []).flatMap((each): DiskChange[] => {
@@ -91,11 +101,25 @@ export function toInverse(change: ResolvedChange, before: VmSpec, now: VmSpec): 
   };
 }
 
+/**
+ * What takes a running guest's setting away. A weight has no such value: cgroups begin with 1024 (v1) or 100 (v2), and
+ * libvirt does not say which the host has; it stays, and shows as a pending change, until the next start.
+ */
+const noCpuTuning: Pick<VmSpec["cpu"], "pinning" | "limitPct"> = { pinning: [], limitPct: 0 };
+const noMemoryLimit: Pick<VmSpec["memory"], "limitMiB"> = { limitMiB: 0 };
 /** QEMU's block throttling: 0 is no limit. */
 const noLimit = { totalBytesPerSecond: 0, totalIops: 0 } as const;
 
 function sameMac(a: { readonly mac: string }, b: { readonly mac: string }): boolean {
   return a.mac.toLowerCase() === b.mac.toLowerCase();
+}
+
+/** Only of what is set now: a host that could not set it can't take it away either. */
+function neutral<T extends object>(values: T, now: T): Partial<T> {
+  return pick(
+    values,
+    (Object.keys(values) as (keyof T)[]).filter((key) => now[key] !== undefined),
+  ) as Partial<T>;
 }
 
 /** The given keys, without those that are undefined. */
