@@ -43,7 +43,7 @@ suite("the gate", { concurrency: 2 }, () => {
       `${head}test("a", () => {});`,
       `${head}test("b", () => {}); test("c", () => {});`,
     ]);
-    assert.deepEqual(result, { passed: true, complaints: [] });
+    assert.deepEqual(result, { passed: true, complaints: [], failedFiles: [] });
     assert.equal(output.match(/tests 3\n/gu)?.length, 1, output);
     assert.equal(output.match(/pass 3\n/gu)?.length, 1, output);
     assert.equal(output.match(/duration_ms/gu)?.length, 1, output);
@@ -55,6 +55,7 @@ suite("the gate", { concurrency: 2 }, () => {
       `${head}test("b", () => {});`,
     ]);
     assert.equal(result.passed, false);
+    assert.equal(result.failedFiles.length, 1);
     assert.match(output, /fail 1\n/u);
     assert.match(output, /planted/u);
   });

@@ -18,9 +18,12 @@ export interface TestRunResult {
   readonly passed: boolean;
   /** Why the run counts as failed although no test did. */
   readonly complaints: readonly string[];
+  /** From the root. */
+  readonly failedFiles: readonly string[];
 }
 
-const fileTimeoutMs = 15 * 60_000;
+/** The crash matrix restarts the control plane, and boots guests, a few hundred times. */
+const fileTimeoutMs = 45 * 60_000;
 // The order in which node prints them.
 const summaryKeys = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo", "duration_ms"] as const;
 type SummaryKey = (typeof summaryKeys)[number];
@@ -28,11 +31,13 @@ type SummaryKey = (typeof summaryKeys)[number];
 export async function runTests(phases: readonly Phase[], root: string, signal: AbortSignal): Promise<TestRunResult> {
   const totals = new Map<SummaryKey, number>(summaryKeys.map((key) => [key, 0]));
   const complaints: string[] = [];
+  const failed = new Set<string>();
   async function* events(): AsyncGenerator<TestEvent> {
     for (const { files, concurrency } of phases.filter((phase) => phase.files.length > 0)) {
       const options = { files: [...files], concurrency, cwd: root, signal, timeout: fileTimeoutMs, watch: false };
       for await (const event of run(options) as AsyncIterable<TestEvent>) {
         complaints.push(...complaintsAbout(event, root, files));
+        if (event.type === "test:fail") failed.add(path.relative(root, event.data.file ?? event.data.name));
         if (!addToTotals(event, totals)) yield event;
       }
     }
@@ -43,7 +48,7 @@ export async function runTests(phases: readonly Phase[], root: string, signal: A
   await pipeline(Readable.from(events()), new spec(), process.stdout, { end: false });
   if ((totals.get("tests") ?? 0) === 0) complaints.push("no test ran");
   const bad = (totals.get("fail") ?? 0) + (totals.get("cancelled") ?? 0);
-  return { passed: bad === 0 && complaints.length === 0, complaints };
+  return { passed: bad === 0 && complaints.length === 0, complaints, failedFiles: [...failed] };
 }
 
 /** A closing line of one phase is counted and swallowed. */
