@@ -6,12 +6,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import type { TestRunResult } from "../tool/test-run.ts";
 
 const runner = pathToFileURL(path.resolve(import.meta.dirname, "../tool/test-run.ts")).href;
 const head = `import { test } from "node:test";\n`;
 
 interface Outcome {
-  readonly result: { readonly passed: boolean; readonly complaints: readonly string[] };
+  readonly result: TestRunResult;
   readonly output: string;
 }
 
