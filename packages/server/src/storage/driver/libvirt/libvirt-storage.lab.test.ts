@@ -83,10 +83,11 @@ describe("storage driver", () => {
 
   test("a volume that is still being copied is not deleted, nor is its end waited for", async () => {
     const { volume } = storage;
-    const capacityBytes = 1 << 28;
+    // Takes a while to copy, also on a quiet machine; zeros would be left out.
+    const capacityBytes = 1 << 30;
     const source = { poolName: "p1", name: "big.raw", format: "raw", capacityBytes } as const;
     await volume.createVolume(source, call);
-    await host.exec(["sh", "-c", `head -c ${capacityBytes} /dev/urandom > ${folder}/big.raw`]);
+    await host.exec(["sh", "-c", `head -c ${capacityBytes} /dev/zero | tr '\\0' x > ${folder}/big.raw`]);
     const over = new AbortController();
     const copying = volume.cloneVolume(source, { ...source, name: "copy.raw" }, call).finally(() => over.abort());
     const deletion = async (): Promise<unknown> => {

@@ -11,7 +11,8 @@ import type { DomainCall, GuestDriverContext } from "./driver-context.ts";
 
 /** Aborting drops what was sent or saved; what takes longer hangs, on storage or a network that is gone. */
 const endMs = 5 * 60_000;
-const askIntervalMs = 500;
+/** QEMU has nothing to cancel in the first moments of a job, and a job may be short. */
+const askIntervalMs = 50;
 const askDeadlineMs = 30_000;
 
 /** `domain.options` must not carry the caller's signal. `cancelledWords`: what its user reads after a cancellation. */
