@@ -20,6 +20,9 @@ export interface LibvirtContext {
   readonly clock: Clock;
 }
 
+/** Fits into what libvirtd works on at a time for one client, with room for others (max_client_requests, 5). */
+export const parallelCalls = 3;
+
 /** Calls that only read libvirtd's own memory or ask QEMU a short question. */
 export const shortDeadlineMs = 15_000;
 /** Calls that start processes, mount file systems or touch disks. */

@@ -12,14 +12,9 @@ import type { AccessControl } from "#management/access/access.ts";
 import type { Audit } from "#management/access/audit.ts";
 import type { UserService } from "#management/access/user-service.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import type { ServiceContext } from "#management/service-context.ts";
 import type { TaskEngine } from "#management/task/engine.ts";
 import type { VmService } from "#management/vm/vm-service.ts";
-
-export interface ServiceContext {
-  readonly userName: string;
-  readonly signal: AbortSignal;
-  readonly ifRevision?: number;
-}
 
 export type Octets = ReadableStream<Uint8Array>;
 

@@ -2,15 +2,9 @@
 import type { Host, HostChange } from "@innkeeper/contract/resource/host.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { checkRevision } from "#management/inventory/precondition.ts";
+import type { ServiceContext } from "#management/service-context.ts";
 import type { Store } from "#store/port.ts";
 import { requireHostNameFree } from "./host-address.ts";
-
-export interface ServiceContext {
-  readonly userName: string;
-  readonly signal: AbortSignal;
-  /** If-Match. */
-  readonly ifRevision?: number;
-}
 
 export class HostService {
   readonly #store: Store;

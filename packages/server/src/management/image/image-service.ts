@@ -12,7 +12,7 @@ import { formatBytes } from "@innkeeper/contract/unit.ts";
 import { AppError } from "#core/app-error.ts";
 import { type Clock, timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
-import type { ServiceContext } from "#management/host/host-service.ts";
+import type { ServiceContext } from "#management/service-context.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { requirePoolOf, requireRunningPool, volumeClaim } from "#management/pool/pool-lookup.ts";
 import type { Providers } from "#management/providers.ts";

@@ -2,7 +2,7 @@
 import type { StoragePool, StoragePoolChange } from "@innkeeper/contract/resource/storage-pool.ts";
 import { AppError } from "#core/app-error.ts";
 import { checkRevision } from "#management/inventory/precondition.ts";
-import type { ServiceContext } from "#management/host/host-service.ts";
+import type { ServiceContext } from "#management/service-context.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { Providers } from "#management/providers.ts";
 import type { HostSync } from "#management/reconcile/host-sync.ts";

@@ -3,13 +3,9 @@ import type { Vm, VmGuest, VmStatistics } from "@innkeeper/contract/resource/vm.
 import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { Providers } from "#management/providers.ts";
+import type { ServiceContext } from "#management/service-context.ts";
 import type { ByteChannel, GuestHypervisor } from "#virtualization/port.ts";
 import { requireState } from "./lookup.ts";
-
-export interface ServiceContext {
-  readonly userName: string;
-  readonly signal: AbortSignal;
-}
 
 export class VmService {
   readonly #inventory: Inventory;

@@ -3,7 +3,7 @@ import type { Volume } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
 import { inspectedBytes, inspectImage } from "#management/image/image-format.ts";
 import { withHead } from "#management/image/upload-head.ts";
-import type { ServiceContext } from "#management/host/host-service.ts";
+import type { ServiceContext } from "#management/service-context.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { checkRevision } from "#management/inventory/precondition.ts";
 import { requirePoolOf, requireRunningPool, volumeClaim } from "#management/pool/pool-lookup.ts";

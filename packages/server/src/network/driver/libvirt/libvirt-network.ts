@@ -6,11 +6,15 @@ import type { Call } from "#core/call.ts";
 import { mapLimited } from "#core/concurrency.ts";
 import { isNotFound, mapLibvirtError } from "#libvirt/error.ts";
 import { mapped, mergeEvents } from "#libvirt/event-merge.ts";
-import { type ConnectedCall, type LibvirtContext, longDeadlineMs, onConnection } from "#libvirt/session.ts";
+import {
+  type ConnectedCall,
+  type LibvirtContext,
+  longDeadlineMs,
+  onConnection,
+  parallelCalls,
+} from "#libvirt/session.ts";
 import type { HostNetwork, HostNetworkState, NetworkEvent } from "#network/port.ts";
 import { checkNetwork, networkXml, readNetworkXml } from "./network-xml.ts";
-
-const parallelCalls = 3;
 
 type NetworkHandle = Awaited<ReturnType<Connection["remote"]["networkLookupByName"]>>["net"];
 

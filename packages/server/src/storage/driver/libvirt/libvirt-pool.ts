@@ -9,13 +9,16 @@ import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { mapLimited } from "#core/concurrency.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
-import { type ConnectedCall, type LibvirtContext, longDeadlineMs, onConnection } from "#libvirt/session.ts";
+import {
+  type ConnectedCall,
+  type LibvirtContext,
+  longDeadlineMs,
+  onConnection,
+  parallelCalls,
+} from "#libvirt/session.ts";
 import type { HostPool, PoolPort, StorageEvent } from "#storage/port.ts";
 import { storagePoolChanges } from "./pool-event.ts";
 import { poolXml, readPoolXml } from "./pool-xml.ts";
-
-/** Fits into what libvirtd works on at a time for one client, with room for others (max_client_requests, 5). */
-export const parallelCalls = 3;
 
 export type PoolHandle = Awaited<ReturnType<Connection["remote"]["storagePoolLookupByName"]>>["pool"];
 

@@ -8,9 +8,15 @@ import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
 import { mapLimited } from "#core/concurrency.ts";
 import { isNotFound } from "#libvirt/error.ts";
-import { type ConnectedCall, type LibvirtContext, longDeadlineMs, onConnection } from "#libvirt/session.ts";
+import {
+  type ConnectedCall,
+  type LibvirtContext,
+  longDeadlineMs,
+  onConnection,
+  parallelCalls,
+} from "#libvirt/session.ts";
 import type { HostVolume, VolumeDefinition, VolumePort } from "#storage/port.ts";
-import { lookUpPool, parallelCalls, type PoolHandle, refresh } from "./libvirt-pool.ts";
+import { lookUpPool, type PoolHandle, refresh } from "./libvirt-pool.ts";
 import { type Download, downloadVolume, type FoundVolume, uploadVolume, type VolumeHandle } from "./volume-transfer.ts";
 import { checkVolumeName, readVolumeXml, volumeXml } from "./volume-xml.ts";
 
