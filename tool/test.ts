@@ -58,8 +58,6 @@ function isolate(scratch: string): void {
   mkdirSync(temporary);
   process.env["TMPDIR"] = temporary;
   process.env["INNKEEPER_LAB_ROOT"] = path.join(scratch, "lab");
-  // It would be kept in the temporary folder.
-  process.env["NODE_DISABLE_COMPILE_CACHE"] = "1";
   const programs = [path.dirname(process.execPath), path.join(root, "node_modules/.bin")];
   process.env["PATH"] = [...programs, process.env["PATH"]].join(path.delimiter);
 }

@@ -1,14 +1,12 @@
 /**
  * The entry of `inn`. Loads as little as the command line needs: `--version` loads nothing, client verbs no server code,
- * programs (`up`, `demo`, `lab`, `test`) no client code. Compiled code is cached below node_modules, where it can be.
+ * programs (`up`, `demo`, `lab`, `test`) no client code. The launcher has compiled code cached below node_modules.
  */
 import { readFileSync } from "node:fs";
-import { enableCompileCache } from "node:module";
 import path from "node:path";
 import { isProgramName } from "#program-name.ts";
 
 const packageFolder = path.resolve(import.meta.dirname, "..");
-enableCompileCache(path.resolve(packageFolder, "../../node_modules/.cache/inn"));
 
 const argv = process.argv.slice(2);
 const [first = ""] = argv;

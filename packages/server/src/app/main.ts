@@ -1,7 +1,6 @@
-/** The control plane without the CLI: `node packages/server/src/app/main.ts --state …`. Compiled code is kept for the next start. */
-import { enableCompileCache } from "node:module";
-import path from "node:path";
+/** The control plane without the CLI: `node packages/server/src/app/main.ts --state …`. */
+import { keepHeapSmall } from "./heap.ts";
 
-enableCompileCache(path.resolve(import.meta.dirname, "../../../../node_modules/.cache/inn"));
+keepHeapSmall();
 const { runServer } = await import("./run.ts");
 process.exitCode = await runServer(process.argv.slice(2));
