@@ -4,6 +4,7 @@ export type { ConnectOptions } from "./connection/connect.ts";
 export { Connection } from "./connection/connection.ts";
 export type { OpenStream, StreamOptions } from "./connection/connection.ts";
 export type { Calls, NoArguments } from "./connection/call.ts";
+export type { SaslOptions } from "./connection/sasl-login.ts";
 export { EventSource } from "./connection/event-source.ts";
 export type { EventOf, EventOptions } from "./connection/event-source.ts";
 export { EventOverflowError, EventSubscription } from "./connection/event-subscription.ts";
@@ -19,7 +20,7 @@ export {
   ProtocolError,
   UnsupportedError,
 } from "./rpc/error.ts";
-export type { ConnectFailure, LossReason } from "./rpc/error.ts";
+export type { ConnectFailure, LoginSubject, LossReason } from "./rpc/error.ts";
 export { CodecError } from "./codec/codec-error.ts";
 export { TypedValue, typed } from "./codec/typed-parameter.ts";
 export type {

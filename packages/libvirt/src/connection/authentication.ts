@@ -2,36 +2,37 @@
 // the ways of authentication it accepts; none is the usual answer over TLS and SSH and for root's local socket.
 import { REMOTE_AUTH_NONE, REMOTE_AUTH_POLKIT, REMOTE_AUTH_SASL } from "#generated/protocol-constant.ts";
 import { ConnectError, LibvirtError } from "#rpc/error.ts";
+import { SaslLogin } from "./sasl-login.ts";
 import type { RemoteCalls } from "#generated/remote-procedure.ts";
 import type { CallOptions } from "#rpc/pending-call.ts";
+import type { ConnectionUri } from "#transport/uri.ts";
 import type { Calls } from "./call.ts";
+import type { SaslOptions } from "./sasl-login.ts";
 
-export async function authenticate(remote: Calls<RemoteCalls>, target: string, options: CallOptions): Promise<void> {
+/** @param target how errors name the daemon. Rejects with ConnectError ("authentication"). */
+export async function authenticate(
+  remote: Calls<RemoteCalls>,
+  uri: ConnectionUri,
+  target: string,
+  sasl: SaslOptions | undefined,
+  call: CallOptions,
+): Promise<void> {
   try {
-    await negotiate(remote, target, options);
+    const { types } = await remote.authList({}, call);
+    if (types.length === 0 || types.includes(REMOTE_AUTH_NONE)) return;
+    if (types.includes(REMOTE_AUTH_POLKIT)) return await polkit(remote, target, call);
+    if (types.includes(REMOTE_AUTH_SASL)) return await new SaslLogin(remote, target, uri, call).run(sasl);
+    throw new ConnectError(
+      "authentication",
+      `${target} offers only unknown ways of authentication (${types.join(", ")})`,
+    );
   } catch (error) {
     if (!(error instanceof LibvirtError)) throw error;
     throw new ConnectError("authentication", `${target}: ${error.message}`, error);
   }
 }
 
-async function negotiate(remote: Calls<RemoteCalls>, target: string, options: CallOptions): Promise<void> {
-  const { types } = await remote.authList({}, options);
-  if (types.length === 0 || types.includes(REMOTE_AUTH_NONE)) return;
-  if (types.includes(REMOTE_AUTH_POLKIT)) return polkit(remote, target, options);
-  if (types.includes(REMOTE_AUTH_SASL)) {
-    throw new ConnectError(
-      "authentication",
-      `${target} demands a SASL login, which this client does not offer; use TLS certificates, SSH or the local socket`,
-    );
-  }
-  throw new ConnectError(
-    "authentication",
-    `${target} offers only unknown ways of authentication (${types.join(", ")})`,
-  );
-}
-
-async function polkit(remote: Calls<RemoteCalls>, target: string, options: CallOptions): Promise<void> {
-  const { complete } = await remote.authPolkit({}, options);
+async function polkit(remote: Calls<RemoteCalls>, target: string, call: CallOptions): Promise<void> {
+  const { complete } = await remote.authPolkit({}, call);
   if (complete !== 1) throw new ConnectError("authentication", `${target}: polkit did not accept this user`);
 }

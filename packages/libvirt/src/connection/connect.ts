@@ -18,6 +18,7 @@ import type { KeepaliveOptions } from "#rpc/keepalive.ts";
 import type { SshOptions } from "#transport/ssh-credential.ts";
 import type { TlsOptions } from "#transport/tls.ts";
 import type { ConnectionUri } from "#transport/uri.ts";
+import type { SaslOptions } from "./sasl-login.ts";
 
 export interface ConnectOptions {
   /** Gives up connecting; of no effect on the open connection. */
@@ -28,6 +29,8 @@ export interface ConnectOptions {
   readonly callTimeoutMs?: number;
   readonly tls?: TlsOptions;
   readonly ssh?: SshOptions;
+  /** For a daemon that demands a name and a password. */
+  readonly sasl?: SaslOptions;
   /** Default: a ping after 5 s of silence, five unanswered ones end the connection (libvirt's own default). */
   readonly keepalive?: KeepaliveOptions | false;
   readonly readOnly?: boolean;
@@ -101,7 +104,7 @@ async function handshake(
   const { remote } = connection;
   // The deadline is in the signal.
   const call = { signal, timeoutMs: Number.POSITIVE_INFINITY };
-  await authenticate(remote, target, call);
+  await authenticate(remote, uri, target, options.sasl, call);
   const keepalive = options.keepalive ?? DEFAULT_KEEPALIVE;
   if (keepalive !== false) {
     // Asking also tells the server that it may ping us.

@@ -83,14 +83,20 @@ export type ConnectFailure =
   | "authentication"
   | "protocol";
 
+/** What of a login was wrong or missing; mechanism: client and daemon have none in common. */
+export type LoginSubject = "user" | "password" | "mechanism";
+
 /** A connection could not be made. (An error of the opened driver itself, say an unknown path, is a LibvirtError.) */
 export class ConnectError extends Error {
   override readonly name = "ConnectError";
   readonly failure: ConnectFailure;
+  /** With failure "authentication", where it is known. */
+  readonly subject: LoginSubject | undefined;
 
-  constructor(failure: ConnectFailure, message: string, cause?: unknown) {
+  constructor(failure: ConnectFailure, message: string, cause?: unknown, subject?: LoginSubject) {
     super(message, cause === undefined ? undefined : { cause });
     this.failure = failure;
+    this.subject = subject;
   }
 }
 
