@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import type { HostAdd, HostChange } from "@innkeeper/contract/resource/host.ts";
 import { usageError } from "#cli-error.ts";
-import type { Invocation } from "#invocation.ts";
+import type { Invocation, Options } from "#invocation.ts";
 import { runList } from "#list.ts";
 import { find } from "#lookup.ts";
 import { fileSecret, fileText } from "#option/file.ts";
@@ -80,12 +80,15 @@ function addAdd(noun: Command, surroundings: Surroundings): void {
         .option("--tls-ca <file>", "PEM of the authority that signed the host's certificate (default: Innkeeper's own)")
         .option("--tls-cert <file>", "PEM of the client certificate to show")
         .option("--tls-key <file>", "PEM of its key")
+        .option("--user <name>", "for a libvirtd that asks for name and password, SASL (default: the URI's)")
+        .option("--password-file <file>", "its password, on the first line")
         .option("--ssh-key <file>", "private key for qemu+ssh")
         .option("--ssh-password-file <file>", "password for qemu+ssh, on the first line")
         .option("--ssh-fingerprint <SHA256:…>", "the host's key (default: as known_hosts says)"),
     examples: [
       "host add qemu+ssh://root@kvm1.example.org/system --ssh-key ~/.ssh/id_ed25519",
       "host add qemu+tls://kvm2.example.org/system --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem",
+      "host add qemu+tls://inn@kvm3.example.org/system --password-file kvm3.password",
       "host add qemu:///system --name local",
     ],
     run: async (invocation, uri) => {
@@ -98,6 +101,9 @@ function addAdd(noun: Command, surroundings: Surroundings): void {
         "tls.caCertificate": "--tls-ca",
         "tls.clientCertificate": "--tls-cert",
         "tls.clientKey": "--tls-key",
+        sasl: "<uri>",
+        "sasl.userName": "--user",
+        "sasl.password": "--password-file",
         "ssh.privateKey": "--ssh-key",
         "ssh.password": "--ssh-password-file",
         "ssh.hostKeyFingerprint": "--ssh-fingerprint",
@@ -117,6 +123,7 @@ async function addRequest({ options }: Invocation, uri: string): Promise<HostAdd
         clientCertificate: await fileText("--tls-cert", options.text("tlsCert")),
         clientKey: await fileText("--tls-key", options.text("tlsKey")),
       }),
+      sasl: await saslRequest(options),
       ssh: anyGiven({
         privateKey: await fileText("--ssh-key", options.text("sshKey")),
         password: await fileSecret("--ssh-password-file", options.text("sshPasswordFile")),
@@ -124,6 +131,14 @@ async function addRequest({ options }: Invocation, uri: string): Promise<HostAdd
       }),
     }),
   };
+}
+
+async function saslRequest(options: Options): Promise<HostAdd["sasl"]> {
+  const password = await fileSecret("--password-file", options.text("passwordFile"));
+  const userName = options.text("user");
+  if (password !== undefined) return { password, ...given({ userName }) };
+  if (userName !== undefined) throw usageError("--user needs --password-file", "See `inn host add --help`.");
+  return undefined;
 }
 
 function addSet(noun: Command, surroundings: Surroundings): void {

@@ -46,6 +46,8 @@ export const HostHardware = Type.Object({
   cpuModels: Type.Array(Type.String({ description: "CPU models usable by a guest here" })),
   domainTypes: Type.Array(Type.String({ description: "kvm, qemu, xen, lxc, test" })),
   tpmSupported: Type.Boolean(),
+  graphicsTypes: Type.Optional(Type.Array(Type.String({ description: "vnc, spice …; absent: the host does not say" }))),
+  videoModels: Type.Optional(Type.Array(Type.String({ description: "virtio, qxl …; absent: the host does not say" }))),
 });
 export type HostHardware = Static<typeof HostHardware>;
 
@@ -99,6 +101,20 @@ export const HostAdd = Type.Object(
           ),
         },
         strict,
+      ),
+    ),
+    sasl: Type.Optional(
+      Type.Object(
+        {
+          userName: Type.Optional(
+            Type.String({ minLength: 1, maxLength: 1024, description: "default: the user in the URI" }),
+          ),
+          password: Type.String({ minLength: 1, maxLength: 1024, description: "stored encrypted, never returned" }),
+        },
+        {
+          ...strict,
+          description: 'for a libvirtd that asks for a name and a password (auth_tls or auth_unix_rw = "sasl")',
+        },
       ),
     ),
     ssh: Type.Optional(

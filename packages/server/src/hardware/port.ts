@@ -10,6 +10,8 @@ export interface HostAddress {
   readonly uri: string;
   readonly tls?: { readonly caCertificate: string; readonly clientCertificate?: string; readonly clientKey?: string };
   readonly ssh?: { readonly privateKey?: string; readonly password?: string; readonly hostKeyFingerprint?: string };
+  /** For a libvirtd that asks for a name and a password; the name is the URI's unless told. */
+  readonly sasl?: { readonly userName?: string; readonly password: string };
 }
 
 export interface HostLinkStatus {

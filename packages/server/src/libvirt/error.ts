@@ -8,6 +8,7 @@ import {
   type ConnectFailure,
   ConnectionLostError,
   LibvirtError,
+  type LoginSubject,
 } from "@innkeeper/libvirt";
 import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import { AppError } from "#core/app-error.ts";
@@ -89,6 +90,13 @@ const codeByConnectFailure: Readonly<Record<ConnectFailure, ErrorCode>> = {
   protocol: "host_refused",
 };
 
+/** The field of a host's address (contract HostAdd) that a failed SASL login is about. */
+const fieldByLoginSubject: Readonly<Record<LoginSubject, string>> = {
+  user: "sasl.userName",
+  password: "sasl.password",
+  mechanism: "sasl",
+};
+
 /** Any error of a libvirt call as an AppError; an AppError stays what it is. */
 export function mapLibvirtError(error: unknown, context: LibvirtErrorContext): AppError {
   if (error instanceof AppError) return error;
@@ -109,6 +117,7 @@ export function mapLibvirtError(error: unknown, context: LibvirtErrorContext): A
     return new AppError(codeByConnectFailure[error.failure], `Can't ${what}: ${error.message}`, {
       cause: error,
       ...(error.failure === "uri" ? { field: "uri" } : {}),
+      ...(error.subject === undefined ? {} : { field: fieldByLoginSubject[error.subject] }),
     });
   }
   if (error instanceof ConnectionLostError) {

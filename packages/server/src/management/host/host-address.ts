@@ -7,19 +7,20 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import type { HostOperationDeps } from "./host-operation-deps.ts";
 
 export async function hostAddress(request: HostAdd, defaultTls: HostOperationDeps["defaultTls"]): Promise<HostAddress> {
-  const { uri, tls, ssh } = request;
+  const { uri, tls, ssh, sasl } = request;
   if ((tls?.clientCertificate === undefined) !== (tls?.clientKey === undefined)) {
     throw new AppError("invalid_field", "tls.clientCertificate and tls.clientKey belong together.", { field: "tls" });
   }
   // `qemu://server/system` without a transport is TLS, too (https://libvirt.org/uri.html).
   const isTls = /^[a-z]+(\+tls)?:\/\/[^/]/.test(uri);
-  if (!isTls) return { uri, ...(ssh === undefined ? {} : { ssh }) };
+  const login = sasl === undefined ? {} : { sasl };
+  if (!isTls) return { uri, ...login, ...(ssh === undefined ? {} : { ssh }) };
   const own = await defaultTls();
   const client =
     tls?.clientCertificate === undefined || tls.clientKey === undefined
       ? { clientCertificate: own.clientCertificate, clientKey: own.clientKey }
       : { clientCertificate: tls.clientCertificate, clientKey: tls.clientKey };
-  return { uri, tls: { caCertificate: tls?.caCertificate ?? own.caCertificate, ...client } };
+  return { uri, ...login, tls: { caCertificate: tls?.caCertificate ?? own.caCertificate, ...client } };
 }
 
 /** name_taken unless no other host has the name. */

@@ -5,7 +5,7 @@ import type { Store, StoreTransaction } from "#store/port.ts";
 
 const space = "host-credential";
 
-type Credential = Pick<HostAddress, "tls" | "ssh">;
+type Credential = Pick<HostAddress, "tls" | "ssh" | "sasl">;
 
 export class HostCredentials {
   readonly #box: SecretBox;
@@ -19,6 +19,7 @@ export class HostCredentials {
     const credential: Credential = {
       ...(address.tls === undefined ? {} : { tls: address.tls }),
       ...(address.ssh === undefined ? {} : { ssh: address.ssh }),
+      ...(address.sasl === undefined ? {} : { sasl: address.sasl }),
     };
     await transaction.putPrivate(space, hostId, this.#box.seal(JSON.stringify(credential), context(hostId)));
   }

@@ -201,7 +201,7 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
   }
 
   #connectOptions(timeoutMs: number): ConnectOptions {
-    const { tls, ssh } = this.#address;
+    const { tls, ssh, sasl } = this.#address;
     return {
       signal: this.#closing.signal,
       timeoutMs,
@@ -216,6 +216,7 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
             },
           }),
       ...(ssh === undefined ? {} : { ssh }),
+      ...(sasl === undefined ? {} : { sasl }),
     };
   }
 
