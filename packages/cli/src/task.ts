@@ -87,7 +87,7 @@ export async function followTask(invocation: Invocation, task: Task, done?: (tas
   return ended;
 }
 
-/** Of what was made or changed. A task that makes something has no target; its result names it. */
+/** Of what was made or changed. A task that makes something may have no target; its result names it. */
 function resourceName(task: Task): string {
   const made = task.result?.["name"];
   return task.target?.name ?? (typeof made === "string" ? made : undefined) ?? task.target?.id ?? task.id;

@@ -35,6 +35,7 @@ export const privileges = [
   "image.delete",
   "task.read",
   "task.cancel",
+  "task.retry",
   "event.read",
   "user.read",
   "user.create",
@@ -67,6 +68,7 @@ export const role = {
     "volume.delete",
     "image.create",
     "task.cancel",
+    "task.retry",
   ],
   "read-only": readPrivileges,
 } as const satisfies Record<string, readonly Privilege[]>;

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { runList } from "#list.ts";
 import { taskColumns, taskText } from "#page/task.ts";
-import { followTask, watchTask } from "#task.ts";
+import { followTask, titleOf, watchTask } from "#task.ts";
 import { addVerb, listOptions, type Surroundings, taskOptions } from "#verb.ts";
 
 export function addTask(noun: Command, surroundings: Surroundings): void {
@@ -52,6 +52,20 @@ export function addTask(noun: Command, surroundings: Surroundings): void {
       }
       const ended = await watchTask(invocation, task);
       await invocation.show(ended, () => `task ${ended.id}: ${ended.state}\n`);
+    },
+  });
+  addVerb(noun, surroundings, {
+    usage: "retry <task>",
+    summary: "Go on with what a failed task left half-done: finish it, or undo the rest.",
+    operations: ["taskRetry"],
+    options: taskOptions,
+    examples: ["task list --filter state=failed", "task show task-3k9w0c7m2x5q", "task retry task-3k9w0c7m2x5q"],
+    run: async (invocation, id) => {
+      const task = await invocation.api.call("taskRetry", { parameters: { taskId: id }, query: {} });
+      await followTask(invocation, task, (ended) => {
+        const undone = ended.result?.["undone"];
+        return `${titleOf(ended)}: ${Array.isArray(undone) ? `undone what task ${id} had left` : "finished"}`;
+      });
     },
   });
 }

@@ -52,11 +52,15 @@ export function taskText(task: Task): string {
     ["time", durationText(task)],
     ["steps", task.steps.map((step) => `${stepMark[step.state]} ${step.name} ${durationText(step)}`).join("\n")],
   ];
+  if (task.retryOf !== undefined) pairs.push(["retry of", task.retryOf]);
   if (task.result !== undefined) pairs.push(["result", JSON.stringify(task.result)]);
   if (error !== undefined) {
     pairs.push(["error", `${error.detail ?? error.title} (${error.code})`]);
     if (error.field !== undefined) pairs.push(["field", error.field]);
     if (error.remedy !== undefined) pairs.push(["what to do", error.remedy]);
+  }
+  if (task.unfinished !== undefined) {
+    pairs.push(["half-done", `${task.unfinished.join(", ")}: go on with it by inn task retry ${task.id}`]);
   }
   return pairText(pairs);
 }

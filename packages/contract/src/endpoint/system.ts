@@ -66,6 +66,16 @@ export const taskEndpoint = endpoints({
     response: Task,
     query: TaskQuery,
   },
+  taskRetry: {
+    method: "POST",
+    path: "/tasks/{taskId}/retry",
+    access: "task.retry",
+    summary:
+      "Goes on, in a new task, with what a failed task left half-done: finishes it, or undoes it. Needs the privilege of the operation, too.",
+    status: 202,
+    response: Task,
+    query: TaskQuery,
+  },
 });
 
 export const eventEndpoint = endpoints({

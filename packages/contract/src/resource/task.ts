@@ -1,5 +1,6 @@
 /** A task: one operation on one resource, as a list of steps that are done, or undone, whatever crashes. */
 import { Type, type Static } from "typebox";
+import { IdOf } from "../id.ts";
 import { Problem } from "../problem.ts";
 import { baseFields, Time } from "./base.ts";
 
@@ -39,6 +40,12 @@ export const Task = Type.Object({
   steps: Type.Array(TaskStep),
   result: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   error: Type.Optional(Problem),
+  unfinished: Type.Optional(
+    Type.Array(Type.String(), {
+      description: "steps that it left half-done (not finished, or not undone): taskRetry goes on with them",
+    }),
+  ),
+  retryOf: Type.Optional(IdOf("task")),
   createdBy: Type.String({ description: "user name, or `system`" }),
   createdAt: Time,
   startedAt: Type.Optional(Time),

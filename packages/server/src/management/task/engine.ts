@@ -24,6 +24,7 @@ import {
   rememberRequest,
   type TaskRequest,
 } from "#management/task/task-request.ts";
+import { takeOver } from "#management/task/task-retry.ts";
 import { type StepBoundary, TaskRun } from "#management/task/task-run.ts";
 import type { Draft, ResourceKind, Store } from "#store/port.ts";
 
@@ -36,8 +37,8 @@ export interface TaskEngineDeps {
   readonly operations: readonly Operation[];
   /** Of the whole control plane: what is no task, such as an upload, claims in it, too. */
   readonly claims: ClaimTable;
-  /** For tests that kill the process at every boundary. */
-  readonly onStepBoundary?: (boundary: StepBoundary) => void;
+  /** For tests that kill the process, or meddle with hosts, at every boundary. */
+  readonly onStepBoundary?: (boundary: StepBoundary) => void | Promise<void>;
 }
 
 /** How long `stop` waits for steps to notice it. */
@@ -118,6 +119,24 @@ export class TaskEngine {
     return this.#deps.inventory.require("task", taskId);
   }
 
+  /**
+   * Goes on with what a failed task left half-done, in a new task: finishes it if it was past its point of no return,
+   * else undoes the rest. invalid_state or conflict, and nothing is recorded, if there is nothing or no way to go on.
+   */
+  async retry(taskId: string, userName: string): Promise<Task> {
+    this.#checkRunning();
+    const { store, inventory } = this.#deps;
+    const left = inventory.require("task", taskId, { field: "taskId", idOnly: true });
+    const operation = this.#operation(left.operation);
+    const { task, journal } = await store.transaction(async (transaction) => {
+      const { draft, record } = await takeOver(transaction, this.#deps, left, userName);
+      const journal = new TaskJournal(this.#deps, draft, record);
+      return { journal, task: await journal.create(transaction) };
+    });
+    this.#start(new TaskRun(this.#runDeps(), operation, journal, this.#runOptions(true)));
+    return task;
+  }
+
   /** The task once it has ended, or as it is after `timeoutMs`. */
   async wait(taskId: string, timeoutMs: number, signal?: AbortSignal): Promise<Task> {
     const { inventory } = this.#deps;
@@ -149,7 +168,8 @@ export class TaskEngine {
     const { store, secretBox, inventory, log } = this.#deps;
     const unfinished = inventory.list("task").filter((task) => !hasEnded(task));
     // Those that ran held their claims: they come before those that waited.
-    unfinished.sort((a, b) => rank(a) - rank(b) || a.createdAt.localeCompare(b.createdAt) || a.revision - b.revision);
+    // By revision, not by time: clocks jump.
+    unfinished.sort((a, b) => rank(a) - rank(b) || a.revision - b.revision);
     await store.transaction((transaction) => this.#durations.load(transaction));
     for (const task of unfinished) {
       const record = await store.transaction((transaction) => readRecord(transaction, secretBox, task.id));

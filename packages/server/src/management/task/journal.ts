@@ -22,8 +22,13 @@ export interface TaskRecord {
   /** Whether the `do` of the step at the cursor may have begun. */
   readonly begun: boolean;
   readonly results: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  /** How it ends once it is undone. */
-  readonly end?: { readonly state: "failed" | "cancelled"; readonly error: Problem };
+  /** How it ends once it is undone; `succeeded` for the retry of an undo, with what had gone wrong in the first place. */
+  readonly end?: { readonly state: "succeeded" | "failed" | "cancelled"; readonly error: Problem };
+}
+
+export interface JournalChange {
+  readonly task?: Partial<Draft<"task">>;
+  readonly record?: Partial<TaskRecord>;
 }
 
 export interface JournalDeps {
@@ -71,7 +76,7 @@ export class TaskJournal {
 
   /** Changes both, durable when it resolves. Waits and tries again while the store can't be written. */
   async save(
-    change: { readonly task?: Partial<Draft<"task">>; readonly record?: Partial<TaskRecord> },
+    change: JournalChange,
     signal: AbortSignal,
     also: (transaction: StoreTransaction) => Promise<void> = async () => {},
   ): Promise<void> {

@@ -15,6 +15,10 @@ export interface StepContext<Input> {
   readonly taskId: string;
   readonly input: Input;
   readonly userName: string;
+  /** What the task is about; of something new, with the id that it is to get. */
+  readonly target: ResourceRef | undefined;
+  /** An earlier attempt at this step may have run, before a crash or an error that passed, and may have left something. */
+  readonly repeated: boolean;
   /** Aborts when the task is cancelled or the server stops. */
   readonly signal: AbortSignal;
   readonly log: Logger;
@@ -53,6 +57,7 @@ export interface Operation<S extends TSchema = TSchema> {
   /** Refuses what can't work, before a task is recorded and before anything is touched. */
   check?(input: Static<S>): Promise<void> | void;
   claims(input: Static<S>): Claims;
+  /** Asked once. Of something that is yet to be made, with a new id, which the steps find in their context. */
   target(input: Static<S>): ResourceRef | undefined;
   readonly steps: readonly Step<Static<S>>[];
   /** The task's result, from the steps' results. */

@@ -12,6 +12,7 @@ export interface StepContextDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  readonly repeated: boolean;
   /** Estimate of the remaining time of the task, given the progress of this step. */
   readonly remainingMs: (progress: TaskProgress) => number | undefined;
 }
@@ -46,6 +47,8 @@ export function stepContext(deps: StepContextDeps): { context: StepContext<unkno
     taskId: task.id,
     input: record.input,
     userName: task.createdBy,
+    target: task.target,
+    repeated: deps.repeated,
     signal,
     log: deps.log,
     resultIfAny,

@@ -23,13 +23,14 @@ export function taskEvent(
   what: "started" | "succeeded" | "failed" | "cancelled",
 ): Draft<"event"> {
   const subject = task.target === undefined ? "" : ` ${task.target.name ?? task.target.id}`;
+  const again = task.retryOf === undefined ? "" : ` (retry of ${task.retryOf})`;
   const detail = task.error?.detail;
   return {
     id: newId("event"),
     time: timestamp(clock),
     type: `task.${what}`,
     severity: severity[what] ?? "info",
-    message: `${task.operation}${subject}: ${what}${detail === undefined ? "" : `: ${detail}`}`,
+    message: `${task.operation}${subject}${again}: ${what}${detail === undefined ? "" : `: ${detail}`}`,
     resources: resources(task),
     user: task.createdBy,
     taskId: task.id,

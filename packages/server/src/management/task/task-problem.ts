@@ -18,6 +18,7 @@ export function unfinishedProblem(error: unknown, left: readonly string[]): Prob
   return {
     ...problem,
     detail: `${problem.detail} What was done before stays; still to do: ${left.join(", ")}.`,
+    remedy: `${problem.remedy} Then go on with it: inn task retry.`,
     fault: { ...problem.fault, step: left[0], unfinished: left },
   };
 }
@@ -34,7 +35,7 @@ export function leftBehindProblem(
   return {
     ...cause,
     detail: `${cause.detail} Undoing "${left.at(-1)}" failed: ${problem.detail} These steps were left as they are: ${left.join(", ")}.`,
-    remedy: `${problem.remedy} Then remove by hand what the steps made; fault.left names it.`,
+    remedy: `${problem.remedy} Then undo the rest: inn task retry; or remove by hand what the steps made: fault.left names it.`,
     fault: { ...cause.fault, undoStep: left.at(-1), undoCode: problem.code, left: made },
   };
 }

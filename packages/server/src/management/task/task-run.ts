@@ -9,7 +9,7 @@ import { AppError, toProblem } from "#core/app-error.ts";
 import { type Clock, timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import type { DurationHistory } from "#management/task/duration-history.ts";
-import { type TaskJournal, TaskParkedError } from "#management/task/journal.ts";
+import { type JournalChange, type TaskJournal, TaskParkedError } from "#management/task/journal.ts";
 import type { Operation, Step } from "#management/task/operation.ts";
 import { mustSucceed, nextDelayMs, once, resumed, type RetryPolicy } from "#management/task/retry.ts";
 import { stepContext } from "#management/task/step-context.ts";
@@ -18,7 +18,7 @@ import { taskEvent } from "#management/task/task-event.ts";
 
 export type StepPhase = "before" | "after" | "undo-before" | "undo-after";
 
-/** A moment at which a test may end the process. */
+/** A moment at which a test may end the process, or meddle with the hosts. */
 export interface StepBoundary {
   readonly taskId: string;
   readonly operation: string;
@@ -30,7 +30,7 @@ export interface TaskRunDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly durations: DurationHistory;
-  readonly onStepBoundary?: (boundary: StepBoundary) => void;
+  readonly onStepBoundary?: (boundary: StepBoundary) => void | Promise<void>;
 }
 
 export class TaskRun {
@@ -108,9 +108,10 @@ export class TaskRun {
         await this.#turn(cancelledProblem(), "cancelled");
         return true;
       }
+      const repeated = this.#journal.record.begun;
       await this.#begin(step, cursor);
       try {
-        await this.#do(step, cursor);
+        await this.#do(step, cursor, repeated);
       } catch (error) {
         if (this.#stop.aborted) return false;
         return await this.#stepFailed(step, error);
@@ -140,21 +141,22 @@ export class TaskRun {
     );
   }
 
-  async #do(step: Step<unknown>, cursor: number): Promise<void> {
+  async #do(step: Step<unknown>, cursor: number, repeated: boolean): Promise<void> {
     const startMs = this.#deps.clock.monotonicMs();
     const irreversible = this.#irreversible();
     const policy = irreversible ? mustSucceed : this.#resumed ? resumed : once;
     const signal = irreversible ? this.#stop : this.waitSignal;
-    const result = await this.#attempt(step, policy, signal, async () => {
+    const result = await this.#attempt(step, policy, signal, async (tries) => {
       const { context, end } = stepContext({
         ...this.#contextDeps(step),
         signal,
+        repeated: repeated || tries > 1,
         remainingMs: (progress) => this.#remainingMs(cursor, this.#deps.clock.monotonicMs() - startMs, progress),
       });
       try {
-        this.#boundary(step, "before");
+        await this.#boundary(step, "before");
         const result = await step.do(context);
-        this.#boundary(step, "after");
+        await this.#boundary(step, "after");
         return result;
       } finally {
         end();
@@ -184,7 +186,7 @@ export class TaskRun {
     this.#deps.log.warn({ err: error, taskId: this.#journal.task.id, step: step.name }, "a step failed");
     if (irreversible) {
       const left = this.#operation.steps.slice(cursor).map((each) => each.name);
-      await this.#finish("failed", unfinishedProblem(error, left), this.#steps(cursor, "failed"));
+      await this.#leave(unfinishedProblem(error, left), left);
     } else {
       await this.#turn(stepProblem(error, step.name), "failed");
     }
@@ -214,7 +216,8 @@ export class TaskRun {
       if (step.undo !== undefined && !(await this.#undo(step, cursor, end.error))) return;
       this.#journal.advance({}, { cursor: cursor - 1 });
     }
-    await this.#finish(end.state, end.error);
+    if (end.state === "succeeded") await this.#succeed({ undone: this.#undone() });
+    else await this.#finish(end.state, end.error);
   }
 
   /** False when it can't be undone, and the task has ended with that; or when the server stops. */
@@ -228,12 +231,13 @@ export class TaskRun {
         const { context, end } = stepContext({
           ...this.#contextDeps(step),
           signal: this.#stop,
+          repeated: true,
           remainingMs: () => undefined,
         });
         try {
-          this.#boundary(step, "undo-before");
+          await this.#boundary(step, "undo-before");
           await step.undo?.(context);
-          this.#boundary(step, "undo-after");
+          await this.#boundary(step, "undo-after");
         } finally {
           end();
         }
@@ -241,21 +245,20 @@ export class TaskRun {
     } catch (error) {
       if (this.#stop.aborted) return false;
       this.#deps.log.error({ err: error, taskId: this.#journal.task.id, step: step.name }, "a step can't be undone");
-      await this.#finish("failed", this.#leftBehind(cursor, cause, error), this.#steps(cursor, "failed"));
+      const left = this.#operation.steps.slice(0, cursor + 1).flatMap((each) => (each.undo ? [each.name] : []));
+      await this.#leave(leftBehindProblem(cause, error, left, this.#journal.record.results), left);
       return false;
     }
     this.#journal.advance({ steps: this.#steps(cursor, "undone") }, {});
     return true;
   }
 
-  #leftBehind(cursor: number, cause: Problem, error: unknown): Problem {
-    const left = this.#operation.steps.slice(0, cursor + 1).flatMap((each) => (each.undo ? [each.name] : []));
-    return leftBehindProblem(cause, error, left, this.#journal.record.results);
+  #undone(): string[] {
+    return this.#journal.task.steps.flatMap(({ name, state }) => (state === "undone" ? [name] : []));
   }
 
-  async #succeed(): Promise<void> {
+  async #succeed(result = this.#outcome()): Promise<void> {
     const { task } = this.#journal;
-    const result = this.#outcome();
     const total = this.#operation.steps.length;
     await this.#journal.save(
       {
@@ -279,7 +282,12 @@ export class TaskRun {
 
   /** All steps are done, so a fault in the summary of their results doesn't make the task fail. */
   #outcome(): Readonly<Record<string, unknown>> | undefined {
-    const deps = { ...this.#contextDeps(undefined), signal: this.#stop, remainingMs: () => undefined };
+    const deps = {
+      ...this.#contextDeps(undefined),
+      signal: this.#stop,
+      repeated: false,
+      remainingMs: () => undefined,
+    };
     try {
       return this.#operation.outcome?.(stepContext(deps).context);
     } catch (error) {
@@ -288,18 +296,21 @@ export class TaskRun {
     }
   }
 
-  async #finish(state: "failed" | "cancelled", error: Problem, steps?: TaskStep[]): Promise<void> {
+  /** Fails with `left` half-done; what a retry needs to go on with it is kept. */
+  async #leave(error: Problem, left: string[]): Promise<void> {
+    const steps = this.#steps(this.#journal.record.cursor, "failed");
+    await this.#finish("failed", error, { task: { steps, unfinished: left }, record: {} });
+  }
+
+  async #finish(
+    state: "failed" | "cancelled",
+    error: Problem,
+    { task, record }: JournalChange = { task: {}, record: { input: undefined, results: {} } },
+  ): Promise<void> {
     await this.#journal.save(
       {
-        task: {
-          state,
-          error,
-          message: "",
-          finishedAt: this.#now(),
-          estimatedRemainingMs: 0,
-          ...(steps === undefined ? {} : { steps }),
-        },
-        record: { input: undefined, results: {} },
+        task: { state, error, message: "", finishedAt: this.#now(), estimatedRemainingMs: 0, ...task },
+        record: record ?? {},
       },
       this.#stop,
       async (transaction) => {
@@ -308,11 +319,16 @@ export class TaskRun {
     );
   }
 
-  async #attempt<T>(step: Step<unknown>, policy: RetryPolicy, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async #attempt<T>(
+    step: Step<unknown>,
+    policy: RetryPolicy,
+    signal: AbortSignal,
+    work: (tries: number) => Promise<T>,
+  ): Promise<T> {
     for (let tries = 1; ; tries++) {
       try {
         signal.throwIfAborted();
-        return await work();
+        return await work(tries);
       } catch (error) {
         const delayMs = signal.aborted ? undefined : nextDelayMs(policy, tries, error);
         if (delayMs === undefined) throw error;
@@ -356,9 +372,9 @@ export class TaskRun {
     return this.#deps.durations.remainingMs(this.#operation.name, left, elapsedMs, progress);
   }
 
-  #boundary(step: Step<unknown>, phase: StepPhase): void {
+  async #boundary(step: Step<unknown>, phase: StepPhase): Promise<void> {
     const { id: taskId, operation } = this.#journal.task;
-    this.#deps.onStepBoundary?.({ taskId, operation, step: step.name, phase });
+    await this.#deps.onStepBoundary?.({ taskId, operation, step: step.name, phase });
   }
 
   #now(): string {

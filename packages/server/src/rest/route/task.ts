@@ -1,4 +1,4 @@
-/** Tasks: shown, waited for, cancelled; and every endpoint that answers with one submits the operation of its name. */
+/** Tasks: shown, waited for, cancelled, tried again; and every endpoint that answers with one submits the operation of its name. */
 import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { operationName } from "@innkeeper/contract/endpoint/operation-name.ts";
 import { endpoint, type OperationId } from "@innkeeper/contract/endpoint/table.ts";
@@ -23,6 +23,13 @@ export function taskHandlers(services: RestServices): HandlerTable {
       ),
     taskCancel: async (context) =>
       waited(await tasks.cancel(context.parameters.taskId), context as HandlerContext<OperationId>),
+    taskRetry: async (context) => {
+      const { id, operation } = inventory.require("task", context.parameters.taskId, { field: "taskId", idOnly: true });
+      // What goes on is the operation itself: who may not begin it may not finish it.
+      const [, begun] = Object.entries<Endpoint>(endpoint).find(([name]) => operationName(name) === operation) ?? [];
+      if (begun !== undefined) services.access.authorize(context.principal, begun.access);
+      return waited(await tasks.retry(id, context.userName), context as HandlerContext<OperationId>);
+    },
   };
   const known = new Set(tasks.operationNames);
   const submitting = Object.entries<Endpoint>(endpoint).flatMap(([operationId, each]) => {
