@@ -71,7 +71,7 @@ test("an undo that failed goes on where it was; its end is a success that says w
   await fixture.restart();
   const retry = await fixture.engine.retry(failed.id, "other");
   const ended = await fixture.engine.wait(retry.id, 5000);
-  assert.equal(ended.state, "succeeded", ended.error?.detail);
+  assert.equal(ended.state, "succeeded", ended.error?.detail ?? "");
   assert.deepEqual(
     { retryOf: ended.retryOf, by: ended.createdBy, target: ended.target, result: ended.result },
     { retryOf: failed.id, by: "other", target: failed.target, result: { undone: ["first", "second"] } },
@@ -88,7 +88,7 @@ test("what was past its point of no return is finished", async () => {
   assert.match(failed.error?.remedy ?? "", /inn task retry/);
   world.broken = false;
   const ended = await fixture.engine.wait((await fixture.engine.retry(failed.id, "tester")).id, 5000);
-  assert.equal(ended.state, "succeeded", ended.error?.detail);
+  assert.equal(ended.state, "succeeded", ended.error?.detail ?? "");
   assert.deepEqual(ended.result, { file: `/made-by-${failed.id}` });
   assert.deepEqual(
     new Set(world.log),
