@@ -11,14 +11,21 @@ export interface NetworkEvent {
   readonly type: string;
 }
 
+/** The UUID is what a network is known by: its name may come to mean another. */
+export interface NetworkRef {
+  readonly name: string;
+  readonly uuid: string;
+}
+
 export interface HostNetwork {
   list(call: Call): Promise<readonly HostNetworkState[]>;
   /** invalid_field when such a network can't be; asks nobody. */
   check(network: Omit<NetworkCreate, "host">): void;
-  create(network: Omit<NetworkCreate, "host">, call: Call): Promise<HostNetworkState>;
-  start(name: string, call: Call): Promise<void>;
-  stop(name: string, call: Call): Promise<void>;
+  /** Idempotent: what an interrupted attempt left under the UUID is taken up. name_taken if the name is another's. */
+  create(network: Omit<NetworkCreate, "host"> & NetworkRef, call: Call): Promise<HostNetworkState>;
+  start(network: NetworkRef, call: Call): Promise<void>;
+  stop(network: NetworkRef, call: Call): Promise<void>;
   /** Stops and undefines. Idempotent. */
-  delete(name: string, call: Call): Promise<void>;
+  delete(network: NetworkRef, call: Call): Promise<void>;
   events(signal: AbortSignal): AsyncIterable<NetworkEvent>;
 }

@@ -12,6 +12,13 @@ export type HostPool = Omit<StoragePool, "id" | "revision" | "hostId" | "shared"
 };
 export type HostVolume = Omit<Volume, "id" | "revision" | "hostId" | "poolId"> & { readonly poolName: string };
 
+/** The UUID is what a pool is known by: its name may come to mean another. */
+export interface PoolRef {
+  readonly name: string;
+  readonly uuid: string;
+}
+export type PoolDefinition = Omit<StoragePoolCreate, "host" | "shared"> & PoolRef;
+
 export interface VolumeDefinition {
   readonly poolName: string;
   readonly name: string;
@@ -29,18 +36,22 @@ export interface StorageEvent {
 
 export interface PoolPort {
   listPools(call: Call): Promise<readonly HostPool[]>;
-  createPool(pool: Omit<StoragePoolCreate, "host" | "shared">, call: Call): Promise<HostPool>;
+  /** Idempotent: what an interrupted attempt left under the UUID is taken up. name_taken if the name is another's. */
+  createPool(pool: PoolDefinition, call: Call): Promise<HostPool>;
   setAutostart(poolName: string, autostart: boolean, call: Call): Promise<void>;
   /** Reads its volumes anew; starts nothing. */
   refreshPool(poolName: string, call: Call): Promise<HostPool>;
   /** Stops and undefines; volumes stay. Idempotent. */
-  deletePool(poolName: string, call: Call): Promise<void>;
+  deletePool(pool: PoolRef, call: Call): Promise<void>;
   events(signal: AbortSignal): AsyncIterable<StorageEvent>;
 }
 
 export interface VolumePort {
   listVolumes(poolName: string, call: Call): Promise<readonly HostVolume[]>;
-  /** undefined if there is none; looks on the storage itself, not in libvirt's cache. One that can't be read is an error. */
+  /**
+   * undefined if there is none; looks on the storage itself, not in libvirt's cache. One that can't be read is an error;
+   * conflict (retryable) while the pool is too busy with copies to tell whether there is one.
+   */
   findVolume(poolName: string, name: string, call: Call): Promise<HostVolume | undefined>;
   findVolumeByPath(path: string, call: Call): Promise<HostVolume | undefined>;
   /** name_taken if it exists. */
@@ -51,7 +62,10 @@ export interface VolumePort {
     target: VolumeDefinition,
     call: LongCall,
   ): Promise<HostVolume>;
-  /** Idempotent: gone is fine. conflict while it is still being allocated or copied: its end is for the caller to await. */
+  /**
+   * Idempotent: gone is fine. conflict while it is still being allocated or copied, or its pool is too busy with copies
+   * to tell whether it is there: the end of that is for the caller to await.
+   */
   deleteVolume(poolName: string, name: string, call: Call): Promise<void>;
   resizeVolume(poolName: string, name: string, capacityBytes: number, call: Call): Promise<void>;
   /** Writes from the start; content must have exactly `sizeBytes`. */
@@ -62,6 +76,13 @@ export interface VolumePort {
     sizeBytes: number,
     call: LongCall,
   ): Promise<void>;
+  /** Bytes of the file as it is (of a qcow2 volume, of the qcow2 file); fewer than `length` at its end. */
+  read(
+    poolName: string,
+    name: string,
+    range: { readonly offset: number; readonly length: number },
+    call: Call,
+  ): Promise<Uint8Array>;
   download(
     poolName: string,
     name: string,

@@ -7,13 +7,13 @@ import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { operation } from "#management/task/operation.ts";
-import type { HostNetwork } from "#network/port.ts";
+import type { HostNetwork, NetworkRef } from "#network/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
 export interface NetworkVerb {
   readonly name: `network.${string}`;
   refuse?(inventory: Inventory, network: Network): void;
-  act(port: HostNetwork, name: string, call: Call): Promise<void>;
+  act(port: HostNetwork, network: NetworkRef, call: Call): Promise<void>;
 }
 
 export function networkOperation(deps: OperationDeps, verb: NetworkVerb) {
@@ -37,15 +37,15 @@ export function networkOperation(deps: OperationDeps, verb: NetworkVerb) {
         async do({ input }) {
           const network = inventory.require("network", input.networkId, { field: "networkId" });
           verb.refuse?.(inventory, network);
-          return { hostId: network.hostId, name: network.name };
+          return { hostId: network.hostId, name: network.name, uuid: network.uuid };
         },
       },
       {
         name: "act",
         pointOfNoReturn: true,
         async do({ result, signal }) {
-          const { hostId, name } = result<{ hostId: string; name: string }>("plan");
-          await verb.act(providers.get(hostId).network, name, { signal });
+          const { hostId, ...network } = result<{ hostId: string } & NetworkRef>("plan");
+          await verb.act(providers.get(hostId).network, network, { signal });
           await deps.hostSync.syncNetworks(hostId, { signal });
         },
       },
@@ -73,14 +73,14 @@ export function refuseUsed(inventory: Inventory, network: Network, matters: (vm:
 }
 
 export function networkStart(deps: OperationDeps) {
-  return networkOperation(deps, { name: "network.start", act: (port, name, call) => port.start(name, call) });
+  return networkOperation(deps, { name: "network.start", act: (port, network, call) => port.start(network, call) });
 }
 
 export function networkStop(deps: OperationDeps) {
   return networkOperation(deps, {
     name: "network.stop",
     refuse: (inventory, network) => refuseUsed(inventory, network, isActive),
-    act: (port, name, call) => port.stop(name, call),
+    act: (port, network, call) => port.stop(network, call),
   });
 }
 
@@ -88,6 +88,6 @@ export function networkDelete(deps: OperationDeps) {
   return networkOperation(deps, {
     name: "network.delete",
     refuse: (inventory, network) => refuseUsed(inventory, network, () => true),
-    act: (port, name, call) => port.delete(name, call),
+    act: (port, network, call) => port.delete(network, call),
   });
 }

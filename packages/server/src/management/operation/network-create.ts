@@ -1,4 +1,5 @@
 /** Defines and starts a libvirt network on a host. */
+import { randomUUID } from "node:crypto";
 import { Type } from "typebox";
 import { NetworkCreate } from "@innkeeper/contract/resource/network.ts";
 import { AppError } from "#core/app-error.ts";
@@ -7,6 +8,8 @@ import type { OperationDeps } from "./deps.ts";
 
 interface Planned {
   readonly hostId: string;
+  /** What the network is known by from its first moment: by it ours is told from one that is made behind our back. */
+  readonly uuid: string;
 }
 
 export function networkCreate(deps: OperationDeps) {
@@ -30,29 +33,29 @@ export function networkCreate(deps: OperationDeps) {
           const host = hostOf(input.request);
           const networks = await providers.get(host.id).network.list({ signal });
           if (networks.some((each) => each.name === input.request.name)) throw nameTaken(input.request.name, host.name);
-          return { hostId: host.id };
+          return { hostId: host.id, uuid: randomUUID() };
         },
       },
       {
         name: "create",
         async do({ input, result, signal }) {
-          await providers.get(result<Planned>("plan").hostId).network.create(definition(input.request), { signal });
+          const { hostId, uuid } = result<Planned>("plan");
+          await providers.get(hostId).network.create({ ...definition(input.request), uuid }, { signal });
         },
         async undo({ input, resultIfAny, signal }) {
           const planned = resultIfAny<Planned>("plan");
           if (planned === undefined) return;
           const { network } = providers.get(planned.hostId);
-          const made = (await network.list({ signal })).find((each) => each.name === input.request.name);
-          if (made?.forwardMode === input.request.forwardMode) await network.delete(made.name, { signal });
+          await network.delete({ name: input.request.name, uuid: planned.uuid }, { signal });
           await deps.hostSync.syncNetworks(planned.hostId, { signal });
         },
       },
       {
         name: "sync",
-        async do({ input, result, signal }) {
-          const { hostId } = result<Planned>("plan");
+        async do({ result, signal }) {
+          const { hostId, uuid } = result<Planned>("plan");
           await deps.hostSync.syncNetworks(hostId, { signal });
-          const made = inventory.byHost("network", hostId).find((each) => each.name === input.request.name);
+          const made = inventory.byHost("network", hostId).find((each) => each.uuid === uuid);
           return { networkId: made?.id };
         },
       },

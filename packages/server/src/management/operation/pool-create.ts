@@ -1,4 +1,5 @@
 /** Defines, builds and starts a storage pool on a host. */
+import { randomUUID } from "node:crypto";
 import { Type } from "typebox";
 import { type StoragePool, StoragePoolCreate } from "@innkeeper/contract/resource/storage-pool.ts";
 import { AppError } from "#core/app-error.ts";
@@ -8,6 +9,8 @@ import type { OperationDeps } from "./deps.ts";
 
 interface Planned {
   readonly hostId: string;
+  /** What the pool is known by from its first moment: by it ours is told from one that is made behind our back. */
+  readonly uuid: string;
 }
 
 export function poolCreate(deps: OperationDeps) {
@@ -38,23 +41,21 @@ export function poolCreate(deps: OperationDeps) {
           const pools = await providers.get(host.id).storage.pool.listPools({ signal });
           // Made behind our back a moment ago: not ours to take up, nor to remove when we fail.
           if (pools.some((pool) => pool.name === input.request.name)) throw nameTaken(input.request.name, host.name);
-          return { hostId: host.id };
+          return { hostId: host.id, uuid: randomUUID() };
         },
       },
       {
         name: "create",
         async do({ input, result, signal }) {
           const { host: _host, shared: _shared, ...pool } = input.request;
-          await providers.get(result<Planned>("plan").hostId).storage.pool.createPool(pool, { signal });
+          const { hostId, uuid } = result<Planned>("plan");
+          await providers.get(hostId).storage.pool.createPool({ ...pool, uuid }, { signal });
         },
         async undo({ input, resultIfAny, signal }) {
           const planned = resultIfAny<Planned>("plan");
           if (planned === undefined) return;
-          const { pool: pools } = providers.get(planned.hostId).storage;
-          const made = (await pools.listPools({ signal })).find((pool) => pool.name === input.request.name);
-          if (made?.type === input.request.type && made.path === input.request.path) {
-            await pools.deletePool(made.name, { signal });
-          }
+          const { pool } = providers.get(planned.hostId).storage;
+          await pool.deletePool({ name: input.request.name, uuid: planned.uuid }, { signal });
           await deps.hostSync.syncPool(planned.hostId, input.request.name, { signal });
         },
       },

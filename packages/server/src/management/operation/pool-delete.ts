@@ -5,6 +5,7 @@ import { poolTarget } from "#management/pool/pool-lookup.ts";
 import { operation } from "#management/task/operation.ts";
 import { poolClaim } from "#management/task/resource-claim.ts";
 import { describeUsers, volumeUsers } from "#management/volume/volume-user.ts";
+import type { PoolRef } from "#storage/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
 export function poolDelete(deps: OperationDeps) {
@@ -34,17 +35,17 @@ export function poolDelete(deps: OperationDeps) {
       {
         name: "plan",
         async do({ input }) {
-          const { hostId, name } = inventory.require("storage-pool", input.poolId);
-          return { hostId, name };
+          const { hostId, name, uuid } = inventory.require("storage-pool", input.poolId);
+          return { hostId, name, uuid };
         },
       },
       {
         name: "delete",
         pointOfNoReturn: true,
         async do({ result, signal }) {
-          const { hostId, name } = result<{ hostId: string; name: string }>("plan");
-          await providers.get(hostId).storage.pool.deletePool(name, { signal });
-          await deps.hostSync.syncPool(hostId, name, { signal });
+          const { hostId, ...pool } = result<{ hostId: string } & PoolRef>("plan");
+          await providers.get(hostId).storage.pool.deletePool(pool, { signal });
+          await deps.hostSync.syncPool(hostId, pool.name, { signal });
         },
       },
     ],

@@ -72,10 +72,11 @@ export function vmClone(deps: OperationDeps) {
       { name: "plan", do: async ({ input, taskId, signal }) => ({ ...(await plan(deps, input, taskId, signal)) }) },
       {
         name: "freeze",
-        async do({ input, result, signal }) {
+        async do({ input, result, repeated, signal }) {
           const { freeze: frozen } = result<Plan>("plan");
           if (frozen === undefined) return;
-          await freeze(deps, frozen, { quiesce: await canQuiesce(deps, input, frozen, signal) }, { signal });
+          const quiesce = await canQuiesce(deps, input, frozen, signal);
+          await freeze(deps, frozen, { quiesce, repeated }, { signal });
         },
         async undo(context) {
           const frozen = context.resultIfAny<Plan>("plan")?.freeze;

@@ -1,21 +1,34 @@
-/** Creates a volume. */
+/**
+ * Creates a volume. A volume has nothing that says who made it, so one of its name is only taken for what an interrupted
+ * attempt made if it is exactly that, and has no data: what someone else made in its place is neither used nor removed.
+ */
 import { Type } from "typebox";
 import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
 import { formatBytes } from "@innkeeper/contract/unit.ts";
 import { VolumeCreate } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
 import { requireRunningPool, volumeClaim } from "#management/pool/pool-lookup.ts";
+import { isEmptyOverlay } from "#management/snapshot/empty-overlay.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
 import { isFilePool } from "#management/vm/storage-reach.ts";
+import type { HostVolume, VolumePort } from "#storage/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
 type Input = { request: VolumeCreate };
 
+interface Place {
+  readonly hostId: string;
+  readonly poolName: string;
+}
+
+/** Whose the volume of that name is. */
+interface Created {
+  readonly owner: "task" | "foreign";
+}
+
 export function volumeCreate(deps: OperationDeps) {
   const { inventory, providers } = deps;
-  /** Tasks of this process that found the name free: what is then in the way of their `create` is not theirs. */
-  const foundFree = new Set<string>();
-  const foreign = new Set<string>();
   const poolOf = ({ request }: Input): StoragePool =>
     inventory.require("storage-pool", request.poolId, { field: "poolId" });
   return operation({
@@ -33,32 +46,33 @@ export function volumeCreate(deps: OperationDeps) {
     target: () => undefined,
     steps: [
       {
-        name: "look",
-        async do({ input, signal, taskId }) {
+        name: "plan",
+        async do({ input }) {
           const { hostId, name: poolName } = poolOf(input);
-          const { volume } = providers.get(hostId).storage;
-          const existing = await volume.findVolume(poolName, input.request.name, { signal });
-          if (existing !== undefined) throw nameTaken(input.request.name, poolName);
-          foundFree.add(taskId);
           return { hostId, poolName };
         },
       },
       {
         name: "create",
-        do: (context) => create(context),
-        async undo({ input, resultIfAny, signal, taskId }) {
-          const place = resultIfAny<Place>("look");
-          if (place === undefined || foreign.delete(taskId)) return;
-          await providers.get(place.hostId).storage.volume.deleteVolume(place.poolName, input.request.name, { signal });
-          await deps.hostSync.syncPool(place.hostId, place.poolName, { signal });
+        do: async (context) => ({ owner: await create(deps, context) }),
+        async undo({ input, resultIfAny, signal }) {
+          const place = resultIfAny<Place>("plan");
+          const created = resultIfAny<Created>("create");
+          if (place === undefined || created?.owner === "foreign") return;
+          const { hostId, poolName } = place;
+          const { volume } = providers.get(hostId).storage;
+          if (await isOurs(volume, poolName, input.request, { isMade: created !== undefined }, { signal })) {
+            await volume.deleteVolume(poolName, input.request.name, { signal });
+          }
+          await deps.hostSync.syncPool(hostId, poolName, { signal });
         },
       },
       {
         name: "sync",
-        async do({ input, result, signal, taskId }) {
-          foundFree.delete(taskId);
-          const { hostId, poolName } = result<Place>("look");
+        async do({ input, result, signal }) {
+          const { hostId, poolName } = result<Place>("plan");
           await deps.hostSync.syncPool(hostId, poolName, { signal });
+          if (result<Created>("create").owner === "foreign") throw nameTaken(input.request.name, poolName);
           const made = inventory
             .by("volume", "poolId", input.request.poolId)
             .find((each) => each.name === input.request.name);
@@ -68,36 +82,42 @@ export function volumeCreate(deps: OperationDeps) {
     ],
     outcome: ({ input, result }) => ({ ...result("sync"), name: input.request.name }),
   });
+}
 
-  async function create({ input, result, signal, taskId }: StepContext<Input>): Promise<void> {
-    const { hostId, poolName } = result<Place>("look");
-    const { volume } = providers.get(hostId).storage;
-    const { name, format, capacityBytes, preallocate } = input.request;
-    const definition = {
-      poolName,
-      name,
-      format,
-      capacityBytes,
-      ...(preallocate === undefined ? {} : { preallocate }),
-    };
-    try {
-      await volume.createVolume(definition, { signal });
-    } catch (error) {
-      if (!(error instanceof AppError && error.code === "name_taken")) throw error;
-      if (foundFree.has(taskId)) {
-        foreign.add(taskId);
-        throw error;
-      }
-      // Resumed after a crash: the name was free when the task began, so this is what it had made, perhaps in part.
-      await volume.deleteVolume(poolName, name, { signal });
-      await volume.createVolume(definition, { signal });
-    }
+async function create(deps: OperationDeps, context: StepContext<Input>): Promise<Created["owner"]> {
+  const { input, result, repeated, signal } = context;
+  const { hostId, poolName } = result<Place>("plan");
+  const { volume } = deps.providers.get(hostId).storage;
+  const { name, format, capacityBytes, preallocate } = input.request;
+  const definition = { poolName, name, format, capacityBytes, ...(preallocate === undefined ? {} : { preallocate }) };
+  try {
+    await volume.createVolume(definition, { signal });
+    return "task";
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === "name_taken")) throw error;
+    if (!repeated) return "foreign";
+    return (await isOurs(volume, poolName, input.request, { isMade: false }, { signal })) ? "task" : "foreign";
   }
 }
 
-interface Place {
-  readonly hostId: string;
-  readonly poolName: string;
+/** Whether the pool has the volume as it was asked for; unless this task is known to have made it, also without any data. */
+async function isOurs(
+  port: VolumePort,
+  poolName: string,
+  request: VolumeCreate,
+  { isMade }: { readonly isMade: boolean },
+  call: Call,
+): Promise<boolean> {
+  const there = await port.findVolume(poolName, request.name, call);
+  if (there?.format !== request.format || there.capacityBytes !== request.capacityBytes) return false;
+  // What is preallocated looks the same as what is written.
+  if (isMade || request.preallocate === true) return true;
+  return hasNoData(port, there, call);
+}
+
+async function hasNoData(port: VolumePort, { poolName, name, format, allocationBytes }: HostVolume, call: Call) {
+  if (format === "raw") return allocationBytes === 0;
+  return isEmptyOverlay((offset, length) => port.read(poolName, name, { offset, length }, call));
 }
 
 function checkVolumeCreate(pool: StoragePool, request: VolumeCreate): void {

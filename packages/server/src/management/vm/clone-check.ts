@@ -6,6 +6,7 @@ import type { Call } from "#core/call.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
+import { isEmptyOverlay } from "#management/snapshot/empty-overlay.ts";
 import { currentSnapshot, snapshotsOf } from "#management/snapshot/snapshot-record.ts";
 import type { Guest } from "#virtualization/port.ts";
 import { refuse } from "./field-check.ts";
@@ -47,15 +48,9 @@ export function checkClone(inventory: Inventory, { vm, snapshot }: CloneSource, 
   }
 }
 
-/** qcow2's default (docs/interop/qcow2.txt in QEMU's source); an L2 table covers 512 MiB of the disk with it. */
-const clusterBytes = 65_536;
-const bytesPerL1Entry = 8;
-const coveredByL1EntryBytes = 512 * 1024 ** 2;
-
 /**
  * Whether a stopped VM's present state is that of its current snapshot: its overlays have no data. So that many linked
- * clones of a template lie on one snapshot. An empty qcow2 file has a header, a refcount table, a refcount block and the
- * L1 table; the first write adds an L2 table and a cluster of data.
+ * clones of a template lie on one snapshot.
  */
 export async function isAsFrozen(
   deps: Pick<OperationDeps, "inventory" | "providers">,
@@ -71,9 +66,9 @@ export async function isAsFrozen(
     const frozen = current.disks.find((disk) => disk.target === target);
     const stored = source === undefined ? undefined : await volume.findVolumeByPath(source, call);
     if (stored?.backingPath === undefined || stored.backingPath !== frozen?.path) return false;
-    const l1Bytes = Math.ceil(stored.capacityBytes / coveredByL1EntryBytes) * bytesPerL1Entry;
-    const emptyBytes = (3 + Math.ceil(l1Bytes / clusterBytes)) * clusterBytes;
-    if (stored.allocationBytes >= emptyBytes + clusterBytes) return false;
+    const { poolName, name } = stored;
+    if (!(await isEmptyOverlay((offset, length) => volume.read(poolName, name, { offset, length }, call))))
+      return false;
   }
   return true;
 }

@@ -15,7 +15,7 @@ export async function makeDisks<I>(
   for (const plan of plans) {
     const message = describe(plan);
     const onProgress = (done: number, total: number): void => context.progress({ done, total, unit: "byte" }, message);
-    disks.push(await makeDisk(deps, hostId, plan, { signal: context.signal, onProgress }));
+    disks.push(await makeDisk(deps, hostId, plan, context.repeated, { signal: context.signal, onProgress }));
   }
   return disks;
 }

@@ -3,17 +3,11 @@ import type { Connection } from "@innkeeper/libvirt";
 import type { NetworkCreate } from "@innkeeper/contract/resource/network.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
-import { mapLimited } from "#core/concurrency.ts";
 import { isNotFound, mapLibvirtError } from "#libvirt/error.ts";
 import { mapped, mergeEvents } from "#libvirt/event-merge.ts";
-import {
-  type ConnectedCall,
-  type LibvirtContext,
-  longDeadlineMs,
-  onConnection,
-  parallelCalls,
-} from "#libvirt/session.ts";
-import type { HostNetwork, HostNetworkState, NetworkEvent } from "#network/port.ts";
+import { describeAll, orUndefined } from "#libvirt/lookup.ts";
+import { type ConnectedCall, type LibvirtContext, longDeadlineMs, onConnection } from "#libvirt/session.ts";
+import type { HostNetwork, HostNetworkState, NetworkEvent, NetworkRef } from "#network/port.ts";
 import { checkNetwork, networkXml, readNetworkXml } from "./network-xml.ts";
 
 type NetworkHandle = Awaited<ReturnType<Connection["remote"]["networkLookupByName"]>>["net"];
@@ -32,8 +26,7 @@ export class LibvirtNetwork implements HostNetwork {
     return onConnection(this.#context, call, "list networks", async (connected) => {
       const { connection, options } = connected;
       const { nets } = await connection.remote.connectListAllNetworks({ needResults: 1 }, options);
-      const described = await mapLimited(nets, parallelCalls, (network) => describeIfThere(connected, network));
-      return described.filter((network) => network !== undefined);
+      return describeAll(nets, (network) => describe(connected, network));
     });
   }
 
@@ -41,7 +34,7 @@ export class LibvirtNetwork implements HostNetwork {
     checkNetwork(network);
   }
 
-  async create(network: Omit<NetworkCreate, "host">, call: Call): Promise<HostNetworkState> {
+  async create(network: Omit<NetworkCreate, "host"> & NetworkRef, call: Call): Promise<HostNetworkState> {
     const definition = networkXml(network);
     return onConnection(
       this.#context,
@@ -57,7 +50,7 @@ export class LibvirtNetwork implements HostNetwork {
           await connection.remote.networkSetAutostart({ net, autostart }, options);
           return await describe(connected, net);
         } catch (error) {
-          await this.delete(network.name, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
+          await this.delete(network, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
           throw error;
         }
       },
@@ -65,21 +58,21 @@ export class LibvirtNetwork implements HostNetwork {
     );
   }
 
-  start(name: string, call: Call): Promise<void> {
-    return this.#withNetwork(name, `start network ${name}`, call, async ({ connection, options }, net, isActive) => {
+  start(network: NetworkRef, call: Call): Promise<void> {
+    return this.#withNetwork(network, "start", call, async ({ connection, options }, net, isActive) => {
       if (!isActive) await connection.remote.networkCreate({ net }, options);
     });
   }
 
-  stop(name: string, call: Call): Promise<void> {
-    return this.#withNetwork(name, `stop network ${name}`, call, async ({ connection, options }, net, isActive) => {
+  stop(network: NetworkRef, call: Call): Promise<void> {
+    return this.#withNetwork(network, "stop", call, async ({ connection, options }, net, isActive) => {
       if (isActive) await connection.remote.networkDestroy({ net }, options);
     });
   }
 
-  async delete(name: string, call: Call): Promise<void> {
+  async delete(network: NetworkRef, call: Call): Promise<void> {
     try {
-      await this.#withNetwork(name, `delete network ${name}`, call, async ({ connection, options }, net, isActive) => {
+      await this.#withNetwork(network, "delete", call, async ({ connection, options }, net, isActive) => {
         if (isActive) await connection.remote.networkDestroy({ net }, options);
         await connection.remote.networkUndefine({ net }, options);
       });
@@ -105,18 +98,18 @@ export class LibvirtNetwork implements HostNetwork {
   }
 
   #withNetwork(
-    name: string,
-    what: string,
+    { name, uuid }: NetworkRef,
+    verb: string,
     call: Call,
     work: (connected: ConnectedCall, network: NetworkHandle, isActive: boolean) => Promise<void>,
   ): Promise<void> {
     return onConnection(
       this.#context,
       call,
-      what,
+      `${verb} network ${name}`,
       async (connected) => {
         const { connection, options } = connected;
-        const { net } = await connection.remote.networkLookupByName({ name }, options);
+        const { net } = await connection.remote.networkLookupByUuid({ uuid }, options);
         const { active } = await connection.remote.networkIsActive({ net }, options);
         await work(connected, net, active === 1);
       },
@@ -125,33 +118,13 @@ export class LibvirtNetwork implements HostNetwork {
   }
 
   /** Takes up a definition that an interrupted attempt left; anything else of that name is refused. */
-  async #define(
-    connected: ConnectedCall,
-    network: Omit<NetworkCreate, "host">,
-    definition: string,
-  ): Promise<NetworkHandle> {
+  async #define(connected: ConnectedCall, { name, uuid }: NetworkRef, definition: string): Promise<NetworkHandle> {
     const { connection, options } = connected;
-    let existing: NetworkHandle;
-    try {
-      existing = (await connection.remote.networkLookupByName({ name: network.name }, options)).net;
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-      return (await connection.remote.networkDefineXml({ xml: definition }, options)).net;
-    }
-    const { forwardMode, addresses } = await describe(connected, existing);
-    if (forwardMode === network.forwardMode && addresses.join() === (network.address ?? "")) return existing;
-    throw new AppError("name_taken", `The host has a network ${network.name} already (${forwardMode}).`, {
-      field: "name",
-    });
-  }
-}
-
-async function describeIfThere(connected: ConnectedCall, net: NetworkHandle): Promise<HostNetworkState | undefined> {
-  try {
-    return await describe(connected, net);
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
+    const existing = (await orUndefined(connection.remote.networkLookupByName({ name }, options)))?.net;
+    if (existing === undefined) return (await connection.remote.networkDefineXml({ xml: definition }, options)).net;
+    if (existing.uuid === uuid) return existing;
+    const { forwardMode } = await describe(connected, existing);
+    throw new AppError("name_taken", `The host has a network ${name} already (${forwardMode}).`, { field: "name" });
   }
 }
 

@@ -48,18 +48,19 @@ function prefixOfNetmask(netmask: string | undefined, address: string): number {
   return first < 128 ? 8 : first < 192 ? 16 : 24;
 }
 
-type NetworkDefinition = Omit<NetworkCreate, "host" | "autostart">;
+type NetworkDefinition = Omit<NetworkCreate, "host" | "autostart"> & { readonly uuid?: string };
 
 /** XML of a network to define. invalid_field when a value can't be used. */
 export function networkXml(network: NetworkDefinition): string {
   checkNetwork(network);
-  const { name, forwardMode: mode, bridge } = network;
+  const { name, uuid, forwardMode: mode, bridge } = network;
   const cidr = network.address === undefined ? undefined : parseCidr(network.address);
   return formatXml(
     xml(
       "network",
       {},
       xml("name", {}, name),
+      uuid === undefined ? undefined : xml("uuid", {}, uuid),
       mode === "isolated" ? undefined : xml("forward", { mode }),
       mode === "bridge" ? xml("bridge", { name: bridge }) : xml("bridge", { stp: "on", delay: 0 }),
       cidr === undefined

@@ -1,22 +1,12 @@
 /** Storage pools of one host, through libvirt. Facts: libvirt 9.0 include/libvirt/libvirt-storage.h. */
 import type { Connection } from "@innkeeper/libvirt";
-import {
-  type StoragePoolCreate,
-  type StoragePoolState,
-  storagePoolStates,
-} from "@innkeeper/contract/resource/storage-pool.ts";
+import { type StoragePoolState, storagePoolStates } from "@innkeeper/contract/resource/storage-pool.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
-import { mapLimited } from "#core/concurrency.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
-import {
-  type ConnectedCall,
-  type LibvirtContext,
-  longDeadlineMs,
-  onConnection,
-  parallelCalls,
-} from "#libvirt/session.ts";
-import type { HostPool, PoolPort, StorageEvent } from "#storage/port.ts";
+import { describeAll, orUndefined } from "#libvirt/lookup.ts";
+import { type ConnectedCall, type LibvirtContext, longDeadlineMs, onConnection } from "#libvirt/session.ts";
+import type { HostPool, PoolDefinition, PoolPort, PoolRef, StorageEvent } from "#storage/port.ts";
 import { storagePoolChanges } from "./pool-event.ts";
 import { poolXml, readPoolXml } from "./pool-xml.ts";
 
@@ -33,12 +23,11 @@ export class LibvirtPool implements PoolPort {
     return onConnection(this.#context, call, "list storage pools", async (connected) => {
       const { connection, options } = connected;
       const { pools } = await connection.remote.connectListAllStoragePools({ needResults: 1 }, options);
-      const described = await mapLimited(pools, parallelCalls, (pool) => describeIfThere(connected, pool));
-      return described.filter((pool) => pool !== undefined);
+      return describeAll(pools, (pool) => describe(connected, pool));
     });
   }
 
-  async createPool(pool: Omit<StoragePoolCreate, "host" | "shared">, call: Call): Promise<HostPool> {
+  async createPool(pool: PoolDefinition, call: Call): Promise<HostPool> {
     const what = `create storage pool ${pool.name}`;
     const definition = poolXml(pool);
     return onConnection(
@@ -58,7 +47,7 @@ export class LibvirtPool implements PoolPort {
           return await describe(connected, handle);
         } catch (error) {
           // Its folder stays: it may have been there before.
-          await this.deletePool(pool.name, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
+          await this.deletePool(pool, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
           throw error;
         }
       },
@@ -90,15 +79,14 @@ export class LibvirtPool implements PoolPort {
     );
   }
 
-  deletePool(poolName: string, call: Call): Promise<void> {
+  deletePool({ name, uuid }: PoolRef, call: Call): Promise<void> {
     return onConnection(
       this.#context,
       call,
-      `delete storage pool ${poolName}`,
-      async (connected) => {
-        const { connection, options } = connected;
+      `delete storage pool ${name}`,
+      async ({ connection, options }) => {
         try {
-          const pool = await lookUpPool(connected, poolName);
+          const { pool } = await connection.remote.storagePoolLookupByUuid({ uuid }, options);
           const { active } = await connection.remote.storagePoolIsActive({ pool }, options);
           if (active === 1) await connection.remote.storagePoolDestroy({ pool }, options);
           await connection.remote.storagePoolUndefine({ pool }, options);
@@ -115,29 +103,18 @@ export class LibvirtPool implements PoolPort {
     return storagePoolChanges(this.#context, signal);
   }
 
-  /** Takes up a definition that an interrupted attempt left: same type and folder. Everything else of that name is refused. */
-  async #define(
-    connected: ConnectedCall,
-    pool: Pick<StoragePoolCreate, "name" | "type" | "path">,
-    definition: string,
-  ): Promise<PoolHandle> {
+  /** Takes up a definition that an interrupted attempt left. Everything else of that name is refused. */
+  async #define(connected: ConnectedCall, { name, uuid }: PoolRef, definition: string): Promise<PoolHandle> {
     const { connection, options } = connected;
-    const existing = await lookUpPool(connected, pool.name).catch((error: unknown) => {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    });
+    const existing = await orUndefined(lookUpPool(connected, name));
     if (existing === undefined) {
       return (await connection.remote.storagePoolDefineXml({ xml: definition }, options)).pool;
     }
+    if (existing.uuid === uuid) return existing;
     const { type, path } = await describe(connected, existing);
-    if (type === pool.type && path === pool.path) return existing;
-    throw new AppError(
-      "name_taken",
-      `The host has a storage pool ${pool.name} already (${type}, ${path ?? "no path"}).`,
-      {
-        field: "name",
-      },
-    );
+    throw new AppError("name_taken", `The host has a storage pool ${name} already (${type}, ${path ?? "no path"}).`, {
+      field: "name",
+    });
   }
 }
 
@@ -175,15 +152,6 @@ function isBusy(error: unknown): boolean {
     /asynchronous jobs running/.test(error.message) &&
     (isLibvirtCode(error, "VIR_ERR_INTERNAL_ERROR") || isLibvirtCode(error, "VIR_ERR_OPERATION_INVALID"))
   );
-}
-
-async function describeIfThere(connected: ConnectedCall, pool: PoolHandle): Promise<HostPool | undefined> {
-  try {
-    return await describe(connected, pool);
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
 }
 
 async function describe({ connection, options }: ConnectedCall, pool: PoolHandle): Promise<HostPool> {

@@ -1,11 +1,12 @@
 /** The storage and network drivers against a real daemon, where hands and crashes change things behind libvirt's back. */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import { connect, type Connection } from "@innkeeper/libvirt";
 import { labAccess } from "#app/test-support/control-plane.ts";
+import { AppError } from "#core/app-error.ts";
 import { silentLogger } from "#core/log.ts";
 import { systemClock } from "#core/system-clock.ts";
 import type { HostStorage } from "#storage/port.ts";
@@ -30,7 +31,7 @@ describe("storage driver", () => {
     });
     const session = { connection: () => Promise.resolve(connection) };
     storage = libvirtStorage({ session, clock: systemClock, log: silentLogger });
-    await storage.pool.createPool({ name: "p1", type: "dir", path: folder }, call);
+    await storage.pool.createPool({ name: "p1", uuid: randomUUID(), type: "dir", path: folder }, call);
   });
 
   after(async () => {
@@ -39,13 +40,21 @@ describe("storage driver", () => {
   });
 
   test("creating a pool takes up what an interrupted attempt left, and refuses what is another", async () => {
-    const definition = { name: "half", type: "dir", path: "/var/lib/libvirt/half" } as const;
-    await host.exec(["virsh", "pool-define-as", "half", "dir", "--target", definition.path]);
+    const definition = { name: "half", uuid: randomUUID(), type: "dir", path: "/var/lib/libvirt/half" } as const;
+    const half = `<pool type="dir"><name>half</name><uuid>${definition.uuid}</uuid><target><path>${definition.path}</path></target></pool>`;
+    await host.exec(["virsh", "pool-define", "/dev/stdin"], { input: half });
     assert.equal((await storage.pool.createPool(definition, call)).state, "running");
-    await assert.rejects(storage.pool.createPool({ ...definition, path: "/srv/other" }, call), { code: "name_taken" });
-    assert.equal((await storage.pool.listPools(call)).find((pool) => pool.name === "half")?.path, definition.path);
-    await storage.pool.deletePool("half", call);
-    await storage.pool.deletePool("half", call);
+    const other = { ...definition, uuid: randomUUID() };
+    await assert.rejects(storage.pool.createPool(other, call), { code: "name_taken" });
+    // One of the name is not the one that is meant.
+    await storage.pool.deletePool(other, call);
+    assert.equal((await storage.pool.listPools(call)).find((pool) => pool.name === "half")?.uuid, definition.uuid);
+    await storage.pool.deletePool(definition, call);
+    await storage.pool.deletePool(definition, call);
+    assert.equal(
+      (await storage.pool.listPools(call)).some((pool) => pool.name === "half"),
+      false,
+    );
   });
 
   test("volumes are looked for on the storage itself", async () => {
@@ -96,8 +105,17 @@ describe("storage driver", () => {
     };
     await assert.rejects(deletion(), { code: "conflict", retryable: true });
     assert.equal(over.signal.aborted, false);
+    // libvirt reads no pool anew meanwhile: what it can't know is never told as "there is none", nor overwritten.
+    await host.exec(["sh", "-c", `echo precious > ${folder}/unseen.qcow2`]);
+    const unseen = { poolName: "p1", name: "unseen.qcow2", format: "qcow2", capacityBytes: 1 << 20 } as const;
+    await assert.rejects(volume.createVolume(unseen, call), { code: "name_taken" });
+    const found = await volume.findVolume("p1", unseen.name, call).catch((error: unknown) => error);
+    assert.ok(found instanceof AppError ? found.code === "conflict" : found !== undefined, String(found));
+    await volume.createVolume({ ...unseen, name: "new.qcow2" }, call);
+    assert.equal((await host.exec(["cat", `${folder}/unseen.qcow2`])).stdout, "precious\n");
     assert.equal((await copying).capacityBytes, capacityBytes);
-    for (const name of ["copy.raw", "big.raw"]) await volume.deleteVolume("p1", name, call);
+    for (const name of ["copy.raw", "big.raw", "unseen.qcow2", "new.qcow2"])
+      await volume.deleteVolume("p1", name, call);
   });
 
   test("overlays, copies and growth", async () => {
@@ -147,6 +165,10 @@ describe("storage driver", () => {
     const download = await volume.download("p1", "sparse.raw", call);
     assert.equal(download.sizeBytes, sizeBytes);
     assert.ok(Buffer.from(await new Response(download.content).arrayBuffer()).equals(content));
+    const part = await volume.read("p1", "sparse.raw", { offset: (9 << 20) - 10, length: 1000 }, call);
+    assert.ok(Buffer.from(part).equals(content.subarray((9 << 20) - 10, (9 << 20) + 990)));
+    assert.equal((await volume.read("p1", "sparse.raw", { offset: sizeBytes - 5, length: 1000 }, call)).length, 5);
+    assert.equal((await volume.read("p1", "sparse.raw", { offset: sizeBytes, length: 1000 }, call)).length, 0);
     // Written over what was there: zeros must be zeros.
     const zeros = Buffer.alloc(1 << 20);
     await volume.upload("p1", "sparse.raw", cut(zeros), zeros.length, call);

@@ -8,6 +8,7 @@ import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
 import { mapLimited } from "#core/concurrency.ts";
 import { isNotFound } from "#libvirt/error.ts";
+import { orUndefined } from "#libvirt/lookup.ts";
 import {
   type ConnectedCall,
   type LibvirtContext,
@@ -17,7 +18,14 @@ import {
 } from "#libvirt/session.ts";
 import type { HostVolume, VolumeDefinition, VolumePort } from "#storage/port.ts";
 import { lookUpPool, type PoolHandle, refresh } from "./libvirt-pool.ts";
-import { type Download, downloadVolume, type FoundVolume, uploadVolume, type VolumeHandle } from "./volume-transfer.ts";
+import {
+  type Download,
+  downloadVolume,
+  type FoundVolume,
+  readVolume,
+  uploadVolume,
+  type VolumeHandle,
+} from "./volume-transfer.ts";
 import { checkVolumeName, readVolumeXml, volumeXml } from "./volume-xml.ts";
 
 /** A copy of 64 TiB at 100 MB/s: longer means that it hangs. */
@@ -91,7 +99,7 @@ export class LibvirtVolume implements VolumePort {
       async (connected) => {
         const { connection, options } = connected;
         const pool = await lookUpPool(connected, volume.poolName);
-        await this.#refuseExisting(connected, pool, volume.name);
+        await this.#refuseKnown(connected, pool, volume.name);
         const flags = createFlags(volume);
         const { vol } = await connection.remote.storageVolCreateXml({ pool, xml: definition, flags }, options);
         return describe(connected, vol);
@@ -121,7 +129,7 @@ export class LibvirtVolume implements VolumePort {
           const message = `The copy must have at least the ${found.volume.capacityBytes} bytes of ${source.name}.`;
           throw new AppError("invalid_field", message, { field: "capacityBytes" });
         }
-        await this.#refuseExisting(connected, pool, target.name);
+        await this.#refuseKnown(connected, pool, target.name);
         await this.#copy(connected, { pool, definition, source: found, target }, call);
         const { handle } = await this.#require(connected, target.poolName, target.name);
         await growTo(connected, handle, target.capacityBytes);
@@ -186,6 +194,18 @@ export class LibvirtVolume implements VolumePort {
     );
   }
 
+  read(
+    poolName: string,
+    name: string,
+    range: { readonly offset: number; readonly length: number },
+    call: Call,
+  ): Promise<Uint8Array> {
+    return onConnection(this.#context, call, `read volume ${name} in pool ${poolName}`, async (connected) => {
+      const { handle } = await this.#require(connected, poolName, name);
+      return readVolume(connected, handle, range);
+    });
+  }
+
   download(poolName: string, name: string, call: Call): Promise<Download> {
     return onConnection(this.#context, call, `read volume ${name} in pool ${poolName}`, async (connected) => {
       const { handle } = await this.#require(connected, poolName, name);
@@ -201,8 +221,9 @@ export class LibvirtVolume implements VolumePort {
     return found;
   }
 
-  async #refuseExisting(connected: ConnectedCall, pool: PoolHandle, name: string): Promise<void> {
-    if ((await this.#find(connected, pool, name)) === undefined) return;
+  /** For the sake of the words; libvirt itself never overwrites a file, also one that it does not know of. */
+  async #refuseKnown(connected: ConnectedCall, pool: PoolHandle, name: string): Promise<void> {
+    if ((await lookUp(connected, pool, name)) === undefined) return;
     throw new AppError("name_taken", `Pool ${pool.name} has a volume ${name} already.`, { field: "name" });
   }
 
@@ -218,13 +239,7 @@ export class LibvirtVolume implements VolumePort {
     pool: PoolHandle,
     name: string,
   ): Promise<VolumeHandle | undefined> {
-    try {
-      await refresh(this.#context, connected, pool);
-    } catch (error) {
-      // While volumes are copied libvirt's present knowledge has to do: it is exact for what was made through it.
-      if (!(error instanceof AppError && error.code === "conflict")) throw error;
-      this.#context.log.debug({ pool: pool.name }, "pool is busy, not refreshed");
-    }
+    await refresh(this.#context, connected, pool);
     return handleOf(connected, pool, name);
   }
 
@@ -335,13 +350,4 @@ async function growTo(connected: ConnectedCall, vol: VolumeHandle, capacityBytes
 
 function createFlags(volume: VolumeDefinition): number {
   return volume.preallocate === true && volume.format === "qcow2" ? VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA : 0;
-}
-
-async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
-  try {
-    return await promise;
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
 }

@@ -49,7 +49,7 @@ function describeSource(root: ReturnType<typeof parseXml>): string | undefined {
   return described === "" ? undefined : described;
 }
 
-type PoolDefinition = Omit<StoragePoolCreate, "host" | "shared" | "autostart">;
+type PoolDefinition = Omit<StoragePoolCreate, "host" | "shared" | "autostart"> & { readonly uuid?: string };
 
 /** Places where a pool would hide or endanger the host itself. */
 const forbiddenPaths: readonly string[] = ["/", "/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/usr"];
@@ -63,6 +63,7 @@ export function poolXml(pool: PoolDefinition): string {
       "pool",
       { type: pool.type },
       xml("name", {}, pool.name),
+      pool.uuid === undefined ? undefined : xml("uuid", {}, pool.uuid),
       source === undefined
         ? undefined
         : xml(

@@ -108,16 +108,37 @@ function isZero(chunk: Uint8Array): boolean {
   return buffer.length > 0 && buffer[0] === 0 && buffer.subarray(1).equals(buffer.subarray(0, -1));
 }
 
-/** The file as it is (a qcow2 volume's content is the qcow2 file); `call.signal` ends it at any time. */
-export async function downloadVolume(
-  { connection, options }: ConnectedCall,
-  handle: VolumeHandle,
-  call: Call,
-): Promise<Download> {
-  const { allocation: physical } = await connection.remote.storageVolGetInfoFlags(
-    { vol: handle, flags: VIR_STORAGE_VOL_GET_PHYSICAL },
+/** How long the file is. */
+async function physicalBytes({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<bigint> {
+  const flags = VIR_STORAGE_VOL_GET_PHYSICAL;
+  return (await connection.remote.storageVolGetInfoFlags({ vol, flags }, options)).allocation;
+}
+
+/** Part of the file as it is. */
+export async function readVolume(
+  connected: ConnectedCall,
+  vol: VolumeHandle,
+  range: { readonly offset: number; readonly length: number },
+): Promise<Uint8Array> {
+  const { connection, options } = connected;
+  const left = (await physicalBytes(connected, vol)) - BigInt(range.offset);
+  const length = left < BigInt(range.length) ? left : BigInt(range.length);
+  // libvirt takes a length of 0 as "to the end".
+  if (length <= 0n) return new Uint8Array();
+  const stream = await connection.stream(
+    "storageVolDownload",
+    { vol, offset: BigInt(range.offset), length, flags: 0 },
     options,
   );
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream.readable) if (!(chunk instanceof Hole)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** The file as it is (a qcow2 volume's content is the qcow2 file); `call.signal` ends it at any time. */
+export async function downloadVolume(connected: ConnectedCall, handle: VolumeHandle, call: Call): Promise<Download> {
+  const { connection, options } = connected;
+  const physical = await physicalBytes(connected, handle);
   const stream = await connection.stream(
     "storageVolDownload",
     { vol: handle, offset: 0n, length: physical, flags: VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM },
