@@ -1,6 +1,7 @@
 /**
- * Ids of Innkeeper's resources: a prefix that names the kind and 12 random characters of Crockford's base32 (60 bits).
- * They say what they are in a log line, are safe in a URL, a file name and an XML attribute, and are never reused.
+ * Ids of Innkeeper's resources: a prefix that names the kind and 12 characters of Crockford's base32 (60 bits), random
+ * or, for what hosts have by themselves, made of what the host knows it by. They say what they are in a log line, are
+ * safe in a URL, a file name and an XML attribute, and are never reused for something else.
  */
 import { Type, type TUnsafe } from "typebox";
 
@@ -41,9 +42,13 @@ const randomLength = 12;
 
 /** A new random id, e.g. `vm-3k9w0c7m2x5q`. */
 export function newId<K extends Kind>(kind: K): Id<K> {
-  const bytes = crypto.getRandomValues(new Uint8Array(randomLength));
-  const random = Array.from(bytes, (byte) => alphabet[byte & 31]).join("");
-  return `${idPrefix[kind]}-${random}` as Id<K>;
+  return idOfBytes(kind, crypto.getRandomValues(new Uint8Array(randomLength)));
+}
+
+/** The id that these bytes give: five bits of each of the first twelve. */
+export function idOfBytes<K extends Kind>(kind: K, bytes: Uint8Array): Id<K> {
+  const characters = Array.from(bytes.subarray(0, randomLength), (byte) => alphabet[byte & 31]).join("");
+  return `${idPrefix[kind]}-${characters}` as Id<K>;
 }
 
 /** Whether a text has the form of an id of this kind (not whether such a resource exists). */

@@ -56,6 +56,7 @@ async function writeSynced(file: string, text: string, mode: number): Promise<vo
   await handle.sync();
 }
 
-function isErrno(error: unknown, code: string): boolean {
+/** Whether the operating system refused with this code. */
+export function isErrno(error: unknown, code: string): boolean {
   return error instanceof Error && "code" in error && error.code === code;
 }

@@ -14,6 +14,10 @@ const nonceLength = 12;
 const tagLength = 16;
 const version = "v1.";
 
+/** What to do about a key file that is gone, damaged, or another's. */
+export const keyRemedy =
+  "Put back the secret.key that was kept with this store, or restore both from a backup with `inn restore FILE`. Without either, `inn recover` keeps everything else and needs the hosts' keys and passwords anew.";
+
 export class SecretBox {
   readonly #key: Buffer;
 
@@ -40,6 +44,11 @@ export class SecretBox {
     return createHmac("sha256", Buffer.from(key)).update(plaintext, "utf8").digest("hex");
   }
 
+  /** A key of its own for a file that this box's key file opens again; `salt` makes it that file's alone (RFC 5869). */
+  fileKey(salt: Uint8Array, purpose: string): Buffer {
+    return Buffer.from(hkdfSync("sha256", this.#key, salt, `file:${purpose}`, keyLength));
+  }
+
   /** store_unavailable if it was sealed with another key, for another context, or was changed. */
   open(sealed: string, context: string): string {
     try {
@@ -53,7 +62,7 @@ export class SecretBox {
       return decipher.update(bytes.subarray(nonceLength + tagLength), undefined, "utf8") + decipher.final("utf8");
     } catch (error) {
       throw new AppError("store_unavailable", `The secret of ${context} can't be decrypted.`, {
-        remedy: "The key file does not belong to this store: restore the one that was kept with it.",
+        remedy: `The key file does not belong to this store: ${keyRemedy}`,
         cause: error,
       });
     }
@@ -62,16 +71,21 @@ export class SecretBox {
 
 /** Opens the box of a key file, making the file if there is none. */
 export async function openSecretBox(keyFile: string): Promise<SecretBox> {
-  const present = await readFileIfPresent(keyFile);
-  if (present !== undefined) {
-    await chmod(keyFile, 0o600);
-    const key = Buffer.from(present.trim(), "base64url");
-    if (key.length === keyLength) return new SecretBox(key);
-    throw new AppError("store_unavailable", `The key file ${keyFile} is damaged.`, {
-      remedy: "Restore it from the backup that belongs to this store.",
-    });
-  }
+  const present = await readSecretBox(keyFile);
+  if (present !== undefined) return present;
   const key = randomBytes(keyLength);
   if (await createFile(keyFile, `${key.toString("base64url")}\n`, 0o600)) return new SecretBox(key);
   return openSecretBox(keyFile);
+}
+
+/** The box of a key file; undefined if there is no such file. */
+export async function readSecretBox(keyFile: string): Promise<SecretBox | undefined> {
+  const text = await readFileIfPresent(keyFile);
+  if (text === undefined) return undefined;
+  await chmod(keyFile, 0o600);
+  const key = Buffer.from(text.trim(), "base64url");
+  if (key.length === keyLength) return new SecretBox(key);
+  throw new AppError("store_unavailable", `The key file ${keyFile} is damaged: it does not hold ${keyLength} bytes.`, {
+    remedy: keyRemedy,
+  });
 }

@@ -15,6 +15,7 @@ export interface StoreDialect {
   readonly database: Kysely<StoreSchema>;
   /** The AppError that a dialect's error means; anything else as it is. */
   translate(error: unknown): unknown;
+  copyTo(file: string): Promise<void>;
 }
 
 export class KyselyStore implements Store {
@@ -71,6 +72,10 @@ export class KyselyStore implements Store {
 
   prune(limits: PruneLimits): Promise<void> {
     return prune(this, this.#dialect.database, limits, (work) => this.#exclusively(work));
+  }
+
+  copyTo(file: string): Promise<void> {
+    return this.#exclusively(() => this.#dialect.copyTo(file));
   }
 
   async probe(): Promise<void> {

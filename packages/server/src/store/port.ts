@@ -77,6 +77,8 @@ export interface Store extends AsyncDisposable {
   onCommit(listener: (changes: readonly ChangeEntry[]) => void): () => void;
   /** Forgets old change-log entries and old events and ended tasks, so that the store stays bounded. */
   prune(limits: { readonly changes: number; readonly events: number; readonly tasks: number }): Promise<void>;
+  /** Makes a file with a consistent, checked copy of everything, as of one commit. Writes wait for it; disk_full leaves no file. */
+  copyTo(file: string): Promise<void>;
   /** Throws store_unavailable or disk_full unless it can be written now. */
   probe(): Promise<void>;
 }

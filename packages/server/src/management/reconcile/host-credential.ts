@@ -3,7 +3,7 @@ import type { SecretBox } from "#core/secret-box.ts";
 import type { HostAddress } from "#hardware/port.ts";
 import type { Store, StoreTransaction } from "#store/port.ts";
 
-const space = "host-credential";
+export const hostCredentialSpace = "host-credential";
 
 type Credential = Pick<HostAddress, "tls" | "ssh" | "sasl">;
 
@@ -21,20 +21,24 @@ export class HostCredentials {
       ...(address.ssh === undefined ? {} : { ssh: address.ssh }),
       ...(address.sasl === undefined ? {} : { sasl: address.sasl }),
     };
-    await transaction.putPrivate(space, hostId, this.#box.seal(JSON.stringify(credential), context(hostId)));
+    await transaction.putPrivate(
+      hostCredentialSpace,
+      hostId,
+      this.#box.seal(JSON.stringify(credential), hostCredentialContext(hostId)),
+    );
   }
 
   async delete(transaction: StoreTransaction, hostId: string): Promise<void> {
-    await transaction.deletePrivate(space, hostId);
+    await transaction.deletePrivate(hostCredentialSpace, hostId);
   }
 
   async address(store: Store, host: { readonly id: string; readonly uri: string }): Promise<HostAddress> {
-    const sealed = await store.transaction((transaction) => transaction.getPrivate(space, host.id));
+    const sealed = await store.transaction((transaction) => transaction.getPrivate(hostCredentialSpace, host.id));
     if (typeof sealed !== "string") return { uri: host.uri };
-    return { uri: host.uri, ...(JSON.parse(this.#box.open(sealed, context(host.id))) as Credential) };
+    return { uri: host.uri, ...(JSON.parse(this.#box.open(sealed, hostCredentialContext(host.id))) as Credential) };
   }
 }
 
-function context(hostId: string): string {
+export function hostCredentialContext(hostId: string): string {
   return `host:${hostId}`;
 }

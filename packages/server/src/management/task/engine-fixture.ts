@@ -34,6 +34,7 @@ export function failingStore(store: Store, fault: () => Error | undefined): Stor
     changesSince: (since, limit) => store.changesSince(since, limit),
     onCommit: (listener) => store.onCommit(listener),
     prune: (limits) => store.prune(limits),
+    copyTo: (file) => store.copyTo(file),
     probe: () => store.probe(),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };

@@ -6,10 +6,12 @@ interface Meaning {
   readonly code: ErrorCode;
   readonly message: (file: string) => string;
   readonly remedy?: string;
+  /** The same may succeed later; else it takes an administrator. */
+  readonly retryable?: false;
 }
 
 const corrupted =
-  "Stop Innkeeper, move the file aside and restore a backup of it. Guests and their disks are not touched by this.";
+  "Leave the file as it is: `inn recover` moves it aside, keeps what can be read of it and rebuilds the rest from the hosts; `inn restore FILE` brings a backup back. Guests and their disks are not touched by this.";
 
 const held: Meaning = {
   code: "store_unavailable",
@@ -20,6 +22,7 @@ const damaged: Meaning = {
   code: "store_unavailable",
   message: (file) => `The store ${file} is corrupted.`,
   remedy: corrupted,
+  retryable: false,
 };
 const access: Meaning = {
   code: "store_unavailable",
@@ -54,17 +57,29 @@ export function translateSqliteError(error: unknown, file: string): unknown {
   if (row === undefined) return error;
   return new AppError(row.code, row.message(file), {
     ...(row.remedy === undefined ? {} : { remedy: row.remedy }),
+    ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
     fault: { sqliteCode: error.errcode, sqliteMessage: error.message },
     cause: error,
   });
 }
 
+/** Whether SQLite found that what it read is no sound database. */
+export function isCorruption(error: unknown): boolean {
+  if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") return false;
+  return meaning[error.errcode & 0xff] === damaged;
+}
+
 export function corruptedStore(file: string, findings: string): AppError {
-  return new AppError("store_unavailable", `${damaged.message(file)} SQLite says: ${findings}`, { remedy: corrupted });
+  return new AppError("store_unavailable", `${damaged.message(file)} SQLite says: ${findings}`, {
+    remedy: corrupted,
+    retryable: false,
+  });
 }
 
 export function foreignFile(file: string): AppError {
   return new AppError("store_unavailable", `${file} is a database of another program; nothing was changed.`, {
-    remedy: "Give Innkeeper a --state folder of its own.",
+    remedy:
+      "Give Innkeeper a --state folder of its own. If its store was overwritten: `inn recover` moves the file aside and rebuilds the store from the hosts; `inn restore FILE` brings a backup back.",
+    retryable: false,
   });
 }

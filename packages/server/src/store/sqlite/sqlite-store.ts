@@ -1,6 +1,7 @@
 /**
  * The embedded store: one SQLite file. Durable at every commit (WAL with synchronous=FULL), held by one process alone
  * (exclusive locking: the kernel drops the lock when the process dies, however it dies), checked when it is opened.
+ * A file that is damaged or another's is left as it is, byte for byte.
  */
 import { closeSync, openSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
@@ -9,7 +10,9 @@ import { KyselyStore } from "#store/kysely-store.ts";
 import { migrate } from "#store/migration/migrate.ts";
 import type { Migration } from "#store/migration/table.ts";
 import type { Store } from "#store/port.ts";
+import { updateRevision } from "#store/query/change.ts";
 import type { StoreSchema } from "#store/schema.ts";
+import { copyDatabase, quickCheck } from "#store/sqlite/copy.ts";
 import { nodeSqliteDialect } from "#store/sqlite/dialect.ts";
 import { corruptedStore, foreignFile, translateSqliteError } from "#store/sqlite/error.ts";
 
@@ -21,6 +24,8 @@ const busyTimeoutMs = 3000;
 export interface SqliteStoreOptions {
   readonly file: string;
   readonly migrations?: readonly Migration[];
+  /** Of a new store: its first write gets the revision after this. */
+  readonly firstRevision?: number;
 }
 
 /** Opens the store, making it if there is none. store_unavailable names what is wrong with it. */
@@ -34,7 +39,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     prepare(database, file);
     const kysely = new Kysely<StoreSchema>({ dialect: nodeSqliteDialect(database) });
     await migrate(kysely, options.migrations);
-    return new KyselyStore({ database: kysely, translate: (error) => translateSqliteError(error, file) });
+    if (options.firstRevision !== undefined) await updateRevision(kysely, options.firstRevision);
+    const opened = database;
+    return new KyselyStore({
+      database: kysely,
+      translate: (error) => translateSqliteError(error, file),
+      copyTo: (target) => copyDatabase(opened, file, target),
+    });
   } catch (error) {
     if (database?.isOpen === true) database.close();
     throw translateSqliteError(translateFileError(error), file);
@@ -53,11 +64,8 @@ function prepare(database: DatabaseSync, file: string): void {
   database.exec("begin exclusive");
   if (isEmpty) database.exec(`pragma application_id = ${applicationId}`);
   database.exec("commit");
-  const findings = database
-    .prepare("pragma quick_check(5)")
-    .all()
-    .map((row) => String(Object.values(row)[0]));
-  if (findings.join() !== "ok") throw corruptedStore(file, findings.join("; "));
+  const findings = quickCheck(database);
+  if (findings !== undefined) throw corruptedStore(file, findings);
 }
 
 function single(database: DatabaseSync, sql: string): unknown {
