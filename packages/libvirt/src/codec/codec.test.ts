@@ -201,10 +201,10 @@ describe("codec", () => {
     ]) {
       assert.throws(() => read(only(name), huge), /exceeds/u, name);
     }
-    assert.throws(
-      () => read(only("v:string<3>"), Buffer.from("0000000461626364", "hex")),
-      /v: length 4 exceeds the limit of 3/u,
-    );
+    // A newer libvirt may have raised the limit, but not without end.
+    assert.deepEqual(read(only("v:string<3>"), Buffer.from("0000000461626364", "hex")), { v: "abcd" });
+    const long = Buffer.concat([Buffer.from("00000031", "hex"), Buffer.alloc(52, "a")]);
+    assert.throws(() => read(only("v:string<3>"), long), /v: length 49 exceeds the limit of 48/u);
     assert.throws(() => read(only("v:int?"), Buffer.from("00000002", "hex")), /bool of 2/u);
   });
 

@@ -58,14 +58,15 @@ const LEAST = 12;
 
 export function readTypedParameters(reader: XdrReader, limit: number): TypedParameters {
   const count = reader.length(limit, LEAST);
-  const out: Record<string, TypedParameterValue> = {};
+  const out: Record<string, TypedParameterScalar | TypedParameterScalar[]> = {};
   for (let index = 0; index < count; index += 1) {
     const name = reader.string(NAME_MAX);
     const value = readValue(reader, name);
     if (name === "__proto__") throw new CodecError("a parameter named __proto__");
     const previous = out[name];
     if (previous === undefined || !Object.hasOwn(out, name)) out[name] = value;
-    else out[name] = [...(Array.isArray(previous) ? previous : [previous]), value];
+    else if (Array.isArray(previous)) previous.push(value);
+    else out[name] = [previous, value];
   }
   return out;
 }

@@ -1,7 +1,11 @@
 // Reads XDR (RFC 4506) from one buffer. Every read checks what is left first, and a length read from the wire is checked
 // against its limit and against what is left before anything is allocated.
+// The limits are those of the libvirt that the schemas come from. Newer ones raise them, and a daemon keeps to its own, so
+// an answer may exceed ours several times over; what is sent keeps to ours exactly.
 import { CodecError } from "./codec-error.ts";
 
+/** How much more than in our libvirt a list of a newer one may hold. */
+const READ_HEADROOM = 16;
 const SHORT_TEXT = 48;
 const SLOTS = 4096;
 
@@ -66,7 +70,8 @@ export class XdrReader {
   /** @param unit the least number of bytes one element takes. */
   length(limit: number, unit: number): number {
     const count = this.uint();
-    if (count > limit) throw new CodecError(`length ${count} exceeds the limit of ${limit}`);
+    if (count > limit * READ_HEADROOM)
+      throw new CodecError(`length ${count} exceeds the limit of ${limit * READ_HEADROOM}`);
     if (count * unit > this.remaining) throw new CodecError(`length ${count} exceeds the ${this.remaining} bytes left`);
     return count;
   }

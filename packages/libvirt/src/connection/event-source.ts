@@ -78,8 +78,9 @@ const QEMU: EventClass = {
 };
 
 const QUEUE_LIMIT = 10_000;
-/** Bound for events that arrive between the server's registration and its answer. */
+/** Bounds for events that arrive between the server's registration and its answer. */
 const EARLY_LIMIT = 10_000;
+const EARLY_BYTES_MAX = 16_777_216;
 /** Deregistration is a courtesy: a server that does not answer must not hold up the leaving of a loop. */
 const DEREGISTER_TIMEOUT_MS = 5_000;
 
@@ -90,7 +91,8 @@ interface Registry {
   readonly active: Map<number, AnySubscription>;
   /** Deregistrations under way. */
   readonly leaving: Set<Promise<unknown>>;
-  early: { id: number; event: Record<string, unknown> }[];
+  early: { id: number; event: Record<string, unknown>; byteLength: number }[];
+  earlyBytes: number;
   registering: number;
 }
 
@@ -110,7 +112,14 @@ export class EventSource {
       { of: QEMU, events: { event: [0, "domainMonitorEvent"] as const } },
     ];
     for (const { of, events } of tables) {
-      const registry: Registry = { of, active: new Map(), leaving: new Set(), early: [], registering: 0 };
+      const registry: Registry = {
+        of,
+        active: new Map(),
+        leaving: new Set(),
+        early: [],
+        earlyBytes: 0,
+        registering: 0,
+      };
       this.#registries.set(of.name, registry);
       for (const [, message] of Object.values<readonly [number, string]>(events)) {
         const entry = of.program.messages[message];
@@ -202,10 +211,10 @@ export class EventSource {
         const answer = await this.#call(of, of.register, args, {});
         id = callbackId(answer);
         registry.active.set(id, self);
-        for (const early of registry.early) if (early.id === id) self.push(early.event);
+        for (const early of registry.early) if (early.id === id) self.push(early.event, early.byteLength);
       } finally {
         registry.registering -= 1;
-        if (registry.registering === 0) registry.early = [];
+        if (registry.registering === 0) Object.assign(registry, { early: [], earlyBytes: 0 });
       }
     };
     const subscription: AnySubscription = new EventSubscription(
@@ -250,8 +259,12 @@ function dispatch(registry: Registry, struct: string, payload: Buffer): void {
   const event = isRecord(msg) ? { ...rest, ...msg } : rest;
   const id = Number(callbackID);
   const subscription = registry.active.get(id);
-  if (subscription !== undefined) subscription.push(event);
-  else if (registry.registering > 0 && registry.early.length < EARLY_LIMIT) registry.early.push({ id, event });
+  const { byteLength } = payload;
+  if (subscription !== undefined) return subscription.push(event, byteLength);
+  const isRoom = registry.early.length < EARLY_LIMIT && registry.earlyBytes + byteLength <= EARLY_BYTES_MAX;
+  if (registry.registering === 0 || !isRoom) return;
+  registry.early.push({ id, event, byteLength });
+  registry.earlyBytes += byteLength;
 }
 
 function endOnAbort(subscription: AnySubscription, signal: AbortSignal): void {

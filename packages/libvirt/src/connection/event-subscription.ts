@@ -7,6 +7,9 @@ export class EventOverflowError extends Error {
   override readonly name = "EventOverflowError";
 }
 
+/** Of the messages that the queued events came in: the count alone does not bound them, an event may hold megabytes. */
+const QUEUE_BYTES_MAX = 67_108_864;
+
 type Waiter<T> = PromiseWithResolvers<IteratorResult<T, undefined>>;
 
 export class EventSubscription<T> implements AsyncIterableIterator<T, undefined>, AsyncDisposable {
@@ -17,7 +20,8 @@ export class EventSubscription<T> implements AsyncIterableIterator<T, undefined>
   readonly #resolveEnded: () => void;
   readonly #limit: number;
   readonly #deregister: () => Promise<void>;
-  #queue: T[] = [];
+  #queue: { readonly event: T; readonly byteLength: number }[] = [];
+  #queuedBytes = 0;
   #waiters: Waiter<T>[] = [];
   #end: { error: Error | null } | null = null;
 
@@ -32,13 +36,17 @@ export class EventSubscription<T> implements AsyncIterableIterator<T, undefined>
     this.ready.catch((error: unknown) => this.finish(error instanceof Error ? error : new Error(String(error))));
   }
 
-  /** For the source of the events. */
-  push(event: T): void {
+  /** For the source of the events. @param byteLength of its message. */
+  push(event: T, byteLength: number): void {
     if (this.#end !== null) return;
     const waiter = this.#waiters.shift();
-    if (waiter !== undefined) waiter.resolve({ value: event, done: false });
-    else if (this.#queue.length < this.#limit) this.#queue.push(event);
-    else void this.#stop(new EventOverflowError(`more than ${this.#limit} events wait for their consumer`));
+    if (waiter !== undefined) return waiter.resolve({ value: event, done: false });
+    if (this.#queue.length >= this.#limit || this.#queuedBytes + byteLength > QUEUE_BYTES_MAX) {
+      const waiting = `${this.#queue.length} events (${this.#queuedBytes} bytes)`;
+      return void this.#stop(new EventOverflowError(`${waiting} wait for their consumer, and no more are kept`));
+    }
+    this.#queue.push({ event, byteLength });
+    this.#queuedBytes += byteLength;
   }
 
   /** No more events: null ends the loop after those that wait, an error is thrown after them. */
@@ -54,8 +62,11 @@ export class EventSubscription<T> implements AsyncIterableIterator<T, undefined>
   }
 
   async next(): Promise<IteratorResult<T, undefined>> {
-    const event = this.#queue.shift();
-    if (event !== undefined) return { value: event, done: false };
+    const queued = this.#queue.shift();
+    if (queued !== undefined) {
+      this.#queuedBytes -= queued.byteLength;
+      return { value: queued.event, done: false };
+    }
     if (this.#end === null) {
       const waiter: Waiter<T> = Promise.withResolvers();
       this.#waiters.push(waiter);
@@ -69,6 +80,7 @@ export class EventSubscription<T> implements AsyncIterableIterator<T, undefined>
 
   async return(): Promise<IteratorResult<T, undefined>> {
     this.#queue = [];
+    this.#queuedBytes = 0;
     await this.#stop(null);
     return { value: undefined, done: true };
   }

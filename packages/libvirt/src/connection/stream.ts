@@ -15,6 +15,7 @@ import {
   VIR_NET_STREAM_HOLE,
 } from "#generated/protocol-constant.ts";
 import { decodeError, streamFrame } from "#rpc/channel.ts";
+import { ProtocolError } from "#rpc/error.ts";
 import { abortReason } from "#rpc/pending-call.ts";
 import { schema } from "#rpc/protocol.ts";
 import type { Program } from "#codec/program.ts";
@@ -99,6 +100,7 @@ export class StreamSession implements StreamPeer {
     if (message.status === VIR_NET_OK) return this.#complete();
     if (message.type === VIR_NET_STREAM_HOLE) {
       const hole = decode(new XdrReader(message.payload), holeType) as NetStreamHole;
+      if (hole.length < 0n) return this.abort(new ProtocolError(`${this.#name}: a hole of ${hole.length} bytes`));
       return this.#deliver(new Hole(hole.length));
     }
     if (message.payload.byteLength > 0) return this.#deliver(message.payload);

@@ -13,7 +13,7 @@ export class FramingError extends Error {
   override readonly name = "FramingError";
 }
 
-/** What a frame over several chunks gets at once: the size of a packet of stream data (256 KiB) and more. */
+/** What a long frame over several chunks gets at once: the size of a packet of stream data (256 KiB) and more. */
 const FIRST_SIZE = 327_680;
 
 export class FrameReader {
@@ -39,8 +39,8 @@ export class FrameReader {
         at = this.#continue(chunk, at);
       } else {
         const left = chunk.byteLength - at;
-        const size = left >= 4 ? frameSize(chunk, at) : Number.POSITIVE_INFINITY;
-        if (left < size) return this.#hold(chunk, at, chunk.byteLength, size);
+        const size = left >= 4 ? frameSize(chunk, at) : HEADER_SIZE;
+        if (left < 4 || left < size) return this.#hold(chunk, at, chunk.byteLength, size);
         this.#emit(chunk.subarray(at, at + size));
         at += size;
       }
@@ -56,7 +56,7 @@ export class FrameReader {
     let at = from;
     if (this.#heldLength < 4) {
       const end = Math.min(chunk.byteLength, at + 4 - this.#heldLength);
-      this.#hold(chunk, at, end, FIRST_SIZE);
+      this.#hold(chunk, at, end, HEADER_SIZE);
       at = end;
       if (this.#heldLength < 4) return at;
     }

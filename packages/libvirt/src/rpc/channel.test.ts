@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import { connect } from "#connection/connect.ts";
+import { EventOverflowError } from "#connection/event-subscription.ts";
 import { frameOf } from "#framing/message.ts";
 import {
   KEEPALIVE_PROC_PING,
@@ -17,7 +18,7 @@ import {
   VIR_NET_STREAM,
 } from "#generated/protocol-constant.ts";
 import { remoteProgram } from "#generated/remote-procedure.ts";
-import { fakeServer, procedureName } from "#testing/fake-server.ts";
+import { encoded, fakeServer, procedureName } from "#testing/fake-server.ts";
 import { CallTimeoutError, ConnectionLostError, LibvirtError, ProtocolError, UnsupportedError } from "./error.ts";
 import type { Message } from "#framing/message.ts";
 import type { LossReason } from "./error.ts";
@@ -309,6 +310,58 @@ describe("loss", { timeout: 60_000 }, () => {
   });
 });
 
+function eventFrame(callbackID: number, name: string): Buffer {
+  const dom = { name, uuid: "00000000-0000-0000-0000-000000000000", id: 1 };
+  return frameOf(
+    { program: remoteProgram.number, version: 1, procedure: 318, type: VIR_NET_MESSAGE, serial: 0, status: 0 },
+    encoded("DomainEventCallbackLifecycleMsg", { callbackID, msg: { dom, event: 0, detail: 0 } }),
+  );
+}
+
+describe("memory", { timeout: 60_000 }, () => {
+  test("events that nobody takes are bounded by their bytes, too; those that nobody asked for are dropped", async () => {
+    const huge = "x".repeat(1_000_000);
+    await using server = await fakeServer((message, peer) => {
+      if (procedureName(message) !== "connectDomainEventCallbackRegisterAny") return peer.reply(message, null);
+      for (let count = 0; count < 20; count += 1) peer.socket.write(eventFrame(99, huge));
+      peer.reply(message, "ConnectDomainEventCallbackRegisterAnyRet", { callbackID: 7 });
+      for (let count = 0; count < 70; count += 1) peer.socket.write(eventFrame(7, huge));
+    });
+    await using connection = await connect(server.uri);
+    const events = connection.events.domain("lifecycle");
+    await events.ended;
+    let count = 0;
+    const drain = async (): Promise<void> => {
+      for await (const _event of events) count += 1;
+    };
+    await assert.rejects(drain(), EventOverflowError);
+    assert.ok(count > 60 && count <= 67, `${count} events were kept`);
+  });
+
+  test("a peer that pings without end and reads nothing gets one answer, not as many as it asked for", async () => {
+    const pings = Buffer.concat(Array.from({ length: 10_000 }, () => keepaliveFrame(KEEPALIVE_PROC_PING)));
+    let received = 0;
+    await using server = await fakeServer((message, peer) => {
+      if (message.program === KEEPALIVE_PROGRAM) return;
+      peer.socket.pause();
+      peer.socket.removeAllListeners("data");
+      peer.socket.on("data", (bytes) => (received += bytes.byteLength)).pause();
+      const flood = (rounds: number): void => {
+        if (rounds > 0) return void peer.socket.write(pings, () => flood(rounds - 1));
+        peer.reply(message, "ConnectGetHostnameRet", { hostname: "h" });
+      };
+      flood(100);
+    });
+    await using connection = await connect(server.uri, { keepalive: false });
+    assert.deepEqual(await connection.remote.connectGetHostname(), { hostname: "h" });
+    const [peer] = server.peers;
+    peer?.socket.resume();
+    await connection.close();
+    // What the sockets' buffers took in, and one beyond: a few MiB of the 28 MB that were asked for.
+    assert.ok(received < 14_000_000, `${received} bytes of pongs`);
+  });
+});
+
 function keepaliveFrame(procedure: number): Buffer {
   return frameOf({ program: KEEPALIVE_PROGRAM, version: 1, procedure, type: VIR_NET_MESSAGE, serial: 0, status: 0 });
 }
@@ -322,6 +375,27 @@ describe("keepalive", { timeout: 60_000 }, () => {
     const connection = await connect(server.uri, { keepalive: { intervalMs: 10, count: 3 } });
     await assert.rejects(connection.remote.connectGetHostname(), isLost("keepalive"));
     assert.equal(pings, 3);
+  });
+
+  test("a message that never ends is no sign of life, however it trickles; a whole one in time is", async () => {
+    await using server = await fakeServer((message, peer) => {
+      if (message.program === KEEPALIVE_PROGRAM) return;
+      const isEndless = procedureName(message) === "connectGetHostname";
+      const frame = frameOf(
+        { ...message, type: VIR_NET_REPLY, status: VIR_NET_OK },
+        encoded("ConnectGetTypeRet", { type: "T" }),
+      );
+      if (isEndless) frame.writeUInt32BE(1_000_000, 0);
+      let at = 0;
+      const timer = setInterval(() => {
+        peer.socket.write(at < frame.byteLength ? frame.subarray(at, at + 1) : Buffer.alloc(1));
+        at += 1;
+        if (peer.socket.destroyed || (!isEndless && at === frame.byteLength)) clearInterval(timer);
+      }, 2);
+    });
+    const connection = await connect(server.uri, { keepalive: { intervalMs: 20, count: 3, messageTimeoutMs: 1_000 } });
+    assert.deepEqual(await connection.remote.connectGetType(), { type: "T" });
+    await assert.rejects(connection.remote.connectGetHostname(), isLost("keepalive"));
   });
 
   test("a server that answers pings is not; its own pings are answered", async () => {

@@ -69,7 +69,7 @@ export class Channel {
     this.#slots = new RequestSlots(options.maxRequests);
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     this.#keepalive = new Keepalive({
-      send: (frame) => void this.send(frame),
+      send: (frame) => this.send(frame),
       isPaused: () => this.#pausedBy.size > 0,
       onDead: (message) => this.fail("keepalive", message),
     });
@@ -148,6 +148,7 @@ export class Channel {
   }
 
   #drain(): void {
+    this.#keepalive.drained();
     const waiting = this.#undrained;
     this.#undrained = [];
     for (const resolve of waiting) resolve();
@@ -228,9 +229,9 @@ export class Channel {
   }
 
   #push(chunk: Buffer): void {
-    this.#keepalive.heard();
     try {
       this.#reader.push(chunk);
+      if (this.#reader.isPartial) this.#keepalive.arriving();
     } catch (error) {
       this.fail(
         "protocol",
@@ -242,6 +243,7 @@ export class Channel {
 
   #receive(message: Message): void {
     if (this.#lost !== null) return;
+    this.#keepalive.heard();
     if (message.program === KEEPALIVE_PROGRAM) return this.#keepalive.receive(message);
     switch (message.type) {
       case VIR_NET_REPLY:

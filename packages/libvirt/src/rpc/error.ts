@@ -1,5 +1,6 @@
 // Every error of this package that is not a programming mistake (CodecError: a wrong argument).
 import { errorCodeNames, errorDomainNames, errorLevelNames } from "#generated/error-name.ts";
+import { VIR_ERR_NO_SUPPORT, VIR_ERR_RPC } from "#generated/virterror-constant.ts";
 import type { NetMessageError } from "#generated/net-type.ts";
 
 /** What libvirt answered: virError with all its fields and the names of its numbers. */
@@ -22,8 +23,8 @@ export class LibvirtError extends Error {
 
   constructor(error: NetMessageError, procedure: string) {
     super(error.message ?? `libvirt reported error ${error.code} without a message`);
-    this.code = error.code;
-    this.codeName = errorCodeNames[error.code] ?? `VIR_ERR_${error.code}`;
+    this.code = isUnknownProcedure(error) ? VIR_ERR_NO_SUPPORT : error.code;
+    this.codeName = errorCodeNames[this.code] ?? `VIR_ERR_${this.code}`;
     this.domain = error.domain;
     this.domainName = errorDomainNames[error.domain] ?? `VIR_FROM_${error.domain}`;
     this.level = error.level;
@@ -35,6 +36,11 @@ export class LibvirtError extends Error {
     this.int2 = error.int2;
     this.procedure = procedure;
   }
+}
+
+/** What a daemon that lacks a procedure answers is "not supported", as in libvirt's own client (virnetclientprogram.c). */
+function isUnknownProcedure({ code, message }: NetMessageError): boolean {
+  return code === VIR_ERR_RPC && message?.startsWith("unknown procedure") === true;
 }
 
 /** closed: close() was called here; the others: the connection broke. */

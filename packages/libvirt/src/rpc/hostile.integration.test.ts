@@ -1,0 +1,191 @@
+// A real daemon behind a proxy that cuts, delays, repeats, drops and alters bytes: whatever arrives, every call ends, by
+// its answer or by one typed error, and nothing stays behind.
+import { strict as assert } from "node:assert";
+import { after, before, describe, test } from "node:test";
+import fc from "fast-check";
+import { connect } from "#connection/connect.ts";
+import { EventOverflowError } from "#connection/event-subscription.ts";
+import { daemonUnavailable, startDaemon } from "#testing/daemon.ts";
+import { startProxy } from "#testing/proxy.ts";
+import { CallTimeoutError, ConnectError, ConnectionLostError, LibvirtError, ProtocolError } from "./error.ts";
+import type { Connection } from "#connection/connection.ts";
+import type { Daemon } from "#testing/daemon.ts";
+import type { ProxyLink, Tap } from "#testing/proxy.ts";
+
+const typed = [LibvirtError, ConnectError, ConnectionLostError, CallTimeoutError, ProtocolError, EventOverflowError];
+/** Far more than all deadlines of one run together: who waits longer, hangs. */
+const HANG_MS = 60_000;
+
+interface Fault {
+  readonly from: "client" | "daemon";
+  /** At which byte of what this side sends. */
+  readonly at: number;
+  readonly what: "cut" | "delay" | "drop" | "flip" | "repeat" | "noise";
+  readonly value: number;
+}
+
+const fault = fc.record<Fault>({
+  from: fc.constantFrom("client", "daemon", "daemon", "daemon"),
+  at: fc.nat(6_000),
+  what: fc.constantFrom("cut", "delay", "drop", "flip", "flip", "repeat", "noise"),
+  value: fc.nat(255),
+});
+
+/** One direction: the bytes of a chunk before and after the fault's place, and what happens between. */
+function side(fault: Fault | undefined, link: ProxyLink, send: (bytes: Uint8Array) => void): (bytes: Buffer) => void {
+  let seen = 0;
+  let isDone = fault === undefined;
+  let held: Uint8Array[] | null = null;
+  const pass = (bytes: Uint8Array): void => {
+    if (held === null) send(bytes);
+    else held.push(Uint8Array.from(bytes));
+  };
+  return (bytes) => {
+    const at = (fault?.at ?? 0) - seen;
+    seen += bytes.byteLength;
+    if (isDone || fault === undefined || at >= bytes.byteLength) return pass(bytes);
+    isDone = true;
+    pass(bytes.subarray(0, at));
+    const rest = Buffer.from(bytes.subarray(at));
+    switch (fault.what) {
+      case "cut":
+        return link.cut();
+      case "delay":
+        held = [];
+        setTimeout(() => {
+          const waiting = held ?? [];
+          held = null;
+          for (const each of waiting) send(each);
+        }, fault.value);
+        return pass(rest);
+      case "drop":
+        return pass(rest.subarray(1 + (fault.value % 64)));
+      case "flip":
+        rest[0] = (rest[0] ?? 0) ^ (fault.value || 1);
+        return pass(rest);
+      case "repeat":
+        pass(rest);
+        return pass(rest);
+      case "noise":
+        return pass(Buffer.concat([Buffer.alloc(1 + (fault.value % 64), fault.value), rest]));
+    }
+  };
+}
+
+function faulty(faults: readonly Fault[]): (link: ProxyLink) => Tap {
+  return (link) => ({
+    fromClient: side(
+      faults.find((each) => each.from === "client"),
+      link,
+      link.toDaemon,
+    ),
+    fromDaemon: side(
+      faults.find((each) => each.from === "daemon"),
+      link,
+      link.toClient,
+    ),
+  });
+}
+
+const deadline = { timeoutMs: 500 };
+
+/** What a control plane does: lists, XML, statistics, an event, a refusal; a screenshot's stream. */
+async function traffic(connection: Connection): Promise<PromiseSettledResult<unknown>[]> {
+  const { remote } = connection;
+  const events = connection.events.domain("lifecycle", { signal: AbortSignal.timeout(500) });
+  const dom = { name: "test", uuid: "6695eb01-f6a4-8304-79aa-97f2502e193f", id: 1 };
+  const screenshot = async (): Promise<void> => {
+    const { readable } = await connection.stream("domainScreenshot", { dom, screen: 0 }, deadline);
+    const limit = AbortSignal.timeout(1_000);
+    await readable.pipeTo(new WritableStream(), { signal: limit }).catch((error: unknown) => {
+      if (!limit.aborted) throw error;
+    });
+  };
+  return Promise.allSettled([
+    remote.connectListAllDomains({ needResults: 1 }, deadline),
+    remote.connectGetCapabilities({}, deadline),
+    remote.connectGetAllDomainStats({ doms: [], stats: 0 }, deadline),
+    remote.domainGetXmlDesc({ dom }, deadline),
+    remote.domainLookupByName({ name: "nobody" }, deadline),
+    remote.domainSuspend({ dom }, deadline).then(() => remote.domainResume({ dom }, deadline)),
+    events.next(),
+    screenshot(),
+  ]);
+}
+
+async function bounded<T>(work: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("it hangs")), HANG_MS);
+  return Promise.race([work, promise]).finally(() => clearTimeout(timer));
+}
+
+function assertTyped(error: unknown): void {
+  assert.ok(
+    typed.some((kind) => error instanceof kind),
+    error instanceof Error ? error.stack : String(error),
+  );
+}
+
+function single(send: (bytes: Uint8Array) => void): (bytes: Buffer) => void {
+  return (bytes) => {
+    for (let at = 0; at < bytes.byteLength; at += 1) send(bytes.subarray(at, at + 1));
+  };
+}
+
+async function xml({ remote }: Connection): Promise<string> {
+  const { dom } = await remote.domainLookupByName({ name: "test" });
+  return (await remote.domainGetXmlDesc({ dom })).xml;
+}
+
+describe("a daemon behind a hostile network", { skip: daemonUnavailable() ?? false, timeout: 300_000 }, () => {
+  let daemon: Daemon;
+
+  before(async () => {
+    daemon = await startDaemon();
+  });
+  after(async () => {
+    await daemon?.stop();
+  });
+
+  test("cut, delayed, dropped, altered, repeated bytes and noise: each call ends, by one typed error at most", async () => {
+    const outcomes = { answered: 0, refused: 0, unconnected: 0 };
+    const stray: unknown[] = [];
+    const onStray = (error: unknown): void => void stray.push(error);
+    process.on("unhandledRejection", onStray).on("uncaughtException", onStray);
+    await fc.assert(
+      fc.asyncProperty(fc.array(fault, { minLength: 1, maxLength: 2 }), async (faults) => {
+        await using proxy = await startProxy(daemon.socket, faulty(faults));
+        const uri = `test:///default?socket=${proxy.socket}`;
+        const connection = await bounded(connect(uri, { timeoutMs: 500 })).catch((error: unknown) => {
+          assertTyped(error);
+          outcomes.unconnected += 1;
+          return null;
+        });
+        if (connection === null) return;
+        for (const result of await bounded(traffic(connection))) {
+          if (result.status === "fulfilled") outcomes.answered += 1;
+          else {
+            assertTyped(result.reason);
+            outcomes.refused += 1;
+          }
+        }
+        await bounded(connection.close());
+        await bounded(connection.closed);
+      }),
+      { numRuns: 80, seed: 20_261_123, endOnFailure: true },
+    );
+    process.off("unhandledRejection", onStray).off("uncaughtException", onStray);
+    assert.deepEqual(stray, []);
+    for (const [what, count] of Object.entries(outcomes)) assert.ok(count > 0, `${what}: ${count}`);
+  });
+
+  test("a slow network, byte by byte, loses nothing", async () => {
+    await using proxy = await startProxy(daemon.socket, (link) => ({
+      fromClient: single(link.toDaemon),
+      fromDaemon: single(link.toClient),
+    }));
+    await using slow = await connect(`test:///default?socket=${proxy.socket}`);
+    await using direct = await connect(`test:///default?socket=${daemon.socket}`);
+    assert.equal(await xml(slow), await xml(direct));
+  });
+});
