@@ -4,10 +4,10 @@ import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { VmChange } from "@innkeeper/contract/resource/vm.ts";
 import { usageError, valueError } from "#cli-error.ts";
 import { volumeId } from "#command/vm-create.ts";
-import type { Invocation } from "#invocation.ts";
+import type { Invocation, Options } from "#invocation.ts";
 import { find } from "#lookup.ts";
 import { diskChangeOf, diskHelp, diskOf, nicHelp, nicOf } from "#option/device.ts";
-import { anyOf, given } from "#option/given.ts";
+import { anyGiven, anyOf, given } from "#option/given.ts";
 import { Pairs } from "#option/pairs.ts";
 import { cpuOf, hardwareOf, hardwareOptions, memoryOf, vmFieldOption } from "#option/vm.ts";
 import { followTask } from "#task.ts";
@@ -23,6 +23,8 @@ export function addSet(noun: Command, surroundings: Surroundings): void {
         hardwareOptions(
           command
             .option("--add-disk <disk>", "a new disk, see below; may be repeated", collect)
+            .option("--unpin", "take all pins to CPUs of the host away: the vCPUs' and QEMU's own")
+            .option("--normal-cpu-shares", "take the weight against other VMs away, at the next start")
             .option("--remove-disk <target>", "take a disk away: vdb; its volume stays, unless vdb,delete", collect)
             .option("--change-disk <change>", "vda,size=40G  vda,iops=500  sda,path=/x.iso  sda,eject", collect)
             .option("--add-nic <network>", "a new network card, see below; may be repeated", collect)
@@ -58,7 +60,7 @@ async function set(invocation: Invocation, name: string): Promise<void> {
       description: options.text("description"),
       tags: anyOf(options.texts("tag")),
       template: options.flag("template"),
-      cpu: cpuOf(options),
+      cpu: cpuChangeOf(options),
       memory: memoryOf(options),
       disksAdd: anyOf(added),
       disksRemove: anyOf(options.texts("removeDisk").map(removalOf)),
@@ -72,6 +74,14 @@ async function set(invocation: Invocation, name: string): Promise<void> {
   const vm = await find(api, "vm", name);
   const task = await api.call("vmChange", { parameters: { vmId: vm.id }, body });
   await followTask(invocation, task, (ended) => `changed ${vm.name}${pendingText(ended)}`);
+}
+
+function cpuChangeOf(options: Options): VmChange["cpu"] {
+  return anyGiven({
+    ...(options.flag("unpin") === true ? { pinning: [], emulatorPinning: null } : {}),
+    ...(options.flag("normalCpuShares") === true ? { shares: null } : {}),
+    ...cpuOf(options),
+  });
 }
 
 function removalOf(text: string): { target: string; deleteVolume?: boolean } {

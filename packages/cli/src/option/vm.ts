@@ -1,13 +1,14 @@
 /** Options of `inn vm create` and `inn vm set` that describe hardware, and what they become in a request. */
 import type { Command } from "commander";
 import type { VmCreate, VmChange } from "@innkeeper/contract/resource/vm.ts";
+import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { usageError, valueError } from "#cli-error.ts";
 import { type Options, sizeMiBOf } from "#invocation.ts";
 import { anyGiven, anyOf, given } from "#option/given.ts";
 import { Pairs } from "#option/pairs.ts";
 import { collect } from "#verb.ts";
 
-type Cpu = NonNullable<VmChange["cpu"]>;
+type Cpu = Partial<VmSpec["cpu"]>;
 type Memory = NonNullable<VmChange["memory"]>;
 type Hardware = Pick<
   VmCreate,
@@ -37,7 +38,7 @@ export function hardwareOptions(command: Command): Command {
     .option("--cpu <model>", "host-model, host-passthrough, maximum, or a model's name")
     .option("--pin <vcpu=cpus>", "pin a vCPU to CPUs of the host: 0=1-2; may be repeated", collect)
     .option("--emulator-pin <cpus>", "pin QEMU's own threads")
-    .option("--cpu-shares <n>", "weight against other VMs; 1024 is normal")
+    .option("--cpu-shares <n>", "weight against other VMs; normal is 1024 (cgroup v1) or 100 (v2)")
     .option("--cpu-limit <percent>", "most CPU time, in percent of one host CPU")
     .option("-m, --memory <size>", "memory: 4G, 512M; a bare number is MiB")
     .option("--balloon <size>", "what the guest has of it now (balloon)")

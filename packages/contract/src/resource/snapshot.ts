@@ -16,8 +16,13 @@ export const SnapshotDisk = Type.Object({
 export const Snapshot = Type.Object({
   ...baseFields("snapshot"),
   vmId: IdOf("vm"),
-  name: Name,
-  description: Description,
+  name: Type.String(),
+  description: Type.String(),
+  source: Type.Optional(
+    Type.Literal("libvirt", {
+      description: "in libvirt's own keeping, made by virsh or virt-manager; absent: Innkeeper's",
+    }),
+  ),
   parentId: Type.Union([IdOf("snapshot"), Type.Null()]),
   current: Type.Boolean(),
   withMemory: Type.Boolean(),

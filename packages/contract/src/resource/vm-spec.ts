@@ -4,6 +4,7 @@
  */
 import { Type, type Static } from "typebox";
 import { IdOf } from "../id.ts";
+import { Name } from "../name.ts";
 import { strict } from "./base.ts";
 import { volumeMaxBytes } from "./volume.ts";
 
@@ -55,7 +56,11 @@ export const VmCpu = Type.Object(
     ),
     emulatorPinning: Type.Optional(CpuSet),
     shares: Type.Optional(
-      Type.Integer({ minimum: 2, maximum: 262_144, description: "relative weight; 1024 is normal" }),
+      Type.Integer({
+        minimum: 2,
+        maximum: 262_144,
+        description: "relative weight; normal is 1024 on a host with cgroup v1, 100 with v2 (which allows 1 to 10000)",
+      }),
     ),
     limitPct: Type.Optional(
       Type.Integer({
@@ -67,6 +72,19 @@ export const VmCpu = Type.Object(
   },
   strict,
 );
+
+/** What is given is changed; null takes a setting away. */
+export const VmCpuChange = Type.Object(
+  {
+    ...Type.Partial(VmCpu).properties,
+    emulatorPinning: Type.Optional(Type.Union([CpuSet, Type.Null()], { description: "null: not pinned" })),
+    shares: Type.Optional(
+      Type.Union([VmCpu.properties.shares, Type.Null()], { description: "null: the normal weight" }),
+    ),
+  },
+  strict,
+);
+export type VmCpuChange = Static<typeof VmCpuChange>;
 
 export const VmMemory = Type.Object(
   {
@@ -123,6 +141,8 @@ export const IoLimit = Type.Object(
 export type IoLimit = Static<typeof IoLimit>;
 
 export const diskDevices = ["disk", "cdrom", "floppy"] as const;
+/** What a disk that exists can be besides: a SCSI device whose commands the guest sends to it itself. */
+export const foundDiskDevices = [...diskDevices, "lun"] as const;
 export const diskBuses = ["virtio", "scsi", "sata", "usb", "ide", "fdc"] as const;
 const DiskDevice = Type.Unsafe<(typeof diskDevices)[number]>({ type: "string", enum: diskDevices });
 const DiskBus = Type.Unsafe<(typeof diskBuses)[number]>({ type: "string", enum: diskBuses });
@@ -147,11 +167,14 @@ const diskTuning = {
 /** A disk that a VM has. */
 export const VmDisk = Type.Object({
   target: TargetDevice,
-  device: DiskDevice,
+  device: Type.Unsafe<(typeof foundDiskDevices)[number]>({ type: "string", enum: foundDiskDevices }),
   bus: Type.String(),
   source: Type.Optional(Type.String({ description: "path, or URL of a network disk; absent: an empty drive" })),
-  sourceType: Type.String({ description: "libvirt's: file, block, network, volume, dir" }),
+  sourceType: Type.String({ description: "libvirt's: file, block, network, volume, dir, nvme, vhostuser, vhostvdpa" }),
   format: Type.Optional(Type.String()),
+  shareable: Type.Optional(Type.Boolean({ description: "several VMs may write it at a time" })),
+  transient: Type.Optional(Type.Boolean({ description: "what the guest writes is lost when it stops" })),
+  encryption: Type.Optional(Type.String({ description: "libvirt's: luks, qcow; its secret is kept on the host" })),
   backingChain: Type.Optional(Type.Array(Type.String(), { description: "the layers below, nearest first" })),
   ...diskTuning,
 });
@@ -185,6 +208,11 @@ export const VmDiskCreate = Type.Object(
         maxLength: 4096,
         description: "a volume by its path on the host",
       }),
+    ),
+    /** Of a new disk, in its pool, where it must be free; default: one made from the VM's name. */
+    volumeName: Type.Optional(Name),
+    ejectAfterInstall: Type.Optional(
+      Type.Boolean({ description: "a drive's medium: in for the first start alone (see installXml)" }),
     ),
     ...diskTuning,
   },
@@ -246,6 +274,15 @@ const hardwareFields = {
   autostart: Type.Optional(Type.Boolean({ description: "starts with the host's libvirt" })),
 };
 
+/** A device or setting that Innkeeper shows and preserves, but does not change. */
+export const OtherHardware = Type.Object({
+  kind: Type.String({
+    description: "libvirt's element: hostdev, filesystem, redirdev, shmem, watchdog, launchSecurity, commandline …",
+  }),
+  detail: Type.String({ description: "what it is in a few words: pci 0000:06:00.0, virtiofs /srv as share" }),
+});
+export type OtherHardware = Static<typeof OtherHardware>;
+
 /** The configuration that a VM has. */
 export const VmSpec = Type.Object({
   domainType: Type.String({ description: "kvm, qemu, xen, lxc, test" }),
@@ -255,6 +292,7 @@ export const VmSpec = Type.Object({
   disks: Type.Array(VmDisk),
   nics: Type.Array(VmNic),
   ...hardwareFields,
+  otherHardware: Type.Optional(Type.Array(OtherHardware, { description: "absent: none" })),
 });
 export type VmSpec = Static<typeof VmSpec>;
 

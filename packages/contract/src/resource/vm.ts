@@ -8,7 +8,7 @@ import {
   IoLimit,
   MacAddress,
   TargetDevice,
-  VmCpu,
+  VmCpuChange,
   vmCreateHardware,
   VmDiskCreate,
   vmHardwareFields,
@@ -75,7 +75,7 @@ export const VmChange = Type.Object(
     description: Type.Optional(Description),
     tags: Type.Optional(Type.Array(Tag, { maxItems: 100 })),
     template: Type.Optional(Type.Boolean()),
-    cpu: Type.Optional(Type.Partial(VmCpu)),
+    cpu: Type.Optional(VmCpuChange),
     memory: Type.Optional(Type.Partial(VmMemory)),
     disksAdd: Type.Optional(Type.Array(VmDiskCreate, { maxItems: 64 })),
     disksRemove: Type.Optional(

@@ -3,8 +3,9 @@
  * Guests are named by libvirt's UUID. Every method throws AppError only: not_found (no such guest), name_taken,
  * invalid_state, invalid_field, unsupported, host_unreachable, host_failed (with the host's words), disk_full, timeout.
  */
+import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { GuestAddress, VmGuest, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
-import type { VmDisk, VmNic, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import type { VmCpuChange, VmDisk, VmNic, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import type { VmState } from "@innkeeper/contract/state/vm.ts";
 import type { Call, LongCall } from "#core/call.ts";
 
@@ -18,6 +19,17 @@ export interface GuestMetadata {
   /** Snapshot tree, as the management layer keeps it; JSON-safe. */
   readonly snapshots: readonly unknown[];
   readonly currentSnapshotId: string | null;
+}
+
+/** A snapshot in libvirt's own keeping, made by virsh or the like. Its name is its identity within the guest. */
+export interface ForeignSnapshot extends Pick<
+  Snapshot,
+  "name" | "description" | "vmState" | "withMemory" | "memoryPath" | "disks" | "createdAt"
+> {
+  readonly parentName?: string;
+  readonly current: boolean;
+  /** Of files beside the disks (overlays, saved memory), at least in part; else within the disks. */
+  readonly external: boolean;
 }
 
 /** A guest as its host has it. */
@@ -38,6 +50,8 @@ export interface Guest {
   readonly description: string;
   /** Snapshots in libvirt's own keeping. */
   readonly foreignSnapshotCount: number;
+  /** Oldest first. */
+  readonly foreignSnapshots: readonly ForeignSnapshot[];
   /** It is off with its memory saved (virsh managedsave): the next start goes on from there, on the same disks. */
   readonly hasSavedMemory: boolean;
 }
@@ -52,7 +66,7 @@ export interface GuestDefinition {
 
 /** A change of an existing guest; absent stays. Disks and NICs are resolved as in a definition. */
 export interface GuestChange {
-  readonly cpu?: Partial<VmSpec["cpu"]>;
+  readonly cpu?: VmCpuChange;
   readonly memory?: Partial<VmSpec["memory"]>;
   readonly disksAdd?: readonly VmDisk[];
   readonly disksRemove?: readonly string[];
@@ -141,8 +155,13 @@ export interface GuestLifecycle {
   resume(uuid: string, call: Call): Promise<void>;
 }
 
-/** External snapshots without libvirt's metadata; the tree is management's. */
+/** External snapshots without libvirt's metadata, whose tree is management's; and those that others made, which are libvirt's. */
 export interface GuestSnapshot {
+  /** unsupported if this libvirt can't; then nothing was touched. The guest is then off, paused or running as the snapshot says. */
+  revertForeign(uuid: string, name: string, call: Call): Promise<void>;
+  /** As revertForeign. Idempotent: gone is fine. The guest's present state stays. */
+  deleteForeign(uuid: string, name: string, options: { readonly children: boolean }, call: Call): Promise<void>;
+
   /**
    * Freezes the disks' present layers: from now on the guest writes to the overlays (target → path of a new qcow2 file).
    * With `memoryPath`, the memory of a running guest is saved at the same instant. Atomic over all disks. Works on a

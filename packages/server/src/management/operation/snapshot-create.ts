@@ -21,6 +21,7 @@ import {
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
 import { operation } from "#management/task/operation.ts";
+import { isWritten, refuseDisks, refuseUnsavable } from "#management/vm/device-rule.ts";
 import { refuse } from "#management/vm/field-check.ts";
 import { requirePersistent, requireState, vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
@@ -58,11 +59,11 @@ export function snapshotCreate(deps: OperationDeps) {
       },
       {
         name: "freeze",
-        async do({ input, result, signal, progress }) {
+        async do({ input, result, repeated, signal, progress }) {
           const onProgress = (done: number, total: number): void =>
             progress({ done, total, unit: "byte" }, "saving the guest's memory");
           const quiesce = input.request.quiesce === true;
-          await freeze(deps, result<Plan>("plan").freeze, { quiesce }, { signal, onProgress });
+          await freeze(deps, result<Plan>("plan").freeze, { quiesce, repeated }, { signal, onProgress });
         },
         async undo(context) {
           const plan = context.resultIfAny<Plan>("plan");
@@ -141,6 +142,8 @@ function checkSnapshot(deps: OperationDeps, vm: Vm, request: SnapshotCreate): vo
     });
   }
   refuseForeignSnapshots(vm);
+  refuseDisks(vm, vm.spec.disks.filter(isWritten), "freeze", "be snapshotted");
+  if (request.memory === true) refuseUnsavable(vm, "be snapshotted with its memory");
 }
 
 function stateAtSnapshot(guest: Guest): Snapshot["vmState"] {

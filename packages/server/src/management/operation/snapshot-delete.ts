@@ -10,6 +10,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { refuseForeignSnapshots, startPaused, stopPaused } from "#management/snapshot/freeze.ts";
+import { foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
 import { type Merge, planCollect, without } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, mergeLayers, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
@@ -44,14 +45,16 @@ interface Plan {
   readonly formats: Readonly<Record<string, string>>;
 }
 
+type Input = { snapshotId: string; children?: boolean };
+
 export function snapshotDelete(deps: OperationDeps) {
   return operation({
     name: "snapshot.delete",
     input: Type.Object({ snapshotId: Type.String(), children: Type.Optional(Type.Boolean()) }),
     check({ snapshotId }) {
-      const { vm } = find(deps, snapshotId);
+      const { snapshot, vm } = find(deps, snapshotId);
       requireState(vm, "change", "changed");
-      refuseForeignSnapshots(vm);
+      if (snapshot.source === undefined) refuseForeignSnapshots(vm);
       deps.providers.get(vm.hostId);
     },
     claims: ({ snapshotId }) => ({ exclusive: [`vm:${find(deps, snapshotId).vm.id}`] }),
@@ -61,42 +64,51 @@ export function snapshotDelete(deps: OperationDeps) {
         name: "plan",
         async do({ input, signal }) {
           const { snapshot, vm } = find(deps, input.snapshotId);
-          return { ...(await planDeletion(deps, vm, snapshot, input.children === true, signal)) };
+          const children = input.children === true;
+          if (snapshot.source !== undefined) {
+            return { ...(await planForeign(deps, vm, snapshot, { act: "delete", children }, { signal })) };
+          }
+          return { ...(await planDeletion(deps, vm, snapshot, children, signal)) };
         },
       },
-      {
-        name: "prepare",
-        async do({ result, signal }) {
-          const plan = result<Plan>("plan");
-          if (plan.merges.length > 0) await startPaused(deps, plan, { signal });
+      foreignStep(deps),
+      ...ownSteps<Input>([
+        {
+          name: "prepare",
+          async do({ result, signal }) {
+            const plan = result<Plan>("plan");
+            if (plan.merges.length > 0) await startPaused(deps, plan, { signal });
+          },
+          async undo({ resultIfAny, signal }) {
+            const plan = resultIfAny<Plan>("plan");
+            if (plan !== undefined && plan.merges.length > 0) await stopPaused(deps, plan, { signal });
+          },
         },
-        async undo({ resultIfAny, signal }) {
-          const plan = resultIfAny<Plan>("plan");
-          if (plan !== undefined && plan.merges.length > 0) await stopPaused(deps, plan, { signal });
+        { name: "forget", pointOfNoReturn: true, do: ({ result }) => forget(deps, result<Plan>("plan")) },
+        {
+          name: "merge",
+          pointOfNoReturn: true,
+          async do({ result, signal, progress }) {
+            const plan = result<Plan>("plan");
+            if (plan.merges.length === 0) return;
+            const onProgress = (done: number, total: number): void =>
+              progress({ done, total, unit: "byte" }, "merging layers");
+            await startPaused(deps, plan, { signal });
+            await mergeLayers(deps, plan, { signal, onProgress });
+            await stopPaused(deps, plan, { signal });
+          },
         },
-      },
-      { name: "forget", pointOfNoReturn: true, do: ({ result }) => forget(deps, result<Plan>("plan")) },
-      {
-        name: "merge",
-        pointOfNoReturn: true,
-        async do({ result, signal, progress }) {
-          const plan = result<Plan>("plan");
-          if (plan.merges.length === 0) return;
-          const onProgress = (done: number, total: number): void =>
-            progress({ done, total, unit: "byte" }, "merging layers");
-          await startPaused(deps, plan, { signal });
-          await mergeLayers(deps, plan, { signal, onProgress });
-          await stopPaused(deps, plan, { signal });
+        {
+          name: "clean",
+          pointOfNoReturn: true,
+          do: ({ result, signal }) => clean(deps, result<Plan>("plan"), { signal }),
         },
-      },
-      {
-        name: "clean",
-        pointOfNoReturn: true,
-        do: ({ result, signal }) => clean(deps, result<Plan>("plan"), { signal }),
-      },
-      { name: "sync", do: (context) => sync(deps, context) },
+        { name: "sync", do: (context) => sync(deps, context) },
+      ]),
     ],
     outcome({ result }) {
+      const foreign = result("plan");
+      if (isForeign(foreign)) return { deletedSnapshots: [foreign.name], mergedLayers: 0, retainedLayers: [] };
       const { names, merges, retained } = result<Plan>("plan");
       return { deletedSnapshots: names, mergedLayers: merges.length, retainedLayers: retained };
     },

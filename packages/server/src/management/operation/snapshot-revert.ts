@@ -10,6 +10,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { type FileRef, refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
+import { foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
 import { chainOf, planCollect } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
@@ -64,10 +65,10 @@ export function snapshotRevert(deps: OperationDeps) {
     name: "snapshot.revert",
     input: Type.Object({ snapshotId: Type.String() }),
     check({ snapshotId }) {
-      const { vm } = find(deps, snapshotId);
+      const { snapshot, vm } = find(deps, snapshotId);
       requireState(vm, "revert", "reverted");
       requireNotTemplate(vm, "reverted");
-      refuseForeignSnapshots(vm);
+      if (snapshot.source === undefined) refuseForeignSnapshots(vm);
       deps.providers.get(vm.hostId);
     },
     claims: ({ snapshotId }) => ({ exclusive: [`vm:${find(deps, snapshotId).vm.id}`] }),
@@ -75,57 +76,64 @@ export function snapshotRevert(deps: OperationDeps) {
     steps: [
       {
         name: "plan",
-        do: async ({ input, taskId, signal }) => ({
-          ...(await planRevert(deps, input.snapshotId, taskId, { signal })),
-        }),
-      },
-      {
-        name: "overlays",
-        do: ({ result, signal }) => makeOverlays(deps, result<Plan>("plan"), { signal }),
-        async undo(context) {
-          const plan = context.resultIfAny<Plan>("plan");
-          if (plan === undefined) return;
-          for (const { overlay } of plan.disks)
-            await removeVolume(deps, plan.hostId, overlay, { signal: context.signal });
-          await syncGuest(deps, context, plan, poolsOf(plan));
+        async do({ input, taskId, signal }) {
+          const { snapshot, vm } = find(deps, input.snapshotId);
+          if (snapshot.source === undefined) return { ...(await planRevert(deps, snapshot.id, taskId, { signal })) };
+          return { ...(await planForeign(deps, vm, snapshot, { act: "revert", children: false }, { signal })) };
         },
       },
-      {
-        name: "define",
-        do: ({ result, signal }) => defineReverted(deps, result<Plan>("plan"), { signal }),
-        async undo({ resultIfAny, signal }) {
-          const plan = resultIfAny<Plan>("plan");
-          if (plan !== undefined) await defineBefore(deps, plan, { signal });
+      foreignStep(deps),
+      ...ownSteps<{ snapshotId: string }>([
+        {
+          name: "overlays",
+          do: ({ result, repeated, signal }) => makeOverlays(deps, result<Plan>("plan"), repeated, { signal }),
+          async undo(context) {
+            const plan = context.resultIfAny<Plan>("plan");
+            if (plan === undefined) return;
+            for (const { overlay } of plan.disks)
+              await removeVolume(deps, plan.hostId, overlay, { signal: context.signal });
+            await syncGuest(deps, context, plan, poolsOf(plan));
+          },
         },
-      },
-      {
-        name: "stop",
-        pointOfNoReturn: true,
-        do({ result, signal }) {
-          const { hostId, uuid } = result<Plan>("plan");
-          return deps.providers.get(hostId).guest.lifecycle.forceOff(uuid, { signal });
+        {
+          name: "define",
+          do: ({ result, signal }) => defineReverted(deps, result<Plan>("plan"), { signal }),
+          async undo({ resultIfAny, signal }) {
+            const plan = resultIfAny<Plan>("plan");
+            if (plan !== undefined) await defineBefore(deps, plan, { signal });
+          },
         },
-      },
-      {
-        name: "clean",
-        pointOfNoReturn: true,
-        do: ({ result, signal }) => clean(deps, result<Plan>("plan"), { signal }),
-      },
-      {
-        name: "start",
-        pointOfNoReturn: true,
-        do: ({ result, signal }) => start(deps, result<Plan>("plan"), { signal }),
-      },
-      {
-        name: "sync",
-        do(context) {
-          const plan = context.result<Plan>("plan");
-          const pools = [...poolsOf(plan), ...poolNamesOfPaths(deps, plan.hostId, plan.abandoned)];
-          return syncGuest(deps, context, plan, pools);
+        {
+          name: "stop",
+          pointOfNoReturn: true,
+          do({ result, signal }) {
+            const { hostId, uuid } = result<Plan>("plan");
+            return deps.providers.get(hostId).guest.lifecycle.forceOff(uuid, { signal });
+          },
         },
-      },
+        {
+          name: "clean",
+          pointOfNoReturn: true,
+          do: ({ result, signal }) => clean(deps, result<Plan>("plan"), { signal }),
+        },
+        {
+          name: "start",
+          pointOfNoReturn: true,
+          do: ({ result, signal }) => start(deps, result<Plan>("plan"), { signal }),
+        },
+        {
+          name: "sync",
+          do(context) {
+            const plan = context.result<Plan>("plan");
+            const pools = [...poolsOf(plan), ...poolNamesOfPaths(deps, plan.hostId, plan.abandoned)];
+            return syncGuest(deps, context, plan, pools);
+          },
+        },
+      ]),
     ],
     outcome({ result, resultIfAny }) {
+      const foreign = result("plan");
+      if (isForeign(foreign)) return { snapshotId: foreign.snapshotId, deletedLayers: [], keptVolumes: [] };
       const { snapshotId, vmState, detached } = result<Plan>("plan");
       const deletedLayers = resultIfAny<{ deleted: string[] }>("clean")?.deleted ?? [];
       return { snapshotId, vmState, deletedLayers, keptVolumes: detached };
@@ -204,10 +212,10 @@ async function requireMemory(
   throw new AppError("not_found", `The saved memory ${memoryPath} of snapshot ${snapshot.name} is gone.`);
 }
 
-async function makeOverlays(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+async function makeOverlays(deps: OperationDeps, plan: Plan, repeated: boolean, call: Call): Promise<void> {
   const { volume } = deps.providers.get(plan.hostId).storage;
   for (const { overlay, frozen, capacityBytes } of plan.disks) {
-    await removeVolume(deps, plan.hostId, overlay, call);
+    if (repeated) await removeVolume(deps, plan.hostId, overlay, call);
     const { poolName, name } = overlay;
     await volume.createVolume({ poolName, name, format: "qcow2", capacityBytes, backing: frozen }, call);
   }

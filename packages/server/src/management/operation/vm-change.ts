@@ -15,6 +15,7 @@ import { metadataOf, packConfiguration, unpackConfiguration } from "#management/
 import { operation } from "#management/task/operation.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
 import { checkChange, diskOf } from "#management/vm/change-check.ts";
+import { whyKept } from "#management/vm/device-rule.ts";
 import { type DiskPlan, planDisks } from "#management/vm/disk-plan.ts";
 import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
@@ -147,9 +148,15 @@ async function deletableDisks(deps: OperationDeps, vm: Vm, request: VmChange, ca
   return doomed.map(({ target }) => {
     const index = (request.disksRemove ?? []).findIndex((each) => each.target === target);
     const field = `disksRemove[${index}].deleteVolume`;
-    const { source, device } = diskOf(vm, target, field);
-    if (source === undefined || device !== "disk") {
+    const disk = diskOf(vm, target, field);
+    const { source } = disk;
+    if (source === undefined || disk.device === "cdrom" || disk.device === "floppy") {
       throw new AppError("invalid_field", `${target} has no volume that could be deleted.`, { field });
+    }
+    const why = whyKept(vm, disk);
+    if (why !== undefined) {
+      const message = `The volume of disk ${target} (${source}) is never deleted: ${why}. Nothing was changed.`;
+      throw new AppError("unsupported", message, { field, remedy: "Take the disk off without deleting its volume." });
     }
     requirePoolOfPath(deps.inventory, vm.hostId, source, `Disk ${target} of VM ${vm.name}`);
     const users = [

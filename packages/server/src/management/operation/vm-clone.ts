@@ -23,6 +23,7 @@ import {
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
+import { isCopied } from "#management/vm/device-rule.ts";
 import type { DiskPlan } from "#management/vm/disk-plan.ts";
 import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
@@ -161,9 +162,9 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, signal: A
       ? await guest.inventory.xml(vm.uuid, { inactive: true }, { signal })
       : await readConfiguration(deps.store, base);
   const layers: SourceLayer[] = [];
-  const present = now.spec.disks.flatMap(({ target, device, readOnly, source: path, format = "raw" }) =>
-    device === "disk" && readOnly !== true && path !== undefined ? [{ target, path, format }] : [],
-  );
+  const present = now.spec.disks
+    .filter(isCopied)
+    .flatMap(({ target, source: path, format = "raw" }) => (path === undefined ? [] : [{ target, path, format }]));
   for (const layer of base?.disks ?? present) {
     const stored = await storage.volume.findVolumeByPath(layer.path, { signal });
     if (stored === undefined) throw new AppError("not_found", `The layer ${layer.path} is gone from its storage.`);

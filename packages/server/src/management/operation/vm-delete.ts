@@ -7,14 +7,13 @@ import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
-import { refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
 import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { forgetSnapshots } from "#management/snapshot/snapshot-record.ts";
 import { operation } from "#management/task/operation.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { readGuestIfAny, removeGuest, stopGuest } from "#management/vm/guest-read.ts";
 import { syncGuest } from "#management/vm/sync.ts";
-import { deletableFiles, ownPaths, type VmFiles } from "#management/vm/vm-file.ts";
+import { deletableFiles, ownFiles, type VmFiles } from "#management/vm/vm-file.ts";
 import type { OperationDeps } from "./deps.ts";
 
 interface Plan extends VmFiles {
@@ -34,8 +33,8 @@ export function vmDelete(deps: OperationDeps) {
       deleteDisks: Type.Optional(Type.Boolean()),
       force: Type.Optional(Type.Boolean()),
     }),
-    check({ vmId, force }) {
-      check(deps, vmId, force === true);
+    check(input) {
+      check(deps, input);
     },
     claims: ({ vmId }) => ({ exclusive: [vmClaim(deps.inventory, vmId)] }),
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
@@ -87,19 +86,20 @@ export function vmDelete(deps: OperationDeps) {
   });
 }
 
-function check(deps: OperationDeps, vmId: string, force: boolean): Vm {
+function check(deps: OperationDeps, { vmId, force, deleteDisks }: Input): Vm {
   const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
-  if (!force) refuseRunning(vm);
-  refuseForeignSnapshots(vm);
+  if (force !== true) refuseRunning(vm);
+  if (deleteDisks !== true) refuseLosingSnapshots(vm);
   deps.providers.get(vm.hostId);
   return vm;
 }
 
 async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan> {
-  const vm = check(deps, input.vmId, input.force === true);
+  const vm = check(deps, input);
   const { guest } = deps.providers.get(vm.hostId);
   const now = await readGuestIfAny(guest, vm.uuid, call);
   if (now !== undefined && input.force !== true) refuseRunning(now);
+  if (now !== undefined && input.deleteDisks !== true) refuseLosingSnapshots(now);
   const present = now === undefined ? vm : { ...vm, spec: now.spec };
   const files =
     input.deleteDisks === true
@@ -115,6 +115,16 @@ function refuseRunning(vm: Pick<Vm, "name" | "state">): void {
   });
 }
 
+/** libvirt forgets its snapshots with the VM, and nobody would find them in the disks that stay. */
+function refuseLosingSnapshots({ name, foreignSnapshotCount }: Pick<Vm, "name" | "foreignSnapshotCount">): void {
+  if (foreignSnapshotCount === 0) return;
+  const message = `VM ${name} has snapshots in libvirt's own keeping (${foreignSnapshotCount}), which would be lost while its disks stay. Nothing was deleted.`;
+  throw new AppError("conflict", message, {
+    field: "deleteDisks",
+    remedy: "Delete the snapshots first (inn snapshot delete), or delete the VM with its disks.",
+  });
+}
+
 async function keptFiles(deps: OperationDeps, vm: Vm): Promise<Plan["kept"]> {
-  return (await ownPaths(deps, vm)).map((path) => ({ path, reason: "its disks were to stay" }));
+  return (await ownFiles(deps, vm)).map(({ path }) => ({ path, reason: "its disks were to stay" }));
 }

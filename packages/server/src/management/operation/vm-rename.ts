@@ -2,8 +2,10 @@
 import { Type } from "typebox";
 import { checkName } from "@innkeeper/contract/name.ts";
 import { VmRename } from "@innkeeper/contract/resource/vm.ts";
+import { refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
 import { operation } from "#management/task/operation.ts";
 import { refuse } from "#management/vm/field-check.ts";
+import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import {
   nameClaim,
   requireNameFree,
@@ -29,13 +31,17 @@ export function vmRename(deps: OperationDeps) {
     requireState(vm, "rename", "renamed");
     requirePersistent(vm, "renamed");
     requireNameFree(deps.inventory, name, "name", vm.id);
+    if (name !== vm.name) refuseForeignSnapshots(vm);
     return { hostId: vm.hostId, uuid: vm.uuid, oldName: vm.name };
   }
 
   /** Renaming to the name that it has is fine: a crash makes it happen twice. */
   async function rename({ hostId, uuid }: Plan, name: string, signal: AbortSignal): Promise<void> {
     const { guest } = deps.providers.get(hostId);
-    if ((await guest.inventory.read(uuid, { signal })).name === name) return;
+    const now = await guest.inventory.read(uuid, { signal });
+    if (now.name === name) return;
+    refuseForeignSnapshots(now);
+    refuseSavedMemory(now, "be renamed");
     await guest.lifecycle.rename(uuid, name, { signal });
   }
 

@@ -15,9 +15,10 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import { forgetSnapshot, putRetained } from "#management/snapshot/snapshot-record.ts";
 import type { Draft, StoreTransaction } from "#store/port.ts";
 import type { Guest } from "#virtualization/port.ts";
+import { applyForeignSnapshots, foreignSnapshotChanges } from "./foreign-snapshot-sync.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { newEvent } from "./resource-event.ts";
-import { restoreSnapshots } from "./snapshot-restore.ts";
+import { restoreSnapshots, takeRecheck } from "./snapshot-restore.ts";
 import { vmDocument } from "./vm-document.ts";
 import { type Identity, identify, type Twin } from "./vm-identity.ts";
 
@@ -126,8 +127,8 @@ export class GuestSync {
     const nowMs = clock.monotonicMs();
     const sinceMs = this.#twinSinceMs.get(key) ?? nowMs;
     if (twin !== undefined) this.#twinSinceMs.set(key, sinceMs);
-    const claimed = guest.metadata === undefined ? undefined : inventory.get("vm", guest.metadata.vmId);
-    return identify({ guest, twin, twinSinceMs: nowMs - sinceMs, claimed });
+    const isTaken = (id: string): boolean => inventory.get("vm", id) !== undefined;
+    return identify({ guest, twin, twinSinceMs: nowMs - sinceMs, isTaken });
   }
 
   async #stateOn(hostId: string, uuid: string, call: Call): Promise<Twin["there"]> {
@@ -189,9 +190,12 @@ export class GuestSync {
     const { inventory, store, clock } = this.#deps;
     const at = timestamp(clock);
     const sighting = ({ guest, id }: Identified) => ({ id, hostId: hostId as HostId, guest, at });
-    const different = identified.filter(
-      (each) => !isSame(vmDocument(sighting(each), inventory.get("vm", each.id)), inventory.get("vm", each.id)),
-    );
+    const different = identified.filter((each) => {
+      const stored = inventory.get("vm", each.id);
+      if (!isSame(vmDocument(sighting(each), stored), stored)) return true;
+      const { put, gone } = foreignSnapshotChanges(inventory, each.id, each.guest);
+      return put.length + gone.length > 0;
+    });
     if (different.length === 0) return;
     await store.transaction(async (transaction) => {
       // The host may have been removed meanwhile.
@@ -202,8 +206,13 @@ export class GuestSync {
         // It has moved on, and is read there.
         const expectedHostId = each.movedFrom?.hostId ?? hostId;
         if (each.isNew ? previous !== undefined : previous?.hostId !== expectedHostId) continue;
-        const vm = await transaction.put("vm", vmDocument(sighting(each), previous));
-        if (each.isNew && each.guest.metadata?.vmId === each.id) await restoreSnapshots(transaction, vm, each.guest);
+        const draft = vmDocument(sighting(each), previous);
+        const vm = isSame(draft, previous) ? previous : await transaction.put("vm", draft);
+        await applyForeignSnapshots(transaction, foreignSnapshotChanges(inventory, each.id, each.guest));
+        const isDue = (await takeRecheck(transaction, vm.id)) || each.isNew;
+        if (isDue && each.guest.metadata?.vmId === each.id) {
+          await restoreSnapshots(transaction, vm, each.guest, inventory.by("snapshot", "vmId", vm.id));
+        }
         const event = this.#sightingEvent(each, vm);
         if (event !== undefined) await transaction.put("event", event);
       }
@@ -248,7 +257,7 @@ export async function forgetVm(inventory: Inventory, transaction: StoreTransacti
   await transaction.delete("vm", vm.id);
 }
 
-function isSame(draft: Draft<"vm">, stored: Vm | undefined): boolean {
+function isSame(draft: Draft<"vm">, stored: Vm | undefined): stored is Vm {
   return stored !== undefined && isDeepStrictEqual({ ...draft, revision: stored.revision }, { ...stored });
 }
 

@@ -11,6 +11,7 @@ import type { Call, LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { choosePool, requireRoom } from "#management/vm/disk-pool.ts";
 import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
+import { isWritten, refuseDisks, refuseUnsavable } from "#management/vm/device-rule.ts";
 import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
 import { memoryVolumeName, overlayVolumeName } from "#management/vm/volume-name.ts";
@@ -49,12 +50,12 @@ export function planFreeze(
 ): FreezePlan {
   refuseForeignSnapshots(guest);
   refuseSavedMemory(guest, "be snapshotted");
-  const disks = guest.spec.disks.flatMap((disk): FrozenDisk[] => {
-    if (disk.device !== "disk" || disk.readOnly === true || disk.source === undefined) return [];
+  const written = guest.spec.disks.filter(isWritten);
+  refuseDisks(vm, written, "freeze", "be snapshotted, nor copied while it runs");
+  if (options.memory) refuseUnsavable({ name: vm.name, spec: guest.spec }, "be snapshotted with its memory");
+  const disks = written.flatMap((disk): FrozenDisk[] => {
+    if (disk.source === undefined) return [];
     const what = `Disk ${disk.target} of VM ${vm.name}`;
-    if (disk.sourceType === "network") {
-      throw new AppError("unsupported", `${what} is a network disk, which can't be frozen under an overlay.`);
-    }
     const frozen = { path: disk.source, format: disk.format ?? "raw" };
     const name = overlayVolumeName(vm, disk.target, id);
     return [{ target: disk.target, frozen, overlay: fileIn(deps, vm, disk.source, what, name) }];
@@ -87,16 +88,16 @@ export function refuseForeignSnapshots(guest: Pick<Guest, "name" | "foreignSnaps
   if (guest.foreignSnapshotCount === 0) return;
   throw new AppError(
     "unsupported",
-    `VM ${guest.name} has ${guest.foreignSnapshotCount} snapshots in libvirt's own keeping, made by virsh or virt-manager; mixing both kinds destroys disks.`,
-    { remedy: `Delete them with the tool that made them (virsh snapshot-list ${guest.name}).` },
+    `VM ${guest.name} has snapshots in libvirt's own keeping (${guest.foreignSnapshotCount}), made by virsh or virt-manager; mixing both kinds destroys disks. Nothing was changed.`,
+    { remedy: `Delete them first: \`inn snapshot list ${guest.name}\` shows them, \`inn snapshot delete\` deletes.` },
   );
 }
 
-/** Idempotent: a guest whose disks are on the overlays already is fine; what an interrupted attempt left is removed. */
+/** Idempotent: a guest whose disks are on the overlays already is fine; what a `repeated` attempt left is removed. */
 export async function freeze(
   deps: OperationDeps,
   plan: FreezePlan,
-  options: { readonly quiesce: boolean },
+  options: { readonly quiesce: boolean; readonly repeated: boolean },
   call: LongCall,
 ): Promise<void> {
   const { guest } = deps.providers.get(plan.hostId);
@@ -108,7 +109,7 @@ export async function freeze(
     const names = switched.map((disk) => disk.target).join(", ");
     throw new AppError("conflict", `Only disks ${names} are on their overlays: someone else changes the disks, too.`);
   }
-  await removeFiles(deps, plan, call);
+  if (options.repeated) await removeFiles(deps, plan, call);
   const overlays = new Map(plan.disks.map((disk) => [disk.target, disk.overlay.path]));
   const memory = plan.memory === undefined ? {} : { memoryPath: plan.memory.path };
   await guest.snapshot.freeze(plan.uuid, { overlays, quiesce: options.quiesce, ...memory }, call);

@@ -1,8 +1,10 @@
 /**
- * The layers that a host reaches and everyone who refers to them, as the pure model takes them. Files are read anew from
+ * The layers that a host reaches and everyone who refers to them, as the pure model takes them: one path per layer, also
+ * where a layer made by hand names the one below as `../base.qcow2`. Files are read anew from
  * the storage; who holds them comes from the inventory. Paths are those of this host; what other hosts refer to on
  * shared storage is translated, what only they reach can't lie on anything here.
  */
+import { normalize } from "node:path/posix";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
@@ -20,7 +22,9 @@ export async function readWorld(
 ): Promise<LayerWorld> {
   const { inventory } = deps;
   const layers = new Map<string, Layer>();
-  const add = (path: string, backing: string | undefined): void => {
+  const add = (given: string, below: string | undefined): void => {
+    const path = normalize(given);
+    const backing = below === undefined ? undefined : normalize(below);
     if (!layers.has(path)) layers.set(path, { path, backing });
   };
   /** Pools of this host whose files are all known as they are now. */
@@ -72,7 +76,14 @@ function vmHolds(
       for (const [index, path] of chain.entries()) add(path, chain[index + 1]);
       const [path] = chain;
       if (path === undefined) continue;
-      holds.push({ path, kind: "vm", id: vm.id, title: `VM ${vm.name}`, vmId: vm.id, target: disk.target });
+      holds.push({
+        path: normalize(path),
+        kind: "vm",
+        id: vm.id,
+        title: `VM ${vm.name}`,
+        vmId: vm.id,
+        target: disk.target,
+      });
     }
   }
   return holds;

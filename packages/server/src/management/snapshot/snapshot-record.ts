@@ -40,8 +40,14 @@ export function unpackConfiguration(packed: string): string {
   return zstdDecompressSync(Buffer.from(packed, "base64")).toString("utf8");
 }
 
+/** Innkeeper's own. */
 export function snapshotsOf(inventory: Inventory, vmId: string): Snapshot[] {
-  return inventory.by("snapshot", "vmId", vmId);
+  return inventory.by("snapshot", "vmId", vmId).filter((snapshot) => snapshot.source === undefined);
+}
+
+/** Those that virsh and others made. */
+export function foreignSnapshotsOf(inventory: Inventory, vmId: string): Snapshot[] {
+  return inventory.by("snapshot", "vmId", vmId).filter((snapshot) => snapshot.source !== undefined);
 }
 
 /** The one that the VM's present disks grew from. */
@@ -132,7 +138,8 @@ export async function forgetSnapshots(store: Store, vmId: string): Promise<void>
 
 export async function setCurrent(transaction: StoreTransaction, vmId: string, currentId: string | null): Promise<void> {
   for (const snapshot of await transaction.list("snapshot")) {
-    if (snapshot.vmId !== vmId || snapshot.current === (snapshot.id === currentId)) continue;
+    if (snapshot.vmId !== vmId || snapshot.source !== undefined) continue;
+    if (snapshot.current === (snapshot.id === currentId)) continue;
     const { revision: _, ...draft } = snapshot;
     await transaction.put("snapshot", { ...draft, current: snapshot.id === currentId });
   }

@@ -3,13 +3,14 @@ import type { Vm, VmChange } from "@innkeeper/contract/resource/vm.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
-import { snapshotsOf } from "#management/snapshot/snapshot-record.ts";
+import { refuseDisks } from "./device-rule.ts";
 import { checkBootOrders, checkDisks } from "./disk-target.ts";
 import { refuse, refuseDuplicates } from "./field-check.ts";
-import { withRoom } from "./guest-change.ts";
+import { afterChange, withoutNull } from "./guest-change.ts";
 import { checkHardware, hostProblems, type Problem } from "./hardware-check.ts";
 import { requirePersistent, requireState } from "./lookup.ts";
 import { checkNics, nicProblems } from "./nic-plan.ts";
+import { poolOfPath } from "./storage-reach.ts";
 
 export function checkChange(inventory: Inventory, vm: Vm, request: VmChange): void {
   requireState(vm, "change", "changed");
@@ -23,12 +24,15 @@ export function checkChange(inventory: Inventory, vm: Vm, request: VmChange): vo
   }
   const host = inventory.require("host", vm.hostId);
   const { spec } = vm;
-  const cpu = request.cpu === undefined ? {} : { cpu: { ...spec.cpu, ...withRoom(spec.cpu, request.cpu) } };
+  const cpu = request.cpu === undefined ? {} : { cpu: afterChange(spec.cpu, request.cpu) };
   const memory = request.memory === undefined ? {} : { memory: { ...spec.memory, ...request.memory } };
   checkHardware({ ...cpu, ...memory });
   const { machine, firmware, tpm } = request;
   const asked = { ...(machine && { machine }), ...(firmware && { firmware }), ...(tpm && { tpm }) };
-  const parts = { ...(request.cpu && { cpu: request.cpu }), ...(request.memory && { memory: request.memory }) };
+  const parts = {
+    ...(request.cpu && { cpu: withoutNull(request.cpu) }),
+    ...(request.memory && { memory: request.memory }),
+  };
   throwFirst(hostProblems(host, { ...asked, ...parts }, spec.domainType));
   checkDiskChanges(inventory, vm, request);
   checkNicChanges(inventory, vm, request);
@@ -84,12 +88,19 @@ export function diskOf(vm: Pick<Vm, "name" | "spec">, target: string, field: str
 /** As in vSphere, a disk under snapshots keeps its size: the frozen layers would have another one than the present. */
 function checkGrow(inventory: Inventory, vm: Vm, disk: VmDisk, capacityBytes: number, field: string): void {
   const at = `${field}.capacityBytes`;
+  refuseDisks(vm, [disk], "grow", `have disk ${disk.target} grown`);
   if (disk.device !== "disk" || disk.source === undefined) refuse(at, `${disk.target} is no disk that could grow.`);
-  const frozen = snapshotsOf(inventory, vm.id).filter((each) => each.disks.some((d) => d.target === disk.target));
+  const frozen = inventory
+    .by("snapshot", "vmId", vm.id)
+    .filter((each) => each.disks.some((d) => d.target === disk.target));
   if (frozen.length > 0) {
     const names = frozen.map((each) => each.name).join(", ");
     const message = `Disk ${disk.target} is frozen in snapshots (${names}) and can't grow while they exist.`;
     refuse(at, message, "invalid_state", "Delete the snapshots first.");
+  }
+  if (disk.sourceType === "block" && poolOfPath(inventory, vm.hostId, disk.source) === undefined) {
+    const message = `Disk ${disk.target} is ${disk.source}, a device of its host that is in no storage pool: it has the device's size.`;
+    refuse(at, message, "unsupported", "Grow the device on its host.");
   }
   const volume = inventory.byHost("volume", vm.hostId).find((each) => each.path === disk.source);
   if (volume !== undefined && capacityBytes < volume.capacityBytes) {

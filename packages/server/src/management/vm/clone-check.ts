@@ -2,13 +2,15 @@
 import { checkName } from "@innkeeper/contract/name.ts";
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { Vm, VmClone } from "@innkeeper/contract/resource/vm.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Call } from "#core/call.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
 import { isEmptyOverlay } from "#management/snapshot/empty-overlay.ts";
-import { currentSnapshot, snapshotsOf } from "#management/snapshot/snapshot-record.ts";
+import { currentSnapshot, foreignSnapshotsOf, snapshotsOf } from "#management/snapshot/snapshot-record.ts";
 import type { Guest } from "#virtualization/port.ts";
+import { isCopied, isWritten, refuseDisks } from "./device-rule.ts";
 import { refuse } from "./field-check.ts";
 import { requireNameFree, requirePersistent, requireState } from "./lookup.ts";
 import { requirePoolOfPath } from "./storage-reach.ts";
@@ -23,7 +25,12 @@ export function cloneSource(inventory: Inventory, vmId: string, request: VmClone
   const vm = inventory.require("vm", vmId, { field: "vmId" });
   const wanted = request.snapshot;
   if (wanted === undefined) return { vm, snapshot: undefined };
-  const snapshot = snapshotsOf(inventory, vm.id).find((each) => each.id === wanted || each.name === wanted);
+  const isWanted = (each: Snapshot): boolean => each.id === wanted || each.name === wanted;
+  const snapshot = snapshotsOf(inventory, vm.id).find(isWanted);
+  if (snapshot === undefined && foreignSnapshotsOf(inventory, vm.id).some(isWanted)) {
+    const message = `Snapshot ${wanted} of VM ${vm.name} is in libvirt's own keeping, which clones none.`;
+    refuse("snapshot", message, "unsupported", "Revert to it, shut the VM down, and clone that.");
+  }
   if (snapshot === undefined)
     refuse("snapshot", `VM ${vm.name} has no snapshot ${JSON.stringify(wanted)}.`, "not_found");
   return { vm, snapshot };
@@ -35,17 +42,24 @@ export function checkClone(inventory: Inventory, { vm, snapshot }: CloneSource, 
   requireNameFree(inventory, request.name, "name");
   requireState(vm, "clone", "cloned");
   requirePersistent(vm, "cloned");
-  if (snapshot === undefined) refuseForeignSnapshots(vm);
+  if (snapshot === undefined) checkPresent(vm, request);
   const layers =
     snapshot?.disks ??
-    vm.spec.disks.flatMap(({ target, device, readOnly, source, sourceType }) => {
-      if (device !== "disk" || readOnly === true || source === undefined) return [];
-      if (sourceType === "network") refuse("vmId", `Disk ${target} of VM ${vm.name} is a network disk.`, "unsupported");
-      return [{ target, path: source }];
-    });
+    vm.spec.disks.flatMap((disk) =>
+      isCopied(disk) && disk.source !== undefined ? [{ target: disk.target, path: disk.source }] : [],
+    );
   for (const { target, path } of layers) {
     requirePoolOfPath(inventory, vm.hostId, path, `Disk ${target} of VM ${vm.name}`);
   }
+}
+
+/** Of a VM that is off only volumes are read; a linked clone, and that of a running VM, needs its layers frozen. */
+function checkPresent(vm: Vm, request: VmClone): void {
+  refuseDisks(vm, vm.spec.disks.filter(isCopied), "copy", "be cloned");
+  if (request.linked !== true && !isActive(vm)) return;
+  refuseForeignSnapshots(vm);
+  const how = request.linked === true ? "be cloned as linked" : "be cloned while it runs";
+  refuseDisks(vm, vm.spec.disks.filter(isWritten), "freeze", how);
 }
 
 /**

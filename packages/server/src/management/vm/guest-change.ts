@@ -3,7 +3,7 @@
  * change that a crash interrupted can be done again, or undone, without knowing how far it got.
  */
 import type { VmChange } from "@innkeeper/contract/resource/vm.ts";
-import type { VmDisk, VmNic, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import type { VmCpuChange, VmDisk, VmNic, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import type { GuestChange, GuestMetadata } from "#virtualization/port.ts";
 
 const hardwareKeys = [
@@ -31,10 +31,20 @@ export interface ResolvedChange {
 type DiskChange = NonNullable<GuestChange["disksChange"]>[number];
 
 /** vCPUs above the present maximum raise it; it takes effect at the next start. */
-export function withRoom(now: VmSpec["cpu"], asked: Partial<VmSpec["cpu"]>): Partial<VmSpec["cpu"]> {
+export function withRoom(now: VmSpec["cpu"], asked: VmCpuChange): VmCpuChange {
   const { count, maxCount } = asked;
   if (count === undefined || maxCount !== undefined || count <= (now.maxCount ?? now.count)) return asked;
   return { ...asked, maxCount: count };
+}
+
+/** The settings as they are after the change: what is null is no longer there. */
+export function afterChange(now: VmSpec["cpu"], asked: VmCpuChange): VmSpec["cpu"] {
+  return withoutNull({ ...now, ...withRoom(now, asked) }) as VmSpec["cpu"];
+}
+
+/** What a change sets, without what it takes away. */
+export function withoutNull(asked: VmCpuChange): Partial<VmSpec["cpu"]> {
+  return Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null));
 }
 
 /** `now`: the guest's present configuration; `running`: a stopped guest's disks grow through their storage instead. */
@@ -101,11 +111,13 @@ export function toInverse(change: ResolvedChange, before: VmSpec, now: VmSpec): 
   };
 }
 
-/**
- * What takes a running guest's setting away. A weight has no such value: cgroups begin with 1024 (v1) or 100 (v2), and
- * libvirt does not say which the host has; it stays, and shows as a pending change, until the next start.
- */
-const noCpuTuning: Pick<VmSpec["cpu"], "pinning" | "limitPct"> = { pinning: [], limitPct: 0 };
+/** What takes a running guest's setting away. */
+const noCpuTuning: Pick<VmCpuChange, "pinning" | "limitPct" | "emulatorPinning" | "shares"> = {
+  pinning: [],
+  limitPct: 0,
+  emulatorPinning: null,
+  shares: null,
+};
 const noMemoryLimit: Pick<VmSpec["memory"], "limitMiB"> = { limitMiB: 0 };
 /** QEMU's block throttling: 0 is no limit. */
 const noLimit = { totalBytesPerSecond: 0, totalIops: 0 } as const;
@@ -115,7 +127,7 @@ function sameMac(a: { readonly mac: string }, b: { readonly mac: string }): bool
 }
 
 /** Only of what is set now: a host that could not set it can't take it away either. */
-function neutral<T extends object>(values: T, now: T): Partial<T> {
+function neutral<T extends object>(values: T, now: { readonly [K in keyof T]?: unknown }): Partial<T> {
   return pick(
     values,
     (Object.keys(values) as (keyof T)[]).filter((key) => now[key] !== undefined),

@@ -21,6 +21,11 @@ function randomPart(id: string): string {
   return id.slice(id.indexOf("-") + 1);
 }
 
+/** Whether Innkeeper named the volume after the VM. */
+export function isNamedAfter(vm: { readonly id: string }, volumePath: string): boolean {
+  return volumePath.slice(volumePath.lastIndexOf("/") + 1).includes(`-${randomPart(vm.id)}-`);
+}
+
 /** `web1-3k9w0c7m2x5q-vda.qcow2`; ids are never reused, so neither is the name. */
 export function diskVolumeName(vm: { name: string; id: string }, target: string, format: string, unique = ""): string {
   const suffix = unique === "" ? "" : `-${randomPart(unique)}`;

@@ -21,6 +21,7 @@ import { child, text } from "./domain-xml/element.ts";
 import { agentConnected } from "./domain-xml/hardware.ts";
 import { readMetadata } from "./domain-xml/metadata.ts";
 import { readSpec } from "./domain-xml/spec.ts";
+import { readForeignSnapshots } from "./foreign-snapshot.ts";
 import { stateName, stateReason } from "./state.ts";
 
 type Remote = Connection["remote"];
@@ -102,10 +103,10 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
   const active = isActive({ state });
   const document = async (flags: number): Promise<Element> =>
     parseXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml);
-  const [present, persistent, snapshotCount, savedMemory] = await Promise.all([
+  const [present, persistent, foreignSnapshots, savedMemory] = await Promise.all([
     document(0),
     active && facts.persistent ? document(VIR_DOMAIN_XML_INACTIVE) : undefined,
-    facts.hasSnapshots ? remote.domainSnapshotNum({ dom }, options).catch(() => ({ num: 0 })) : { num: 0 },
+    facts.hasSnapshots ? readForeignSnapshots(remote, dom, options) : [],
     active ? { result: 0 } : remote.domainHasManagedSaveImage({ dom }, options).catch(noneIfUnsupported),
   ]);
   const configured = persistent ?? present;
@@ -124,7 +125,8 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
     guestAgentConnected: active && agentConnected(present),
     metadata: readMetadata(configured),
     description: text(child(configured, "description")) ?? text(child(configured, "title")) ?? "",
-    foreignSnapshotCount: snapshotCount.num,
+    foreignSnapshotCount: foreignSnapshots.length,
+    foreignSnapshots,
     hasSavedMemory: savedMemory.result === 1,
   };
 }

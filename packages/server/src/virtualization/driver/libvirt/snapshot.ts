@@ -26,6 +26,7 @@ import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, unti
 import { diskByTarget, readDisks } from "./domain-xml/disk.ts";
 import { child, text } from "./domain-xml/element.ts";
 import { dropChains, replaceDisks } from "./domain-xml/retarget.ts";
+import { deleteForeignSnapshot, revertForeignSnapshot } from "./foreign-snapshot.ts";
 import { reportProgress, withJobStats } from "./job-progress.ts";
 
 type FreezeOptions = Parameters<GuestSnapshot["freeze"]>[1];
@@ -58,6 +59,24 @@ export function guestSnapshot(context: GuestDriverContext): GuestSnapshot {
         call,
         `merge a layer of disk ${options.target}`,
         (domain) => mergeDown(context, domain, options, call),
+        jobDeadlineMs,
+      ),
+    revertForeign: (uuid, name, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        `revert to snapshot ${name}`,
+        (domain) => revertForeignSnapshot(domain, name),
+        jobDeadlineMs,
+      ),
+    deleteForeign: (uuid, name, options, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        `delete snapshot ${name}`,
+        (domain) => deleteForeignSnapshot(domain, name, options.children),
         jobDeadlineMs,
       ),
     chains: (uuid, call) =>

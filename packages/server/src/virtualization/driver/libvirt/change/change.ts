@@ -18,7 +18,6 @@ import { checkHost, checkPlatform, checkSets } from "../check.ts";
 import type { DomainCall, GuestDriverContext } from "../driver-context.ts";
 import { applyChange } from "../domain-xml/apply-change.ts";
 import { differences, pendingChanges, withConfiguredModel, withoutFullPins } from "../domain-xml/compare.ts";
-import { dropChains } from "../domain-xml/retarget.ts";
 import { readSpec } from "../domain-xml/spec.ts";
 import { hostCpuCount } from "../guest.ts";
 import { platformCapabilities } from "../platform.ts";
@@ -89,7 +88,7 @@ async function checkChange(
 ): Promise<void> {
   checkSets(after);
   if (change.cpu ?? change.memory)
-    await checkHost(connection, { ...after, cpu: { ...after.cpu, ...change.cpu } }, options);
+    await checkHost(connection, { ...after, cpu: { ...after.cpu, ...pinsOf(change.cpu) } }, options);
   const { firmware, tpm, graphics, video } = change.hardware ?? {};
   const model = change.cpu?.model;
   const capabilities = await platformCapabilities(connection, after, options);
@@ -105,6 +104,11 @@ async function checkChange(
     ...(video !== undefined && { video }),
   };
   checkPlatform(asked, capabilities);
+}
+
+/** Also those of vCPUs that a guest has not. */
+function pinsOf({ pinning, emulatorPinning }: NonNullable<GuestChange["cpu"]> = {}): Partial<VmSpec["cpu"]> {
+  return { ...(pinning && { pinning }), ...(typeof emulatorPinning === "string" && { emulatorPinning }) };
 }
 
 /** Paths of disks that grow: capacity is the storage's, no field of the spec. */
@@ -147,9 +151,7 @@ async function define(domain: DomainCall, { next, oldXml }: Present, change: Gue
   const xml = serializeXml(next);
   if (xml === serializeXml(parseXml(oldXml))) return;
   await refuseIfChanged(domain, oldXml);
-  // A chain of layers in the definition would be kept even when it has changed since.
-  dropChains(next);
-  await remote.domainDefineXml({ xml: serializeXml(next) }, options);
+  await remote.domainDefineXml({ xml }, options);
 }
 
 /** libvirt has no "define if unchanged": what someone else did since we read is looked for as late as can be. */

@@ -1,17 +1,20 @@
-/** CPU changes of a running guest: vCPUs within the maximum, pinning, weight and limit. */
+/**
+ * CPU changes of a running guest: vCPUs within the maximum, pinning, weight and limit. A weight that is taken away has no
+ * live form: cgroups begin with 1024 (v1) or 100 (v2), and libvirt does not say which; it stays until the next start.
+ */
 import { VIR_DOMAIN_AFFECT_LIVE } from "@innkeeper/libvirt";
 import { isLibvirtCode } from "#libvirt/error.ts";
 import type { GuestChange } from "#virtualization/port.ts";
 import { schedulerPeriodUs } from "../domain-xml/cpu.ts";
 import { cpuMap, parseCpuSet } from "../domain-xml/cpu-set.ts";
 import { hostCpuCount } from "../guest.ts";
-import type { LiveGuest, LiveStep } from "./live-step.ts";
+import { canWait, type LiveGuest, type LiveStep } from "./live-step.ts";
 
-/** libvirt's default weight (Linux Documentation/scheduler/sched-design-CFS.rst cpu.shares). */
-const normalShares = 1024;
+/** libvirt 9.0 remote_protocol.x REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX. */
+const schedulerParameterMax = 16;
 
 export async function cpuSteps(guest: LiveGuest, cpu: NonNullable<GuestChange["cpu"]>): Promise<LiveStep[]> {
-  return [...countSteps(guest, cpu.count), ...(await pinSteps(guest, cpu)), ...schedulerSteps(guest, cpu)];
+  return [...countSteps(guest, cpu.count), ...(await pinSteps(guest, cpu)), ...(await schedulerSteps(guest, cpu))];
 }
 
 /**
@@ -39,8 +42,8 @@ async function pinSteps(guest: LiveGuest, cpu: NonNullable<GuestChange["cpu"]>):
   const { remote, dom, options, spec } = guest;
   const cpuCount = await hostCpuCount(remote, options);
   const all = Array.from({ length: cpuCount }, (_unused, index) => index);
-  const map = (set: string | undefined): Uint8Array =>
-    cpuMap(set === undefined ? all : (parseCpuSet(set) ?? all), cpuCount);
+  const map = (set: string | null | undefined): Uint8Array =>
+    cpuMap(typeof set === "string" ? (parseCpuSet(set) ?? all) : all, cpuCount);
   const steps: LiveStep[] = [];
   if (cpu.pinning !== undefined) {
     const before = new Map((spec.cpu.pinning ?? []).map((pin) => [pin.vcpu, pin.hostCpus]));
@@ -56,7 +59,7 @@ async function pinSteps(guest: LiveGuest, cpu: NonNullable<GuestChange["cpu"]>):
   }
   const { emulatorPinning } = cpu;
   if (emulatorPinning !== undefined) {
-    const pin = (set: string | undefined) =>
+    const pin = (set: string | null | undefined) =>
       remote.domainPinEmulator({ dom, cpumap: map(set), flags: VIR_DOMAIN_AFFECT_LIVE }, options);
     const undo = () => pin(spec.cpu.emulatorPinning);
     steps.push({ what: "pinning of the emulator", run: () => pin(emulatorPinning), undo });
@@ -64,25 +67,37 @@ async function pinSteps(guest: LiveGuest, cpu: NonNullable<GuestChange["cpu"]>):
   return steps;
 }
 
-function schedulerSteps(guest: LiveGuest, cpu: NonNullable<GuestChange["cpu"]>): LiveStep[] {
+/** The weight that is put back is what the host says it was: of a guest without a setting no XML shows it. */
+async function schedulerSteps(guest: LiveGuest, cpu: NonNullable<GuestChange["cpu"]>): Promise<LiveStep[]> {
   const { remote, dom, options, spec } = guest;
-  if (cpu.shares === undefined && cpu.limitPct === undefined) return [];
-  const set = (shares: number | undefined, limitPct: number | undefined) =>
+  const { limitPct } = cpu;
+  const shares = cpu.shares ?? undefined;
+  if (shares === undefined && limitPct === undefined) return [];
+  const set = (weight: number | undefined, limit: number | undefined) =>
     remote.domainSetSchedulerParametersFlags(
-      { dom, params: schedulerParameters(shares, limitPct), flags: VIR_DOMAIN_AFFECT_LIVE },
+      { dom, params: schedulerParameters(weight, limit), flags: VIR_DOMAIN_AFFECT_LIVE },
       options,
     );
+  const sharesBefore = shares === undefined ? undefined : await presentShares(guest);
   return [
     {
       what: "CPU shares and limit",
-      run: () => set(cpu.shares, cpu.limitPct),
-      undo: () =>
-        set(
-          cpu.shares === undefined ? undefined : (spec.cpu.shares ?? normalShares),
-          cpu.limitPct === undefined ? undefined : (spec.cpu.limitPct ?? 0),
-        ),
+      run: () => set(shares, limitPct),
+      undo: () => set(sharesBefore, limitPct === undefined ? undefined : (spec.cpu.limitPct ?? 0)),
     },
   ];
+}
+
+/** undefined on a host without CPU cgroups, where none can be set either. */
+async function presentShares({ remote, dom, options, spec }: LiveGuest): Promise<number | undefined> {
+  const flags = VIR_DOMAIN_AFFECT_LIVE;
+  const parameters = await remote
+    .domainGetSchedulerParametersFlags({ dom, nparams: schedulerParameterMax, flags }, options)
+    .catch((error: unknown) => {
+      if (!canWait(error) && !isLibvirtCode(error, "VIR_ERR_OPERATION_INVALID")) throw error;
+    });
+  const shares = parameters?.params["cpu_shares"];
+  return shares === undefined ? spec.cpu.shares : Number(shares);
 }
 
 /** A negative quota is none (libvirt docs "CPU Tuning", global_quota). */

@@ -3,7 +3,7 @@
  * "CPU Allocation", "CPU Tuning", "CPU model and topology". Features, cache and per-vCPU quotas are not modelled and stay.
  */
 import type { Element } from "@xmldom/xmldom";
-import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import type { VmCpuChange, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import {
   add,
@@ -80,23 +80,24 @@ function readLimitPct(tune: Element | undefined): number | undefined {
   return quota === undefined || period === 0 ? undefined : Math.max(1, Math.round((quota * 100) / period));
 }
 
-/** Sets what is given; `limitPct` 0 removes the limit. AppError invalid_field where the numbers contradict each other. */
-export function editCpu(root: Element, change: Partial<Cpu>): void {
+/** Sets what is given; null, and `limitPct` 0, take away. AppError invalid_field where the numbers contradict each other. */
+export function editCpu(root: Element, change: VmCpuChange): void {
   if (change.count !== undefined || change.maxCount !== undefined || change.topology !== undefined) {
     editCount(root, change);
   }
   if (change.model !== undefined) editModel(root, change.model);
   if (change.pinning !== undefined) editPinning(root, change.pinning);
   const tune = ensure(root, "cputune");
-  if (change.emulatorPinning !== undefined) {
+  if (change.emulatorPinning === null) remove(child(tune, "emulatorpin"));
+  else if (change.emulatorPinning !== undefined) {
     setAttributes(ensure(tune, "emulatorpin"), { cpuset: change.emulatorPinning });
   }
-  if (change.shares !== undefined) setText(tune, "shares", change.shares);
+  if (change.shares !== undefined) setText(tune, "shares", change.shares ?? undefined);
   if (change.limitPct !== undefined) editLimit(tune, change.limitPct);
   removeIfEmpty(tune);
 }
 
-function editCount(root: Element, change: Partial<Cpu>): void {
+function editCount(root: Element, change: Pick<VmCpuChange, "count" | "maxCount" | "topology">): void {
   const before = readCpu(root);
   const count = change.count ?? Math.min(before.count, change.maxCount ?? before.count);
   const topology = change.topology;

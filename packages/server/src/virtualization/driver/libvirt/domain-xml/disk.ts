@@ -3,7 +3,7 @@
  * addresses, authentication and every other thing that is not modelled stays where it is.
  */
 import type { Element } from "@xmldom/xmldom";
-import type { IoLimit, VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import { foundDiskDevices, type IoLimit, type VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import {
   add,
@@ -61,10 +61,14 @@ function readDisk(disk: Element): VmDisk {
     bootOrder: wholeNumber(attribute(child(disk, "boot"), "order")),
     ioLimit,
     readOnly: device !== "cdrom" && child(disk, "readonly") !== undefined ? true : undefined,
+    shareable: child(disk, "shareable") === undefined ? undefined : true,
+    transient: child(disk, "transient") === undefined ? undefined : true,
+    // Of a running guest libvirt shows it within <source>, of a definition where it was written.
+    encryption: attribute(child(disk, "encryption") ?? child(disk, "source/encryption"), "format"),
   };
   return {
     target: attribute(target, "dev") ?? "",
-    device: device === "cdrom" || device === "floppy" ? device : "disk",
+    device: foundDiskDevices.find((each) => each === device) ?? "disk",
     bus: attribute(target, "bus") ?? "",
     sourceType: attribute(disk, "type") ?? "file",
     ...defined(optional),
@@ -146,6 +150,8 @@ export function diskElement(near: Element, disk: VmDisk): Element {
   if (disk.bootOrder !== undefined) add(element, "boot", { order: disk.bootOrder });
   if (disk.ioLimit !== undefined) editIoLimit(element, disk.ioLimit);
   if (disk.device === "cdrom" || disk.readOnly === true) add(element, "readonly");
+  if (disk.shareable === true) add(element, "shareable");
+  if (disk.transient === true) add(element, "transient");
   return element;
 }
 

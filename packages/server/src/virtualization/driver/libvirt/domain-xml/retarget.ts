@@ -1,7 +1,7 @@
 /**
  * Complete XML of a domain (a snapshot's, another VM's) made into the definition of a guest: new name, identity, disks.
- * What belongs to the run or to the chain of layers that the XML was taken from is dropped: libvirt finds the layers anew,
- * and keeps a wrong <backingStore> if it is given one.
+ * A disk that gets another source loses the <backingStore> of the old one, which libvirt would believe; those of all
+ * other disks stay: where a layer's format is not in the layers themselves, only this element tells it.
  */
 import type { Element } from "@xmldom/xmldom";
 import type { GuestMetadata } from "#virtualization/port.ts";
@@ -25,7 +25,6 @@ export interface Retarget {
 
 export function retarget(root: Element, edits: Retarget): void {
   root.removeAttribute("id");
-  dropChains(root);
   if (edits.uuid !== undefined && edits.uuid !== text(child(root, "uuid"))) becomeAnother(root, edits.uuid);
   if (edits.name !== undefined) setText(root, "name", edits.name);
   if (edits.disks) replaceDisks(root, edits.disks);

@@ -7,8 +7,10 @@ import { attribute, child } from "./element.ts";
 import { readHardware } from "./hardware.ts";
 import { readMemory } from "./memory.ts";
 import { readNics } from "./nic.ts";
+import { readOtherHardware } from "./other-hardware.ts";
 
 export function readSpec(root: Element): VmSpec {
+  const otherHardware = readOtherHardware(root);
   return {
     domainType: attribute(root, "type") ?? "",
     architecture: attribute(child(root, "os/type"), "arch") ?? "",
@@ -17,5 +19,6 @@ export function readSpec(root: Element): VmSpec {
     disks: readDisks(root),
     nics: readNics(root),
     ...readHardware(root),
+    ...(otherHardware.length > 0 && { otherHardware }),
   };
 }

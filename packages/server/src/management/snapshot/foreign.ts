@@ -1,0 +1,139 @@
+/**
+ * Snapshots that virsh and others keep in libvirt: reverting and deleting is left to libvirt, which knows what they hold.
+ * What libvirt can't know is checked here first: that nobody else reads a layer that it would write, and that no snapshot
+ * of Innkeeper's lies on one.
+ */
+import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
+import type { OperationDeps } from "#management/operation/deps.ts";
+import type { Step } from "#management/task/operation.ts";
+import { refuseSavedMemory } from "#management/vm/guest-read.ts";
+import { requirePersistent } from "#management/vm/lookup.ts";
+import { syncGuest } from "#management/vm/sync.ts";
+import { foreignReaders } from "./layer.ts";
+import { readWorld } from "./layer-world.ts";
+import { foreignSnapshotsOf, metadataOf, snapshotsOf } from "./snapshot-record.ts";
+
+export interface ForeignPlan {
+  readonly foreign: true;
+  readonly act: "revert" | "delete";
+  readonly vmId: Vm["id"];
+  readonly hostId: string;
+  readonly uuid: string;
+  readonly snapshotId: Snapshot["id"];
+  readonly name: string;
+  readonly children: boolean;
+  /** Innkeeper's own facts, which a revert must not take back; undefined: the VM's XML has none. */
+  readonly own?: Pick<Vm, "description" | "tags" | "template">;
+}
+
+export function isForeign(plan: unknown): plan is ForeignPlan {
+  return typeof plan === "object" && plan !== null && "foreign" in plan;
+}
+
+type Request = Pick<ForeignPlan, "act" | "children">;
+
+export async function planForeign(
+  deps: OperationDeps,
+  vm: Vm,
+  snapshot: Snapshot,
+  request: Request,
+  call: Call,
+): Promise<ForeignPlan> {
+  const words = request.act === "revert" ? "be reverted" : "lose a snapshot";
+  requirePersistent(vm, request.act === "revert" ? "reverted" : "changed");
+  const now = await deps.providers.get(vm.hostId).guest.inventory.read(vm.uuid, call);
+  const found = now.foreignSnapshots.find((each) => each.name === snapshot.name);
+  if (found === undefined) throw new AppError("not_found", `VM ${vm.name} no longer has snapshot ${snapshot.name}.`);
+  refuseSavedMemory(now, words);
+  refuseMixed(deps, vm);
+  // To delete what lies within a disk changes nothing that anyone reads.
+  if (request.act === "revert" || found.external || request.children)
+    await refuseReaders(deps, { ...vm, spec: now.spec }, words, call);
+  const { description, tags, template } = vm;
+  return {
+    foreign: true,
+    ...request,
+    vmId: vm.id,
+    hostId: vm.hostId,
+    uuid: vm.uuid,
+    snapshotId: snapshot.id,
+    name: snapshot.name,
+    ...(vm.managed && { own: { description, tags, template } }),
+  };
+}
+
+function refuseMixed({ inventory }: OperationDeps, vm: Vm): void {
+  const own = snapshotsOf(inventory, vm.id);
+  if (own.length === 0) return;
+  const names = own.map((each) => each.name).join(", ");
+  const message = `VM ${vm.name} has snapshots of Innkeeper's (${names}) besides those in libvirt's own keeping; libvirt would write layers that they read. Nothing was changed.`;
+  throw new AppError("conflict", message, {
+    remedy: `Look at both with \`virsh domblklist ${vm.name}\` and \`virsh snapshot-list ${vm.name}\`, and delete libvirt's with virsh.`,
+  });
+}
+
+/** libvirt would write into layers that an overlay of someone else lies on. */
+async function refuseReaders(deps: OperationDeps, vm: Vm, words: string, call: Call): Promise<void> {
+  const active = vm.spec.disks.flatMap((disk) => (disk.device === "disk" ? (disk.source ?? []) : []));
+  const frozen = foreignSnapshotsOf(deps.inventory, vm.id).flatMap((each) => each.disks.map((disk) => disk.path));
+  const world = await readWorld(deps, vm.hostId, [vm], call);
+  const readers = foreignReaders(world, vm.id, new Set([...active, ...frozen]));
+  if (readers.length === 0) return;
+  const names = [...new Set(readers.map((each) => each.by))].join(", ");
+  const message = `VM ${vm.name} can't ${words}: its disks are read by ${names}, whose content would change. Nothing was changed.`;
+  throw new AppError("conflict", message, { remedy: `Delete ${names} first.`, fault: { readers } });
+}
+
+/** Does nothing where the plan is about one of Innkeeper's own. */
+export function foreignStep<I>(deps: OperationDeps): Step<I> {
+  return {
+    name: "libvirt",
+    pointOfNoReturn: true,
+    async do(context) {
+      const plan = context.result("plan");
+      if (!isForeign(plan)) return;
+      const call = { signal: context.signal };
+      const { snapshot } = deps.providers.get(plan.hostId).guest;
+      if (plan.act === "delete") await snapshot.deleteForeign(plan.uuid, plan.name, plan, call).catch(explain);
+      else await revert(deps, plan, call);
+      await syncGuest(deps, context, plan);
+    },
+  };
+}
+
+async function revert(deps: OperationDeps, plan: ForeignPlan, call: Call): Promise<void> {
+  const { snapshot, lifecycle } = deps.providers.get(plan.hostId).guest;
+  await snapshot.revertForeign(plan.uuid, plan.name, call).catch(explain);
+  if (plan.own === undefined) return;
+  const metadata = await metadataOf(deps, plan.vmId, plan.own);
+  await lifecycle.change(plan.uuid, { metadata }, call);
+}
+
+/** libvirt 9.0 can't revert to snapshots in files beside the disks, 9.9 can (its NEWS). */
+function explain(error: unknown): never {
+  if (!(error instanceof AppError) || error.code !== "unsupported") throw error;
+  throw new AppError("unsupported", `${error.message} Nothing was changed.`, {
+    cause: error,
+    remedy:
+      "A newer libvirt on the host may be able to (9.9 reverts to external snapshots); else use qemu-img or virsh by hand.",
+  });
+}
+
+/** Steps that are about Innkeeper's own snapshots. */
+export function ownSteps<I>(steps: readonly Step<I>[]): Step<I>[] {
+  return steps.map((step) => {
+    const { undo } = step;
+    return {
+      ...step,
+      do: async (context) => (isForeign(context.result("plan")) ? undefined : await step.do(context)),
+      ...(undo && {
+        undo: async (context: Parameters<typeof undo>[0]) => {
+          if (!isForeign(context.resultIfAny("plan"))) await undo.call(step, context);
+        },
+      }),
+    };
+  });
+}
