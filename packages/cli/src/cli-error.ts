@@ -3,7 +3,8 @@
  * error table. Everything that is not a CliError is a defect and is shown as such.
  */
 import { type ErrorCode, errorCode } from "@innkeeper/contract/error-code.ts";
-import type { Problem } from "@innkeeper/contract/problem.ts";
+import type { FieldChange, Problem } from "@innkeeper/contract/problem.ts";
+import { ago } from "#output/time.ts";
 
 export interface CliErrorDetail {
   readonly exitCode: number;
@@ -14,6 +15,8 @@ export interface CliErrorDetail {
   readonly option?: string | undefined;
   readonly remedy?: string | undefined;
   readonly requestId?: string | undefined;
+  /** What is not as the user has seen it. */
+  readonly changes?: readonly FieldChange[] | undefined;
   /** Facts for programs, shown with `-o json`. */
   readonly fault?: Readonly<Record<string, unknown>> | undefined;
   readonly cause?: unknown;
@@ -66,6 +69,7 @@ export function problemError(problem: Problem): CliError {
     field: problem.field,
     remedy: problem.remedy,
     requestId: problem.requestId,
+    changes: problem.changes,
     fault: problem.fault,
   });
 }
@@ -76,13 +80,22 @@ export function errorText(error: unknown): string {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return `inn: a defect of this command, please report it:\n${text}\n`;
   }
-  const { field, option, remedy, requestId, code } = error.detail;
+  const { field, option, remedy, requestId, code, changes = [] } = error.detail;
   const lines = [`error: ${error.message}`];
+  for (const change of changes) lines.push(`  changed:    ${changeText(change)}`);
   if (field !== undefined)
     lines.push(`  field:      ${option === undefined || option === field ? field : `${field} (${option})`}`);
   if (remedy !== undefined && remedy !== "") lines.push(`  what to do: ${remedy}`);
   if (requestId !== undefined && code === "internal") lines.push(`  request:    ${requestId}`);
   return `${lines.join("\n")}\n`;
+}
+
+/** `memory.sizeMiB: 2048 → 4096, by alice 2 min ago (task-…)`. */
+function changeText({ field, before, after, by, at, taskId }: FieldChange): string {
+  const value = (each: unknown): string => (each === undefined ? "…" : JSON.stringify(each));
+  const values = before === undefined && after === undefined ? "" : `: ${value(before)} → ${value(after)}`;
+  if (by === undefined) return `${field}${values}`;
+  return `${field}${values}, by ${by}${at === undefined ? "" : ` ${ago(at)}`}${taskId === undefined ? "" : ` (${taskId})`}`;
 }
 
 /** The same for programs (`-o json`). */

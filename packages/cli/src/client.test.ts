@@ -100,6 +100,27 @@ suite("calls", () => {
     }
   });
 
+  test("what someone else changed is told: which field, from what to what, who and when", async () => {
+    await using server = await serve((_request, response) => {
+      const changes = [
+        { field: "memory.sizeMiB", before: 1024, after: 2048, by: "alice", at: "soon", taskId: "task-1" },
+        { field: "addresses" },
+        { field: "description", before: "" },
+      ];
+      const problem = { title: "changed", status: 412, code: "precondition_failed", detail: "No.", changes };
+      json(response, 412, problem, "application/problem+json");
+    });
+    const error = await failureOf(server.api.call("me"));
+    assert.equal(error.detail.exitCode, 75);
+    assert.equal(
+      errorText(error),
+      "error: No.\n" +
+        "  changed:    memory.sizeMiB: 1024 → 2048, by alice soon (task-1)\n" +
+        "  changed:    addresses\n" +
+        '  changed:    description: "" → …\n',
+    );
+  });
+
   test("something that is no Innkeeper server is said to be none", async () => {
     await using server = await serve((_request, response) => void response.writeHead(502, "Bad Gateway").end("<html>"));
     const error = await failureOf(server.api.call("me"));

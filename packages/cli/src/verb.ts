@@ -100,6 +100,10 @@ export function taskOptions(command: Command): Command {
     .option("--timeout <duration>", "stop waiting after this time (the task goes on): 90, 5m, 1h");
 }
 
+export function revisionOption(command: Command): Command {
+  return command.option("--if-revision <n>", "only if it is still at this revision, as `show -o json` told it");
+}
+
 export function confirmOption(command: Command): Command {
   return command.option("-y, --yes", "do not ask");
 }

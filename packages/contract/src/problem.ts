@@ -4,6 +4,17 @@ import { errorCodes, type ErrorCode } from "./error-code.ts";
 
 export const problemContentType = "application/problem+json";
 
+/** One field of a resource that is not as the client has seen it. */
+export const FieldChange = Type.Object({
+  field: Type.String({ description: "dotted path into the resource" }),
+  before: Type.Optional(Type.Unknown({ description: "as the client has seen it; absent: it had none, or it is long" })),
+  after: Type.Optional(Type.Unknown({ description: "as it is now; absent: it has none, or it is long" })),
+  by: Type.Optional(Type.String({ description: "who changed it; absent: its host did, or it is not known" })),
+  at: Type.Optional(Type.String({ description: "when, RFC 3339" })),
+  taskId: Type.Optional(Type.String()),
+});
+export type FieldChange = Static<typeof FieldChange>;
+
 export const Problem = Type.Object({
   type: Type.String({ description: "URI reference of the kind of problem: `/problem/<code>`" }),
   title: Type.String(),
@@ -14,6 +25,9 @@ export const Problem = Type.Object({
   field: Type.Optional(Type.String({ description: "The field at fault, as a dotted path into the request" })),
   retryable: Type.Optional(Type.Boolean()),
   requestId: Type.Optional(Type.String()),
+  changes: Type.Optional(
+    Type.Array(FieldChange, { description: "precondition_failed: what changed since the revision of If-Match" }),
+  ),
   fault: Type.Optional(
     Type.Record(Type.String(), Type.Unknown(), {
       description: "Facts for programs, e.g. libvirt's own code and message",

@@ -59,7 +59,7 @@ export function addTask(noun: Command, surroundings: Surroundings): void {
     summary: "Go on with what a failed task left half-done: finish it, or undo the rest.",
     operations: ["taskRetry"],
     options: taskOptions,
-    examples: ["task list --filter state=failed", "task show task-3k9w0c7m2x5q", "task retry task-3k9w0c7m2x5q"],
+    examples: ["task retry task-3k9w0c7m2x5q"],
     run: async (invocation, id) => {
       const task = await invocation.api.call("taskRetry", { parameters: { taskId: id }, query: {} });
       await followTask(invocation, task, (ended) => {

@@ -19,7 +19,7 @@ import { given } from "#option/given.ts";
 import { guestText, statisticsText } from "#page/guest.ts";
 import { vmColumns, type VmRow, vmText } from "#page/vm.ts";
 import { followTask } from "#task.ts";
-import { addVerb, confirmOption, listOptions, type Surroundings, taskOptions } from "#verb.ts";
+import { addVerb, confirmOption, listOptions, revisionOption, type Surroundings, taskOptions } from "#verb.ts";
 
 async function rows(api: ApiClient, items: readonly Vm[]): Promise<VmRow[]> {
   const hostName = await namesOf(api, "hostList");
@@ -38,10 +38,11 @@ export function addVm(noun: Command, surroundings: Surroundings): void {
     usage: "rename <vm> <name>",
     summary: "Rename a stopped VM.",
     operations: ["vmRename"],
-    options: taskOptions,
+    options: (command) => revisionOption(taskOptions(command)),
     run: async (invocation, vmName, name) => {
       const vm = await find(invocation.api, "vm", vmName);
-      const task = await invocation.api.call("vmRename", { parameters: { vmId: vm.id }, body: { name } });
+      const ifRevision = invocation.options.integer("ifRevision");
+      const task = await invocation.api.call("vmRename", { parameters: { vmId: vm.id }, body: { name }, ifRevision });
       await followTask(invocation, task, () => `renamed ${vm.name} to ${name}`);
     },
   });

@@ -9,7 +9,9 @@ import { Value } from "typebox/value";
 import { guestImage } from "@innkeeper/lab/guest-image.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Event } from "@innkeeper/contract/resource/event.ts";
+import type { Problem } from "@innkeeper/contract/problem.ts";
 import { Image } from "@innkeeper/contract/resource/image.ts";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Volume } from "@innkeeper/contract/resource/volume.ts";
 import { Vm, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
 import { ServerProcess } from "#app/test-support/server-process.ts";
@@ -122,8 +124,14 @@ describe("a guest over REST", () => {
     assert.deepEqual(answers.map((answer) => answer.status).toSorted(), [202, 412]);
     const late = await change("three");
     assert.equal(late.status, 412);
-    const { fault } = (await late.json()) as { fault: { changed?: string[] } };
-    assert.ok(fault.changed?.includes("description"), JSON.stringify(fault));
+    const problem = (await late.json()) as Problem;
+    const { items } = await server.call<{ items: Task[] }>("GET", "/tasks?filter=operation%3Dvm.change");
+    const winner = items.find(({ state }) => state === "succeeded");
+    const { before, ...description } = problem.changes?.find(({ field }) => field === "description") ?? { field: "" };
+    assert.equal(before, "");
+    assert.ok(["one", "two"].includes(String(description.after)), JSON.stringify(problem));
+    const told = { by: winner?.createdBy, at: winner?.finishedAt, taskId: winner?.id };
+    assert.deepEqual(description, { field: "description", after: description.after, ...told });
   });
 
   test("a volume's content comes back as it is", async () => {

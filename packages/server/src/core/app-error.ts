@@ -1,6 +1,6 @@
 /** The one error class of the control plane; `code` is from the contract's table. Translated to problem+json once, at the edge. */
 import { type ErrorCode, errorCode } from "@innkeeper/contract/error-code.ts";
-import type { Problem } from "@innkeeper/contract/problem.ts";
+import type { FieldChange, Problem } from "@innkeeper/contract/problem.ts";
 
 export interface AppErrorDetail {
   /** Dotted path of the request's field at fault. */
@@ -10,6 +10,8 @@ export interface AppErrorDetail {
   /** Facts for programs, such as libvirt's own code. Never secrets. */
   readonly fault?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
+  /** precondition_failed: what is not as the client has seen it. */
+  readonly changes?: readonly FieldChange[];
   /** Whether the same may succeed later; default: the table's. False where trying again is for people to decide. */
   readonly retryable?: boolean;
 }
@@ -19,6 +21,7 @@ export class AppError extends Error {
   readonly field: string | undefined;
   readonly remedy: string | undefined;
   readonly fault: Readonly<Record<string, unknown>> | undefined;
+  readonly changes: readonly FieldChange[] | undefined;
   readonly retryable: boolean;
 
   /** `message` says what happened and what was left as it was, in the user's words. */
@@ -29,6 +32,7 @@ export class AppError extends Error {
     this.field = detail.field;
     this.remedy = detail.remedy;
     this.fault = detail.fault;
+    this.changes = detail.changes;
     this.retryable = detail.retryable ?? errorCode[code].retryable;
   }
 }
@@ -48,6 +52,7 @@ export function toProblem(error: unknown, requestId?: string): Problem {
     retryable: known.retryable,
     ...(known.field === undefined ? {} : { field: known.field }),
     ...(requestId === undefined ? {} : { requestId }),
+    ...(known.changes === undefined ? {} : { changes: [...known.changes] }),
     ...(known.fault === undefined ? {} : { fault: { ...known.fault } }),
   };
 }

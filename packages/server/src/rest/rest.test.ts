@@ -51,7 +51,7 @@ describe("rest", () => {
     assert.equal((await change(`"${String(revision)}"`, "One")).status, 200);
     const late = await change(`"${String(revision)}"`, "Two");
     assert.equal(late.status, 412);
-    assert.deepEqual((late.body["fault"] as { changed: string[] }).changed, ["fullName"]);
+    assert.deepEqual(late.body["changes"], [{ field: "fullName", before: "", after: "One" }]);
     assert.equal((await change("*", "Three")).status, 200);
     for (const bad of ["5", 'W/"5"', '"a"', '"1", "2"']) assert.equal((await change(bad, "Four")).status, 400, bad);
     assert.equal((await server.admin("GET", where)).body["fullName"], "Three");

@@ -251,7 +251,33 @@ test("of two clients with one ETag the second is refused, also while the first o
   if (one.status === "fulfilled") await fixture.engine.wait(one.value.id, 5000);
   await fixture.putUser("alice", { id: target.id, fullName: "Alice" });
   await assert.rejects(submit(target.revision), (error: AppError) => {
-    assert.deepEqual(error.fault?.["changed"], ["fullName"]);
+    assert.deepEqual(error.changes, [{ field: "fullName", before: "", after: "Alice" }]);
+    return true;
+  });
+});
+
+test("who comes too late is told what changed, by whom and when, and what the host did by itself", async () => {
+  const put: { now: (change: object) => Promise<unknown> } = { now: async () => undefined };
+  await using fixture = await EngineFixture.open([
+    sample([{ name: "one", do: async () => void (await put.now({ fullName: "Alice", role: "read-only" })) }], {
+      target: (input) => ({ kind: "user", id: input.name }),
+    }),
+  ]);
+  const target = await fixture.putUser("alice");
+  put.now = (change) => fixture.putUser("alice", { id: target.id, ...change });
+  const task = await fixture.run("sample.run", { name: target.id });
+  await put.now({ fullName: "Alice", role: "read-only", disabled: true });
+  const late = fixture.engine.submit("sample.run", { name: target.id }, { ...user, ifRevision: target.revision });
+  await assert.rejects(late, (error: AppError) => {
+    const told = { by: "tester", taskId: task.id, at: task.finishedAt };
+    assert.deepEqual(
+      new Set(error.changes),
+      new Set([
+        { field: "fullName", before: "", after: "Alice", ...told },
+        { field: "role", before: "operator", after: "read-only", ...told },
+        { field: "disabled", before: false, after: true },
+      ]),
+    );
     return true;
   });
 });

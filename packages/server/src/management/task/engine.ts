@@ -76,25 +76,30 @@ export class TaskEngine {
     if (same !== undefined) return same;
     const target = operation.target(given);
     const input = pinTarget(given, target);
-    if (request.ifRevision !== undefined && target !== undefined) {
-      await checkRevision(store, inventory, target.kind as ResourceKind, target.id, request.ifRevision);
-    }
+    await this.#checkRevision(target, request);
     await operation.check?.(input);
     const claims = withSharedClaims(inventory, operation.claims(input), target, input);
     const draft = newTask(operation, target, request.userName, timestamp(clock));
     const record: TaskRecord = { input, claims, direction: "do", cursor: 0, begun: false, results: {} };
     const journal = new TaskJournal(this.#deps, draft, record);
-    const task = await store.transaction(async (transaction) => {
+    let isStale = false;
+    const recorded = store.transaction(async (transaction) => {
       const first = await findSameRequest(transaction, request, print, clock.now());
       const existing = first === undefined ? undefined : await transaction.get("task", first);
       if (existing !== undefined) return existing;
       this.#checkRunning();
       if (request.ifRevision !== undefined && target !== undefined) {
         const present = await transaction.get(target.kind as ResourceKind, target.id);
-        this.#checkUnchanged(target.id, present?.revision ?? 0, request.ifRevision);
+        isStale = present !== undefined && present.revision !== request.ifRevision;
+        if (isStale) throw new AppError("precondition_failed", `${target.id} was changed at this very moment.`);
+        this.#refuseBusy(target);
       }
       await rememberRequest(transaction, request, { taskId: draft.id, fingerprint: print, atMs: clock.now() });
       return journal.create(transaction);
+    });
+    const task = await recorded.catch(async (error: unknown) => {
+      if (isStale) await this.#checkRevision(target, request);
+      throw error;
     });
     if (task.id === draft.id) this.#start(new TaskRun(this.#runDeps(), operation, journal, this.#runOptions(false)));
     return task;
@@ -254,17 +259,20 @@ export class TaskEngine {
     });
   }
 
+  async #checkRevision(target: Task["target"], { ifRevision }: TaskRequest): Promise<void> {
+    if (ifRevision === undefined || target === undefined) return;
+    const { store, inventory } = this.#deps;
+    await checkRevision(store, inventory, target.kind as ResourceKind, target.id, ifRevision);
+  }
+
   /** Of two clients with the same ETag one wins: the other is refused even while the winner's task has changed nothing yet. */
-  #checkUnchanged(targetId: string, revision: number, ifRevision: number): void {
-    const other = this.#deps.inventory.list("task").find((task) => !hasEnded(task) && task.target?.id === targetId);
-    if (revision === ifRevision && other === undefined) return;
-    const why =
-      other === undefined
-        ? `it is at revision ${revision}, not ${ifRevision}`
-        : `task ${other.id} (${other.operation}) is changing it`;
-    throw new AppError("precondition_failed", `${targetId} was not touched: ${why}.`, {
-      fault: { currentRevision: revision, ...(other === undefined ? {} : { taskId: other.id }) },
-    });
+  #refuseBusy(target: NonNullable<Task["target"]>): void {
+    const other = this.#deps.inventory.list("task").find((task) => !hasEnded(task) && task.target?.id === target.id);
+    if (other === undefined) return;
+    const { id: taskId, operation, createdBy: by, createdAt: at } = other;
+    const message = `${target.name ?? target.id} was not touched: task ${taskId} (${operation}) of ${by} is changing it.`;
+    const remedy = `Wait for its end (inn task show ${taskId} --watch), read it again and decide anew.`;
+    throw new AppError("precondition_failed", message, { remedy, fault: { taskId, operation, by, at } });
   }
 
   async #sameRequest(request: TaskRequest, print: string): Promise<Task | undefined> {
