@@ -3,13 +3,13 @@
  * (encrypted), managed, and read once, so that its VMs are there when the task ends. Nothing on the host is changed.
  */
 import { Type } from "typebox";
-import { newId } from "@innkeeper/contract/id.ts";
 import { type Host, HostAdd, type HostHardware } from "@innkeeper/contract/resource/host.ts";
 import { AppError } from "#core/app-error.ts";
 import { timestamp } from "#core/clock.ts";
 import { forgetHost } from "#management/host/forget-host.ts";
 import { freeHostName, hostAddress, requireHostNameFree } from "#management/host/host-address.ts";
 import type { HostOperationDeps } from "#management/host/host-operation-deps.ts";
+import { stableId } from "#management/inventory/stable-id.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
 
 const connectDeadlineMs = 20_000;
@@ -81,8 +81,7 @@ export function hostAdd(deps: HostOperationDeps) {
 
 async function inspect(deps: HostOperationDeps, context: StepContext<Input>): Promise<Inspected> {
   const { request } = context.input;
-  const hostId = newId("host");
-  await using provider = deps.connections.open(hostId, await hostAddress(request, deps.defaultTls));
+  await using provider = deps.connections.open(request.uri, await hostAddress(request, deps.defaultTls));
   context.progress({ done: 0, total: 3, unit: "step" }, `connecting to ${request.uri}`);
   await provider.link.ready({ signal: AbortSignal.any([context.signal, AbortSignal.timeout(connectDeadlineMs)]) });
   const call = { signal: AbortSignal.any([context.signal, AbortSignal.timeout(inspectDeadlineMs)]) };
@@ -92,7 +91,7 @@ async function inspect(deps: HostOperationDeps, context: StepContext<Input>): Pr
   context.progress({ done: 2, total: 3, unit: "step" }, "testing whether KVM runs a guest");
   const kvm = await provider.link.testKvm(call);
   const name = request.name ?? freeHostName(deps.inventory, hardware.hostname, request.uri);
-  return { hostId, name, hardware: { ...hardware, kvm } };
+  return { hostId: stableId(deps.inventory, "host", hardware.uuid), name, hardware: { ...hardware, kvm } };
 }
 
 async function record(deps: HostOperationDeps, { input, result }: StepContext<Input>): Promise<void> {

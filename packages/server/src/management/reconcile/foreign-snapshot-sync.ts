@@ -4,9 +4,9 @@
  * stays as long as libvirt has it.
  */
 import { isDeepStrictEqual } from "node:util";
-import { newId } from "@innkeeper/contract/id.ts";
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { derivedId } from "#core/derived-id.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { foreignSnapshotsOf } from "#management/snapshot/snapshot-record.ts";
 import type { Draft, StoreTransaction } from "#store/port.ts";
@@ -22,13 +22,14 @@ export function foreignSnapshotChanges(inventory: Inventory, vmId: Vm["id"], gue
   const idByName = new Map(
     guest.foreignSnapshots.map(({ name, createdAt }) => [
       name,
-      known.find((each) => each.name === name && each.createdAt === createdAt)?.id ?? newId("snapshot"),
+      known.find((each) => each.name === name && each.createdAt === createdAt)?.id ??
+        derivedId("snapshot", vmId, name, createdAt),
     ]),
   );
   const drafts = guest.foreignSnapshots.map((found): Draft<"snapshot"> => {
     const { parentName, external: _, ...rest } = found;
     const parentId = parentName === undefined ? undefined : idByName.get(parentName);
-    const id = idByName.get(rest.name) ?? newId("snapshot");
+    const id = idByName.get(rest.name) ?? derivedId("snapshot", vmId, rest.name, rest.createdAt);
     return { ...rest, id, vmId, source: "libvirt", parentId: parentId ?? null, quiesced: false };
   });
   const put = drafts.filter((draft) => {

@@ -12,7 +12,7 @@ import type { Call } from "#core/call.ts";
 import { timestamp } from "#core/clock.ts";
 import { KeyedLock, mapLimited } from "#core/concurrency.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
-import { forgetSnapshot, putRetained } from "#management/snapshot/snapshot-record.ts";
+import { forgetSnapshot, putRetained, snapshotsOf } from "#management/snapshot/snapshot-record.ts";
 import type { Draft, StoreTransaction } from "#store/port.ts";
 import type { Guest } from "#virtualization/port.ts";
 import { applyForeignSnapshots, foreignSnapshotChanges } from "./foreign-snapshot-sync.ts";
@@ -211,7 +211,7 @@ export class GuestSync {
         await applyForeignSnapshots(transaction, foreignSnapshotChanges(inventory, each.id, each.guest));
         const isDue = (await takeRecheck(transaction, vm.id)) || each.isNew;
         if (isDue && each.guest.metadata?.vmId === each.id) {
-          await restoreSnapshots(transaction, vm, each.guest, inventory.by("snapshot", "vmId", vm.id));
+          await restoreSnapshots(transaction, vm, each.guest, snapshotsOf(inventory, vm.id));
         }
         const event = this.#sightingEvent(each, vm);
         if (event !== undefined) await transaction.put("event", event);

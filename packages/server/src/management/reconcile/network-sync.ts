@@ -1,7 +1,8 @@
 /** Networks of a host → their documents; a network's identity on its host is its UUID, or the name when it was made anew. */
-import { type HostId, newId } from "@innkeeper/contract/id.ts";
+import type { HostId } from "@innkeeper/contract/id.ts";
 import type { Call } from "#core/call.ts";
 import { KeyedLock } from "#core/concurrency.ts";
+import { stableId } from "#management/inventory/stable-id.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { changeOf } from "./storage-sync.ts";
 
@@ -23,7 +24,8 @@ export class NetworkSync {
         const previous =
           known.find((each) => each.uuid === network.uuid) ?? known.find((each) => each.name === network.name);
         if (previous !== undefined) left.delete(previous.id);
-        const draft = { ...network, id: previous?.id ?? newId("network"), hostId: hostId as HostId };
+        const id = previous?.id ?? stableId(inventory, "network", hostId, network.uuid);
+        const draft = { ...network, id, hostId: hostId as HostId };
         return changeOf("network", draft, previous);
       });
       if (changes.length === 0 && left.size === 0) return;

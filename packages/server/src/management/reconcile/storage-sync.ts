@@ -4,20 +4,24 @@
  * running are kept as they were last seen.
  */
 import { isDeepStrictEqual } from "node:util";
-import { type HostId, newId, type StoragePoolId } from "@innkeeper/contract/id.ts";
+import type { HostId, StoragePoolId } from "@innkeeper/contract/id.ts";
 import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
 import type { Call } from "#core/call.ts";
 import { KeyedLock } from "#core/concurrency.ts";
 import type { Draft, ResourceKind, StoreTransaction } from "#store/port.ts";
 import type { HostPool, HostVolume } from "#storage/port.ts";
+import { stableId } from "#management/inventory/stable-id.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
+import { VolumeIds } from "./volume-id.ts";
 
 export class StorageSync {
   readonly #deps: ReconcileDeps;
   readonly #lock = new KeyedLock();
+  readonly #ids: VolumeIds;
 
   constructor(deps: ReconcileDeps) {
     this.#deps = deps;
+    this.#ids = new VolumeIds(deps.clock);
   }
 
   /** All pools of a host and their volumes. `refresh`: reads the storage anew, which opens every image. */
@@ -80,7 +84,7 @@ export class StorageSync {
     const { inventory, store } = this.#deps;
     const known = inventory.byHost("storage-pool", hostId);
     const previous = known.find((each) => each.uuid === pool.uuid) ?? known.find((each) => each.name === pool.name);
-    const id = previous?.id ?? newId("storage-pool");
+    const id = previous?.id ?? stableId(inventory, "storage-pool", hostId, pool.uuid);
     const changes = [
       ...changeOf("storage-pool", poolDocument(pool, id, hostId as HostId, previous), previous),
       ...(volumes === undefined ? [] : this.#volumeChanges(hostId as HostId, id, volumes)),
@@ -100,10 +104,16 @@ export class StorageSync {
     for (const { poolName: _, ...volume } of volumes) {
       const previous = known.get(volume.name);
       known.delete(volume.name);
-      const draft = { ...volume, id: previous?.id ?? newId("volume"), poolId, hostId };
-      changes.push(...changeOf("volume", draft, previous));
+      if (previous !== undefined)
+        changes.push(...changeOf("volume", { ...volume, id: previous.id, poolId, hostId }, previous));
+      else {
+        changes.push(async (transaction) => {
+          const id = await this.#ids.next(transaction, poolId, volume.name);
+          return transaction.put("volume", { ...volume, id, poolId, hostId });
+        });
+      }
     }
-    for (const gone of known.values()) changes.push((transaction) => transaction.delete("volume", gone.id));
+    for (const gone of known.values()) changes.push((transaction) => this.#ids.retire(transaction, gone));
     return changes;
   }
 

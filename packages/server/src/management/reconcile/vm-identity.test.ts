@@ -14,16 +14,24 @@ const guest = (state: VmState, vmId?: string) => ({
   metadata: vmId === undefined ? undefined : metadata(vmId),
 });
 
-const ask = (vmId: string | undefined, claimed?: Vm) =>
-  identify({ guest: guest("shutoff", vmId), twin: undefined, twinSinceMs: 0, claimed });
+const ask = (vmId: string | undefined, ...taken: readonly string[]) =>
+  identify({
+    guest: guest("shutoff", vmId),
+    twin: undefined,
+    twinSinceMs: 0,
+    isTaken: (id) => taken.includes(id),
+  });
 
-test("a guest that nobody knows gets the id in its metadata, unless that is taken or no id", () => {
+test("a guest that nobody knows gets the id in its metadata, else that of its UUID, unless that is taken or no id", () => {
   assert.deepEqual(ask(vm.id), { kind: "new", id: vm.id });
-  for (const answer of [ask(vm.id, vm), ask(undefined), ask("../../etc"), ask("host-aaaaaaaaaaaa")]) {
-    assert.equal(answer.kind, "new");
-    assert.match(answer.kind === "new" ? answer.id : "", /^vm-[0-9a-z]{12}$/);
-    assert.notEqual(answer.kind === "new" ? answer.id : "", vm.id);
+  const derived = ask(undefined);
+  assert.ok(derived.kind === "new");
+  assert.match(derived.id, /^vm-[0-9a-z]{12}$/);
+  for (const answer of [ask(undefined), ask(vm.id, vm.id), ask("../../etc"), ask("host-aaaaaaaaaaaa")]) {
+    assert.deepEqual(answer, derived, "always the same");
   }
+  const last = ask(vm.id, vm.id, derived.id);
+  assert.ok(last.kind === "new" && /^vm-[0-9a-z]{12}$/.test(last.id) && ![vm.id, derived.id].includes(last.id));
 });
 
 test("the same UUID on two hosts", () => {
@@ -43,7 +51,7 @@ test("the same UUID on two hosts", () => {
   ];
   for (const [what, here, there, twinSinceMs, wanted] of rows) {
     const twin: Twin = { vm, there };
-    const answer = identify({ guest: guest(here, vm.id), twin, twinSinceMs, claimed: vm });
+    const answer = identify({ guest: guest(here, vm.id), twin, twinSinceMs, isTaken: (id) => id === vm.id });
     assert.equal(answer.kind, wanted, what);
     if (answer.kind !== "new") continue;
     assert.notEqual(answer.id, vm.id, what);

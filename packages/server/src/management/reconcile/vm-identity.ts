@@ -4,6 +4,7 @@
  * Invariant: a VM's id follows the guest that runs, and no id is given twice.
  */
 import { isId, newId, type VmId } from "@innkeeper/contract/id.ts";
+import { derivedId } from "#core/derived-id.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { VmState } from "@innkeeper/contract/state/vm.ts";
 import type { Guest } from "#virtualization/port.ts";
@@ -28,15 +29,15 @@ export interface IdentityQuestion {
   readonly twin: Twin | undefined;
   /** For how long both have been seen, unmoved. */
   readonly twinSinceMs: number;
-  /** Document of the id that the guest's metadata names. */
-  readonly claimed: Vm | undefined;
+  /** Whether another VM has this id. */
+  readonly isTaken: (id: string) => boolean;
 }
 
 /** A migration's two ends are seen together for as long as it takes; of an offline one, for a moment. */
 export const duplicateAfterMs = 10_000;
 
-export function identify({ guest, twin, twinSinceMs, claimed }: IdentityQuestion): Identity {
-  if (twin === undefined) return { kind: "new", id: freeId(guest, claimed) };
+export function identify({ guest, twin, twinSinceMs, isTaken }: IdentityQuestion): Identity {
+  if (twin === undefined) return { kind: "new", id: freeId(guest, isTaken) };
   const { vm, there } = twin;
   if (there === "absent") return { kind: "moved", vm };
   const runsHere = executing.includes(guest.state);
@@ -46,8 +47,13 @@ export function identify({ guest, twin, twinSinceMs, claimed }: IdentityQuestion
   return { kind: "new", id: newId("vm"), duplicateOf: vm };
 }
 
-/** The id in its metadata, unless another VM has it: then this one was copied from that. */
-function freeId(guest: Pick<Guest, "metadata">, claimed: Vm | undefined): VmId {
-  const id = guest.metadata?.vmId;
-  return id !== undefined && isId("vm", id) && claimed === undefined ? id : newId("vm");
+/**
+ * The id in its metadata, unless another VM has it: then this one was copied from that. Of a guest without metadata the id
+ * that its UUID gives: the same whenever it is found anew.
+ */
+function freeId({ uuid, metadata }: Pick<Guest, "uuid" | "metadata">, isTaken: (id: string) => boolean): VmId {
+  const claimed = metadata?.vmId;
+  if (claimed !== undefined && isId("vm", claimed) && !isTaken(claimed)) return claimed;
+  const derived = derivedId("vm", uuid);
+  return isTaken(derived) ? newId("vm") : derived;
 }
