@@ -21,7 +21,17 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   static async start(stateFolder: string, environment: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
-    const argv = [main, "--state", stateFolder, "--no-local", "--listen", "127.0.0.1:0", "--log-level", "warn"];
+    const argv = [
+      main,
+      "--state",
+      stateFolder,
+      "--no-local",
+      "--no-tls",
+      "--listen",
+      "127.0.0.1:0",
+      "--log-level",
+      "warn",
+    ];
     const child = spawn(process.execPath, argv, {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...process.env, ...environment },
@@ -77,6 +87,10 @@ export class ServerProcess implements AsyncDisposable {
     const task = await this.call<Task>(method, `${where}${separator}waitMs=60000`, body);
     if (task.state !== "succeeded") throw new Error(`${where}: ${task.state} ${JSON.stringify(task.error)}`);
     return task;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** The exit code, or the signal that killed it. */

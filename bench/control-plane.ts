@@ -1,0 +1,87 @@
+/**
+ * What the control plane itself costs, with 2 lab hosts and 20 running VMs:
+ *   node bench/control-plane.ts [rounds]
+ * Start until it answers (medians of starts on the same state, hosts connected or not yet), resident memory, and CPU time
+ * while nothing happens. Needs root and what `inn lab` needs.
+ */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { Lab } from "@innkeeper/lab/lab.ts";
+import { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
+import { addLabHosts } from "./lab-server.ts";
+import { median, printRow, timed } from "./measure.ts";
+
+const rounds = Number(process.argv[2] ?? 5);
+const vmsPerHost = 10;
+const idleSeconds = 60;
+/** sysconf(_SC_CLK_TCK), 100 on every Linux that Node runs on: proc(5). */
+const ticksPerSecond = 100;
+
+async function cpuSeconds(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\) /u, "").split(" ");
+  // utime and stime are fields 14 and 15 of proc(5); the replacement took the first two away.
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+async function residentMiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB$/mu.exec(status)?.[1]) / 1024;
+}
+
+async function startVms(lab: Lab): Promise<void> {
+  for (const host of lab.hosts) {
+    for (let index = 0; index < vmsPerHost; index++) {
+      const input = `<domain type="qemu"><name>${host.name}-${index}</name><memory unit="MiB">64</memory><vcpu>1</vcpu>
+        <os><type machine="q35">hvm</type></os><devices><serial type="pty"/></devices></domain>`;
+      await host.exec(["virsh", "--quiet", "create", "/dev/stdin"], { input });
+    }
+  }
+}
+
+async function untilKnown(server: ServerProcess, count: number): Promise<void> {
+  const deadlineMs = performance.now() + 60_000;
+  for (;;) {
+    const { items } = await server.call<{ items: unknown[] }>("GET", "/vms?filter=state%3Drunning");
+    if (items.length === count) return;
+    if (performance.now() > deadlineMs) throw new Error(`${items.length} of ${count} VMs are known`);
+    await delay(200);
+  }
+}
+
+const folder = await mkdtemp(path.join(tmpdir(), "inn-bench-"));
+try {
+  await using lab = await Lab.up({ name: `bench-${process.pid}`, hostCount: 2 });
+  let token = "";
+  {
+    await using server = await ServerProcess.start(folder);
+    await server.login(server.firstPassword ?? "");
+    ({ token } = server);
+    await addLabHosts(server, lab.hosts, lab.clientTls);
+    await startVms(lab);
+    await untilKnown(server, lab.hosts.length * vmsPerHost);
+  }
+  const starts: number[] = [];
+  const resident: number[] = [];
+  const idlePct: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    let server: ServerProcess | undefined;
+    starts.push(await timed(async () => (server = await ServerProcess.start(folder))));
+    if (server === undefined) throw new Error("it did not start");
+    server.token = token;
+    await untilKnown(server, lab.hosts.length * vmsPerHost);
+    const before = await cpuSeconds(server.pid);
+    await delay(idleSeconds * 1000);
+    idlePct.push(((await cpuSeconds(server.pid)) - before) * (100 / idleSeconds));
+    resident.push(await residentMiB(server.pid));
+    await server.end("SIGTERM");
+  }
+  const widths = [48, 12];
+  printRow([`medians of ${rounds} starts, 2 hosts, 20 VMs`, ""], widths);
+  printRow(["process start to API ready", `${median(starts).toFixed(0)} ms`], widths);
+  printRow([`CPU while idle, over ${idleSeconds} s`, `${median(idlePct).toFixed(2)} %`], widths);
+  printRow(["resident after that", `${median(resident).toFixed(0)} MiB`], widths);
+} finally {
+  await rm(folder, { recursive: true });
+}

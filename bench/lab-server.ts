@@ -1,0 +1,19 @@
+/** A control plane that manages hosts of a lab, for the benches. */
+import { readFile } from "node:fs/promises";
+import type { LabHost } from "@innkeeper/lab/host.ts";
+import type { Lab } from "@innkeeper/lab/lab.ts";
+import type { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
+
+export async function addLabHosts(
+  server: ServerProcess,
+  hosts: readonly LabHost[],
+  { ca, cert, key }: Lab["clientTls"],
+): Promise<void> {
+  const [caCertificate, clientCertificate, clientKey] = await Promise.all(
+    [ca, cert, key].map((file) => readFile(file, "utf8")),
+  );
+  const tls = { caCertificate, clientCertificate, clientKey };
+  for (const { name, uri } of hosts) await server.succeed("POST", "/hosts", { name, uri, tls });
+  const { items } = await server.call<{ items: { id: string }[] }>("GET", "/pools?filter=name%3Dshared");
+  await server.call("PATCH", `/pools/${items[0]?.id}`, { shared: true });
+}

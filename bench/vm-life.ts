@@ -1,0 +1,260 @@
+/**
+ * The life of a VM through Innkeeper's API beside virsh, qemu-img and virt-install doing the same, turn by turn on like
+ * hosts of one lab:
+ *   node bench/vm-life.ts [rounds]
+ * Ours works on h1 and h2, which the control plane (a process of its own) manages; theirs on h3 and h4, which it does not,
+ * run on the host itself over the local socket, as an administrator who is logged in there would. A ratio above 1 means
+ * that Innkeeper takes longer. Needs root and what `inn lab` needs; virt-install too.
+ */
+import { randomUUID } from "node:crypto";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { guestImage } from "@innkeeper/lab/guest-image.ts";
+import type { LabHost } from "@innkeeper/lab/host.ts";
+import { Lab } from "@innkeeper/lab/lab.ts";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
+import { addLabHosts } from "./lab-server.ts";
+import { median, printRow, timed } from "./measure.ts";
+
+const rounds = Number(process.argv[2] ?? 7);
+const memoryMiB = 256;
+const waitMs = 120_000;
+
+type Figures = Record<string, number>;
+
+function request(name: string, disk: string) {
+  const memory = { sizeMiB: memoryMiB };
+  return { name, host: "h1", cpu: { count: 1 }, memory, disks: [{ path: disk }], nics: [{ network: "lab" }] };
+}
+
+/** Ours: one VM, by the API. */
+class Ours {
+  readonly #server: ServerProcess;
+  readonly #disk: string;
+
+  constructor(server: ServerProcess, disk: string) {
+    this.#server = server;
+    this.#disk = disk;
+  }
+
+  async round(): Promise<Figures> {
+    const server = this.#server;
+    const figures: Figures = {};
+    const body = { ...request("ours", this.#disk), start: true };
+    figures["create"] = await timed(() => server.succeed("POST", "/vms", body));
+    const { id } = await this.#vm();
+    await this.#until("its address", ({ addresses }) => addresses.length > 0);
+    figures["disk-snapshot"] = await timed(() => server.succeed("POST", `/vms/${id}/snapshots`, { name: "disk" }));
+    const memory = { name: "memory", memory: true };
+    let snapshotId = "";
+    figures["memory-snapshot"] = await timed(async () => {
+      const { result } = await server.succeed("POST", `/vms/${id}/snapshots`, memory);
+      snapshotId = String(result?.["snapshotId"]);
+    });
+    figures["revert"] = await timed(() => server.succeed("POST", `/snapshots/${snapshotId}/revert`));
+    const clone = { name: "clone", linked: true, snapshot: snapshotId };
+    figures["clone"] = await timed(() => server.succeed("POST", `/vms/${id}/clone`, clone));
+    let moved: Task["result"];
+    figures["migration"] = await timed(async () => {
+      moved = (await server.succeed("POST", `/vms/${id}/migrate`, { host: "h2" })).result;
+    });
+    figures["downtime"] = Number(moved?.["downtimeMs"]);
+    for (const name of ["clone", "ours"]) {
+      await server.succeed("DELETE", `/vms/${(await this.#vm(name)).id}?force=true`);
+    }
+    return figures;
+  }
+
+  async #vm(name = "ours"): Promise<Vm> {
+    const { items } = await this.#server.call<{ items: Vm[] }>("GET", `/vms?filter=name%3D${name}`);
+    const [vm] = items;
+    if (vm === undefined) throw new Error(`there is no VM ${name}`);
+    return vm;
+  }
+
+  async #until(what: string, wish: (vm: Vm) => boolean): Promise<void> {
+    const deadlineMs = performance.now() + waitMs;
+    while (!wish(await this.#vm())) {
+      if (performance.now() > deadlineMs) throw new Error(`waited in vain for ${what}`);
+      await delay(100);
+    }
+  }
+}
+
+/** Theirs: the same XML, by hand. */
+class Theirs {
+  readonly #hosts: readonly [LabHost, LabHost];
+  readonly #disk: string;
+  readonly #folder: string;
+  readonly #xml: string;
+
+  constructor(hosts: readonly [LabHost, LabHost], folder: string, disk: string, xml: string) {
+    this.#hosts = hosts;
+    this.#folder = folder;
+    this.#disk = disk;
+    this.#xml = xml;
+  }
+
+  async round(): Promise<Figures> {
+    const [host, target] = this.#hosts;
+    const virsh = (...argv: string[]) => host.exec(["virsh", "--quiet", ...argv], { timeoutMs: waitMs });
+    const define = (input: string) => host.exec(["virsh", "--quiet", "define", "/dev/stdin"], { input });
+    const file = (name: string): string => path.join(this.#folder, name);
+    const figures: Figures = {};
+    figures["create"] = await timed(async () => {
+      await define(this.#xml);
+      await virsh("start", "theirs");
+    });
+    await this.#untilAddress(host);
+    figures["disk-snapshot"] = await timed(() =>
+      virsh(
+        "snapshot-create-as",
+        "theirs",
+        "disk",
+        "--disk-only",
+        "--atomic",
+        "--diskspec",
+        `vda,file=${file("s1.qcow2")}`,
+      ),
+    );
+    figures["memory-snapshot"] = await timed(() =>
+      virsh(
+        "snapshot-create-as",
+        "theirs",
+        "memory",
+        "--atomic",
+        "--memspec",
+        `file=${file("s2.mem")}`,
+        "--diskspec",
+        `vda,file=${file("s2.qcow2")}`,
+      ),
+    );
+    const overlay = (name: string, base: string) =>
+      host.exec(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", name]);
+    const saved = (await virsh("save-image-dumpxml", file("s2.mem"), "--security-info")).stdout;
+    const reverted = path.join(this.#folder, "reverted.xml");
+    await host.exec(["tee", reverted], { input: saved.replaceAll(file("s1.qcow2"), file("s3.qcow2")) });
+    const inactive = (await virsh("dumpxml", "theirs", "--inactive", "--security-info")).stdout;
+    figures["revert"] = await timed(async () => {
+      await virsh("destroy", "theirs");
+      await overlay(file("s3.qcow2"), file("s1.qcow2"));
+      await define(inactive.replaceAll(file("s2.qcow2"), file("s3.qcow2")));
+      await virsh("restore", file("s2.mem"), "--xml", reverted);
+    });
+    const clone = otherVm(this.#xml, "theirs-clone", file("clone.qcow2"), this.#disk);
+    figures["clone"] = await timed(async () => {
+      await overlay(file("clone.qcow2"), file("s1.qcow2"));
+      await define(clone);
+    });
+    const uri = target.uri;
+    figures["migration"] = await timed(() =>
+      virsh("migrate", "--live", "--p2p", "--persistent", "--undefinesource", "--unsafe", "theirs", uri),
+    );
+    const job = await target.exec(["virsh", "--quiet", "domjobinfo", "theirs", "--completed"]);
+    figures["downtime"] = Number(/Total downtime:\s+(\d+)/u.exec(job.stdout)?.[1]);
+    await this.#cleanUp();
+    return figures;
+  }
+
+  async virtInstall(): Promise<number> {
+    const [host] = this.#hosts;
+    const argv = ["virt-install", "--connect", "qemu:///system", "--name", "theirs", "--import", "--virt-type", "qemu"];
+    const disk = ["--disk", `path=${this.#disk},format=qcow2`, "--memory", String(memoryMiB), "--vcpus", "1"];
+    const rest = ["--network", "network=lab", "--osinfo", "generic", "--noautoconsole"];
+    const ms = await timed(() => host.exec([...argv, ...disk, ...rest], { timeoutMs: waitMs }));
+    await this.#cleanUp();
+    return ms;
+  }
+
+  async #untilAddress(host: LabHost): Promise<void> {
+    const deadlineMs = performance.now() + waitMs;
+    while (!/ipv4/u.test((await host.exec(["virsh", "domifaddr", "theirs", "--source", "arp"])).stdout)) {
+      if (performance.now() > deadlineMs) throw new Error("waited in vain for the address of theirs");
+      await delay(100);
+    }
+  }
+
+  async #cleanUp(): Promise<void> {
+    for (const host of this.#hosts) {
+      for (const name of ["theirs", "theirs-clone"]) {
+        for (const argv of [["destroy"], ["undefine", "--snapshots-metadata", "--nvram"]]) {
+          await host.exec(["virsh", "--quiet", ...argv, name]).catch(() => undefined);
+        }
+      }
+    }
+    for (const name of ["s1.qcow2", "s2.qcow2", "s3.qcow2", "s2.mem", "clone.qcow2", "reverted.xml"]) {
+      await rm(path.join(this.#folder, name), { force: true });
+    }
+  }
+}
+
+/** The domain under another name, with other ids and another disk, and without Innkeeper's own facts. */
+function otherVm(xml: string, name: string, disk: string, before: string): string {
+  return xml
+    .replace(/<name>[^<]*<\/name>/u, `<name>${name}</name>`)
+    .replace(/<uuid>[^<]*<\/uuid>/u, `<uuid>${randomUUID()}</uuid>`)
+    .replace(/<metadata>[\s\S]*<\/metadata>/u, "")
+    .replace(/<mac address="[^"]*"\/>/u, "")
+    .replaceAll(before, disk);
+}
+
+const TASKS: Readonly<Record<string, [ours: string, theirs: string, text: string]>> = {
+  create: ["create", "create", "create and start | virsh define, start"],
+  virtInstall: ["create", "virtInstall", "create and start | virt-install --import"],
+  diskSnapshot: ["disk-snapshot", "disk-snapshot", "snapshot of disks | virsh snapshot-create-as"],
+  memorySnapshot: ["memory-snapshot", "memory-snapshot", "snapshot with memory | virsh snapshot-create-as"],
+  revert: ["revert", "revert", "revert to it | virsh destroy, qemu-img, define, restore"],
+  clone: ["clone", "clone", "linked clone | qemu-img create, virsh define"],
+  migration: ["migration", "migration", "live migration | virsh migrate"],
+  downtime: ["downtime", "downtime", "downtime of it | the same"],
+};
+
+function report(ours: readonly Figures[], theirs: readonly Figures[]): void {
+  const widths = [56, 10, 10, 7];
+  printRow([`medians of ${rounds} rounds`, "Innkeeper", "theirs", "ratio"], widths);
+  const figure = (all: readonly Figures[], name: string) => median(all.map((each) => each[name] ?? Number.NaN));
+  for (const [our, their, text] of Object.values(TASKS)) {
+    const [here, there] = [figure(ours, our), figure(theirs, their)];
+    printRow([text, `${here.toFixed(0)} ms`, `${there.toFixed(0)} ms`, `${(here / there).toFixed(2)}×`], widths);
+  }
+}
+
+const folder = await mkdtemp(path.join(tmpdir(), "inn-bench-"));
+try {
+  await using lab = await Lab.up({ name: `bench-${process.pid}`, hostCount: 4 });
+  await using server = await ServerProcess.start(folder);
+  await server.login(server.firstPassword ?? "");
+  const image = await guestImage();
+  const [ourDisk, theirDisk] = ["ours.qcow2", "theirs.qcow2"].map((name) => path.join(lab.sharedFolder, name));
+  const [, , third, fourth] = lab.hosts;
+  if (ourDisk === undefined || theirDisk === undefined || third === undefined || fourth === undefined)
+    throw new Error();
+  for (const disk of [ourDisk, theirDisk]) await copyFile(image.path, disk);
+  await addLabHosts(server, lab.hosts.slice(0, 2), lab.clientTls);
+  const ours = new Ours(server, ourDisk);
+  const { result } = await server.succeed("POST", "/vms", request("model", ourDisk));
+  const { stdout } = await lab.host("h1").exec(["virsh", "dumpxml", "--inactive", "--security-info", "model"]);
+  await server.succeed("DELETE", `/vms/${String(result?.["vmId"])}`);
+  const theirs = new Theirs(
+    [third, fourth],
+    lab.sharedFolder,
+    theirDisk,
+    otherVm(stdout, "theirs", theirDisk, ourDisk),
+  );
+  const all: { ours: Figures[]; theirs: Figures[] } = { ours: [], theirs: [] };
+  for (let round = -1; round < rounds; round++) {
+    const our = await ours.round();
+    const their = { ...(await theirs.round()), virtInstall: await theirs.virtInstall() };
+    // The first warms up.
+    if (round < 0) continue;
+    all.ours.push(our);
+    all.theirs.push(their);
+  }
+  report(all.ours, all.theirs);
+} finally {
+  await rm(folder, { recursive: true });
+}
