@@ -43,6 +43,7 @@ export type {
   SecretEvents,
   StoragePoolEvents,
 } from "./generated/event.ts";
+export { constantSince, procedureSince, sinceBase } from "./generated/since.ts";
 export type { LxcCalls } from "./generated/lxc-procedure.ts";
 export type { QemuCalls } from "./generated/qemu-procedure.ts";
 export type { RemoteCalls, RemoteStreams } from "./generated/remote-procedure.ts";

@@ -6,6 +6,7 @@ import { libvirtSource, SourceUnavailableError } from "./source-package.ts";
 import { parseXdr } from "./xdr-parser.ts";
 import { evaluateC } from "./c-expression.ts";
 import { parseHeader } from "./header-parser.ts";
+import { isNewer, parseRemarks, parseSymbols } from "./since-parser.ts";
 import { remoteProgram } from "#generated/remote-procedure.ts";
 import { remoteSchema } from "#generated/remote-schema.ts";
 
@@ -107,6 +108,44 @@ describe("generator", () => {
     assert.equal(
       evaluateC("sizeof(int)", () => undefined),
       undefined,
+    );
+  });
+
+  test("releases of symbols and constants", () => {
+    const symbols = parseSymbols(`LIBVIRT_7.0.0 {\n    global:\n        virOne;\n};
+LIBVIRT_7.10.0 {\n    global:\n        virTwo;\n        virThree;\n} LIBVIRT_7.0.0;\n`);
+    assert.deepEqual([symbols.get("virTwo"), symbols.get("virThree")], ["7.10.0", "7.10.0"]);
+    const remarks = new Map<string, string>();
+    parseRemarks(
+      `
+      typedef enum {
+        VIR_FIRST = 1, /* the first (Since: 1.2.3) */
+        VIR_SECOND = (1 << 2), /* has a remark
+                                  of two lines (Since: 8.9.0) */
+        /* Before it.
+         *
+         * Since: 7.10.0
+         */
+        VIR_THIRD = 4,
+        VIR_NONE = 5,
+      } virThing;
+      /**
+       * VIR_TEXT:
+       *
+       * Since: 9.0.0
+       */
+      # define VIR_TEXT "text"`,
+      remarks,
+    );
+    assert.deepEqual(Object.fromEntries(remarks), {
+      VIR_FIRST: "1.2.3",
+      VIR_SECOND: "8.9.0",
+      VIR_THIRD: "7.10.0",
+      VIR_TEXT: "9.0.0",
+    });
+    assert.deepEqual(
+      [isNewer("7.10.0", "7.9.0"), isNewer("7.0.0", "7.0.0"), isNewer("6.9", "7.0.0")],
+      [true, false, false],
     );
   });
 });

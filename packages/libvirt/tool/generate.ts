@@ -8,11 +8,13 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { emitConstants, emitErrorNames, emitParameterTypes, literal } from "./emit-constant.ts";
 import { emitEvents } from "./emit-event.ts";
+import { emitSince } from "./emit-since.ts";
 import { emitProcedures, emitSchema, emitTypes, procedures } from "./emit-protocol.ts";
 import type { Procedure } from "./emit-protocol.ts";
 import { parseHeader, parseParameterTypes } from "./header-parser.ts";
 import type { ConstantValue, HeaderConstant } from "./header-parser.ts";
 import { ProtocolModel } from "./protocol-model.ts";
+import { parseRemarks, parseSymbols } from "./since-parser.ts";
 import { LIBVIRT_RELEASE, libvirtSource, SourceUnavailableError } from "./source-package.ts";
 import { parseXdr } from "./xdr-parser.ts";
 import type { Specification } from "./xdr-parser.ts";
@@ -52,8 +54,11 @@ export async function generate(source: string): Promise<GeneratedFile[]> {
   };
   const known = new Map<string, ConstantValue>();
   const constants: HeaderConstant[] = [];
+  const remarks = new Map<string, string>();
   for (const path of HEADERS) {
-    const found = parseHeader(await readFile(join(source, path), "utf8"), known);
+    const text = await readFile(join(source, path), "utf8");
+    const found = parseHeader(text, known);
+    parseRemarks(text, remarks);
     const name = /(?:libvirt[-_])?(\w[\w-]*?)\.h(?:\.in)?$/u.exec(path)?.[1] ?? path;
     constants.push(...found);
     if (found.length > 0) add(`${name}-constant`, `Constants of ${path}.`, emitConstants(found));
@@ -78,6 +83,9 @@ export async function generate(source: string): Promise<GeneratedFile[]> {
   const remoteProcedures = emitProgram("remote", [remote], constant, add);
   emitProgram("qemu", [await xdr("src/remote/qemu_protocol.x"), remote], constant, add);
   emitProgram("lxc", [await xdr("src/remote/lxc_protocol.x"), remote], constant, add);
+  const functions = parseSymbols(await readFile(join(source, "src/libvirt_public.syms"), "utf8"));
+  const names = remoteProcedures.map(({ name }) => name);
+  add("since", "When procedures and constants came.", emitSince(names, functions, constants, remarks));
   add("event", "Events by class and name.", emitEvents(remoteProcedures, constants));
   add(
     "protocol-constant",

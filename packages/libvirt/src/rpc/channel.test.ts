@@ -345,7 +345,7 @@ describe("memory", { timeout: 60_000 }, () => {
       if (message.program === KEEPALIVE_PROGRAM) return;
       peer.socket.pause();
       peer.socket.removeAllListeners("data");
-      peer.socket.on("data", (bytes) => (received += bytes.byteLength)).pause();
+      peer.socket.on("data", (bytes: Buffer) => (received += bytes.byteLength)).pause();
       const flood = (rounds: number): void => {
         if (rounds > 0) return void peer.socket.write(pings, () => flood(rounds - 1));
         peer.reply(message, "ConnectGetHostnameRet", { hostname: "h" });

@@ -6,11 +6,13 @@ import {
   type ConnectFailure,
   ConnectionLostError,
   LibvirtError,
+  type LoginSubject,
 } from "@innkeeper/libvirt";
 import { errorCodeNames } from "@innkeeper/libvirt/generated/error-name.ts";
 import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound, mapLibvirtError } from "./error.ts";
+import { procedureNeed } from "./version.ts";
 
 const what = "start VM web1";
 
@@ -96,4 +98,24 @@ test("what a driver asks of an error holds before and after it was mapped", () =
   assert.ok(!isNotFound(busy));
   assert.ok(isLibvirtCode(busy, "VIR_ERR_OPERATION_INVALID"));
   assert.ok(isLibvirtCode(mapLibvirtError(busy, { what }), "VIR_ERR_OPERATION_INVALID"));
+});
+
+test("a procedure that the daemon lacks is not supported, and what has it is named", () => {
+  const { code, message } = mapLibvirtError(libvirtError("VIR_ERR_RPC", "unknown procedure: 432"), { what });
+  assert.equal(code, "unsupported");
+  assert.match(message, /another libvirt on the host: one that has domainCreate$/);
+  assert.equal(procedureNeed("domainAbortJobFlags"), "8.5.0 or newer, which has domainAbortJobFlags");
+});
+
+test("a failed login names the field that is wrong", () => {
+  const rows: [LoginSubject | undefined, string | undefined][] = [
+    ["user", "sasl.userName"],
+    ["password", "sasl.password"],
+    ["mechanism", "sasl"],
+    [undefined, undefined],
+  ];
+  for (const [subject, field] of rows) {
+    const error = mapLibvirtError(new ConnectError("authentication", "no", undefined, subject), { what });
+    assert.deepEqual([error.code, error.field], ["host_refused", field]);
+  }
 });

@@ -12,6 +12,7 @@ import {
 } from "@innkeeper/libvirt";
 import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import { AppError } from "#core/app-error.ts";
+import { procedureNeed } from "./version.ts";
 
 export interface LibvirtErrorContext {
   /** What was tried, in the user's words, as after "Can't ". */
@@ -102,7 +103,10 @@ export function mapLibvirtError(error: unknown, context: LibvirtErrorContext): A
   if (error instanceof AppError) return error;
   const { what } = context;
   if (error instanceof LibvirtError) {
-    return new AppError(codeOf(error), `Can't ${what}: the host says: ${error.message}`, {
+    const said = error.message.startsWith("unknown procedure")
+      ? `it needs another libvirt on the host: ${procedureNeed(error.procedure)}`
+      : `the host says: ${error.message}`;
+    return new AppError(codeOf(error), `Can't ${what}: ${said}`, {
       cause: error,
       fault: { libvirtCode: error.codeName, libvirtMessage: error.message },
     });

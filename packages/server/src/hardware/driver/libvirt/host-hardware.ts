@@ -2,6 +2,7 @@
 import type { HostHardware } from "@innkeeper/contract/resource/host.ts";
 import type { Logger } from "#core/log.ts";
 import type { ConnectedCall } from "#libvirt/session.ts";
+import { formatVersion } from "#libvirt/version.ts";
 import {
   type Capabilities,
   type DomainCapabilities,
@@ -57,6 +58,8 @@ export async function readHardware(connected: ConnectedCall, log: Logger): Promi
     cpuModels: [...domain.cpuModels],
     domainTypes: [...capabilities.domainTypes],
     tpmSupported: domain.tpmSupported,
+    ...(domain.graphicsTypes === undefined ? {} : { graphicsTypes: [...domain.graphicsTypes] }),
+    ...(domain.videoModels === undefined ? {} : { videoModels: [...domain.videoModels] }),
   };
 }
 
@@ -110,10 +113,4 @@ async function optional<T>(answer: Promise<T>, log: Logger, what: string): Promi
     log.debug({ error }, `the host does not tell its ${what}`);
     return undefined;
   }
-}
-
-/** libvirt's version numbers: major * 1,000,000 + minor * 1,000 + release. */
-export function formatVersion(version: bigint): string {
-  const number = Number(version);
-  return `${Math.floor(number / 1_000_000)}.${Math.floor(number / 1000) % 1000}.${number % 1000}`;
 }

@@ -13,6 +13,7 @@ import type { Logger } from "#core/log.ts";
 import type { HostAddress, HostLink, HostLinkStatus } from "#hardware/port.ts";
 import { mapLibvirtError } from "#libvirt/error.ts";
 import { longDeadlineMs, type LibvirtSession, onConnection } from "#libvirt/session.ts";
+import { requireSupported } from "#libvirt/version.ts";
 import { readHardware } from "./host-hardware.ts";
 import { checkHostUri, type UriPolicy } from "./host-uri.ts";
 import { UsageMeter } from "./host-usage.ts";
@@ -38,6 +39,7 @@ const keepalive = { intervalMs: 2_000, count: 3 };
 const stateByCode: Partial<Record<ErrorCode, HostConnectionState>> = {
   host_untrusted: "untrusted",
   host_refused: "refused",
+  unsupported: "refused",
 };
 
 type Failure = { readonly error: AppError };
@@ -149,7 +151,7 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
     let timeoutMs = this.#options.connectTimeoutMs ?? connectTimeoutMs;
     while (!this.#closing.signal.aborted) {
       try {
-        this.#connection = await connect(this.#address.uri, this.#connectOptions(timeoutMs));
+        this.#connection = await this.#connect(timeoutMs);
         failures = 0;
         this.#failure = undefined;
         this.#setStatus({ state: "connected", detail: "" });
@@ -163,6 +165,18 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
         this.#fail(mapLibvirtError(error, { what: `connect to ${this.#address.uri}` }));
         await this.#pause(failures);
       }
+    }
+  }
+
+  async #connect(timeoutMs: number): Promise<Connection> {
+    const connection = await connect(this.#address.uri, this.#connectOptions(timeoutMs));
+    try {
+      const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)]);
+      await requireSupported(connection, { signal, timeoutMs });
+      return connection;
+    } catch (error) {
+      await connection.close();
+      throw error;
     }
   }
 

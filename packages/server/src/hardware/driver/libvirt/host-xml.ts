@@ -76,6 +76,9 @@ export interface DomainCapabilities {
   readonly firmwares: readonly string[];
   readonly cpuModels: readonly string[];
   readonly tpmSupported: boolean;
+  /** Absent: the host does not say. */
+  readonly graphicsTypes?: readonly string[];
+  readonly videoModels?: readonly string[];
 }
 
 export function readDomainCapabilities(xmlText: string): DomainCapabilities {
@@ -87,6 +90,8 @@ export function readDomainCapabilities(xmlText: string): DomainCapabilities {
   const secure = loader === undefined ? [] : valuesOfEnum(loader, "secure");
   const hasEfi = firmware.includes("efi");
   const tpm = element(root, "devices/tpm");
+  const graphics = offered(root, "graphics", "type");
+  const videos = offered(root, "video", "modelType");
   return {
     firmwares: ["bios", ...(hasEfi ? ["uefi"] : []), ...(hasEfi && secure.includes("yes") ? ["uefi-secure"] : [])],
     cpuModels: cpuModelsOf(root),
@@ -94,7 +99,14 @@ export function readDomainCapabilities(xmlText: string): DomainCapabilities {
       tpm !== undefined &&
       tpm.getAttribute("supported") === "yes" &&
       valuesOfEnum(tpm, "backendModel").includes("emulator"),
+    ...(graphics.length === 0 ? {} : { graphicsTypes: graphics }),
+    ...(videos.length === 0 ? {} : { videoModels: videos }),
   };
+}
+
+function offered(root: Element, device: string, name: string): string[] {
+  const found = element(root, `devices/${device}`);
+  return found === undefined ? [] : valuesOfEnum(found, name);
 }
 
 function cpuModelsOf(root: Element): string[] {
