@@ -55,6 +55,8 @@ test("volumes: an overlay is written and read with its layer below", () => {
   assert.equal(read.allocationBytes, 0);
   assert.equal(read.format, "qcow2");
   assert.equal(read.backingPath, "/srv/base & co.qcow2");
+  const relative = "<volume><name>a</name><backingStore><path>/srv/vm/../base.qcow2</path></backingStore></volume>";
+  assert.equal(readVolumeXml(relative, "p").backingPath, "/srv/base.qcow2");
 });
 
 test("volumes: names and sizes that can't be are refused", () => {

@@ -1,4 +1,5 @@
 /** Volumes between libvirt's XML (https://libvirt.org/formatstorage.html#storage-volume-xml, libvirt 9.0) and the port. */
+import { normalize } from "node:path/posix";
 import { checkName } from "@innkeeper/contract/name.ts";
 import { type VolumeFormat, volumeFormats, volumeMaxBytes } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
@@ -8,7 +9,9 @@ import type { HostVolume, VolumeDefinition } from "#storage/port.ts";
 export function readVolumeXml(xmlText: string, poolName: string): HostVolume {
   const root = parseXml(xmlText);
   const format = attribute(root, "target/format", "type");
-  const backingPath = text(root, "backingStore/path");
+  // A layer that names the one below relative to itself: libvirt joins the two as they are.
+  const below = text(root, "backingStore/path");
+  const backingPath = below?.startsWith("/") === true ? normalize(below) : below;
   return {
     poolName,
     name: text(root, "name") ?? "",

@@ -1,13 +1,13 @@
 /**
  * Golden pairs: golden/<case>/spec.json → expected.xml, each valid by libvirt's own schema, each read back to the same
- * spec. INN_UPDATE_GOLDEN=1 writes expected.xml anew; what it writes is to be read before it is committed.
+ * spec; and no field of the contract is without one. INN_UPDATE_GOLDEN=1 writes expected.xml anew; what it writes is to be read before it is committed.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { suite, test } from "node:test";
-import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
+import { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { parseXml } from "#libvirt/xml.ts";
 import type { GuestDefinition } from "#virtualization/port.ts";
 import { buildDomainXml, type Platform } from "./build.ts";
@@ -24,11 +24,15 @@ const validator = "/usr/bin/virt-xml-validate";
 const missing = [validator, "/usr/bin/xmllint"].filter((file) => !existsSync(file));
 const names = readdirSync(folder);
 
+function readGolden(name: string): Golden {
+  return JSON.parse(readFileSync(path.join(folder, name, "spec.json"), "utf8")) as Golden;
+}
+
 suite("golden pairs of spec and domain XML", () => {
   assert(names.length >= 10);
   const skip = missing.length > 0 && `needs ${missing.join(", ")} of Debian's libvirt-clients and libxml2-utils`;
   for (const name of names) {
-    const { platform, definition } = JSON.parse(readFileSync(path.join(folder, name, "spec.json"), "utf8")) as Golden;
+    const { platform, definition } = readGolden(name);
     const file = path.join(folder, name, "expected.xml");
 
     test(`${name}: the XML is as expected`, () => {
@@ -50,6 +54,49 @@ suite("golden pairs of spec and domain XML", () => {
       assert.deepEqual(readSpec(parseXml(buildDomainXml({ ...definition, spec }, platform))), spec);
     });
   }
+});
+
+/** What is only read of a guest, and what libvirt keeps beside its XML. */
+const readOnlyFields: readonly string[] = [
+  "disks[].backingChain",
+  "disks[].encryption",
+  "nics[].hostDevice",
+  "otherHardware",
+  "autostart",
+];
+/** Values that no new VM has, or that its XML does not name. */
+const otherValues: readonly string[] = ["disks[].device=lun", "disks[].cache=default"];
+
+/** Every field of the schema and every word of its lists, as `disks[].bus`, `firmware=uefi`. */
+function fieldsOf(schema: unknown, at = ""): string[] {
+  if (!isRecord(schema) || readOnlyFields.includes(at)) return [];
+  const { properties, items, enum: words } = schema;
+  if (isRecord(items)) return [at, ...fieldsOf(items, `${at}[]`)];
+  if (isRecord(properties)) {
+    const own = Object.entries(properties).flatMap(([name, each]) =>
+      fieldsOf(each, at === "" ? name : `${at}.${name}`),
+    );
+    return at === "" ? own : [at, ...own];
+  }
+  return [at, ...(Array.isArray(words) ? words.map((word) => `${at}=${String(word)}`) : [])];
+}
+
+/** The same of a spec. */
+function usedBy(value: unknown, at = ""): string[] {
+  if (Array.isArray(value)) return [at, ...value.flatMap((each) => usedBy(each, `${at}[]`))];
+  if (!isRecord(value)) return [at, `${at}=${String(value)}`];
+  return [at, ...Object.entries(value).flatMap(([name, each]) => usedBy(each, at === "" ? name : `${at}.${name}`))];
+}
+
+test("every field of the contract, and every word of its lists, is in a golden pair", (context) => {
+  const used = new Set(names.flatMap((name) => usedBy(readGolden(name).definition.spec)));
+  const fields = fieldsOf(VmSpec).filter((field) => !otherValues.includes(field) && !field.endsWith("[]"));
+  context.diagnostic(`${fields.length} fields and words in ${names.length} pairs`);
+  assert(fields.length > 80);
+  assert.deepEqual(
+    fields.filter((field) => !used.has(field)),
+    [],
+  );
 });
 
 /** What the spec asks for, the other has; it may have more. */

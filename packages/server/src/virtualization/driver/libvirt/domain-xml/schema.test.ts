@@ -5,12 +5,13 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, suite, test } from "node:test";
 import { AppError } from "#core/app-error.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { GuestChange } from "#virtualization/port.ts";
+import { libvirtTests } from "../test-support/libvirt-source.ts";
 import { applyChange } from "./apply-change.ts";
 import { retarget } from "./retarget.ts";
 import { readSpec } from "./spec.ts";
@@ -19,10 +20,10 @@ const schema = "/usr/share/libvirt/schemas/domain.rng";
 const validator = "/usr/bin/xmllint";
 const missing = [schema, validator].filter((file) => !existsSync(file));
 const skip = missing.length > 0 && `needs ${missing.join(", ")} of Debian's libvirt0 and libxml2-utils`;
-const cache = path.join(process.env["XDG_CACHE_HOME"] ?? path.join(homedir(), ".cache"), "innkeeper/libvirt-source");
+const { folder: testFolder } = libvirtTests();
 const sources = [
   ...globSync(path.join(import.meta.dirname, "golden/*/expected.xml")),
-  ...globSync(path.join(cache, "libvirt-9.0.0/tests/*xml2*data/*.xml")).filter((file) =>
+  ...globSync(path.join(testFolder, "*xml2*data/*.xml")).filter((file) =>
     /<domain[\s>]/.test(readFileSync(file, "utf8")),
   ),
 ].toSorted();
