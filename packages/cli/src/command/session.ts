@@ -1,9 +1,11 @@
 /** `inn login`, `logout`, `whoami`: which server, and as whom. The session's token is kept in the configuration file, the password nowhere. */
 import type { Command } from "commander";
+import type { ResponseOf } from "@innkeeper/contract/endpoint/table.ts";
 import { ApiClient } from "#client.ts";
 import { CliError, usageError } from "#cli-error.ts";
 import {
   changeConfig,
+  chooseServer,
   defaultServerUrl,
   readConfig,
   type SavedServer,
@@ -33,13 +35,20 @@ export function addSession(root: Command, surroundings: Surroundings): void {
     details: `Servers are remembered by name; \`inn --server NAME …\` uses one, the last login is used without it.
 INN_SERVER and INN_TOKEN do the same for scripts.`,
     examples: ["login https://inn.example.org --user admin", "login 127.0.0.1:7480 --user admin --as local"],
-    run: login,
+    run: async (invocation, named) => {
+      const { name, saved, session } = await login(invocation, { named });
+      const { secret: _secret, ...shown } = session;
+      await invocation.show(
+        shown,
+        () => `logged in to ${saved.url} as ${session.user.name} (${session.user.role}), remembered as ${name}\n`,
+      );
+    },
   });
   addVerb(root, surroundings, {
     usage: "logout",
     summary: "End the session and forget the server.",
     operations: ["logout"],
-    run: logout,
+    run: async (invocation) => await logout(invocation, invocation.server.name),
   });
   addVerb(root, surroundings, {
     usage: "whoami",
@@ -58,19 +67,35 @@ INN_SERVER and INN_TOKEN do the same for scripts.`,
   });
 }
 
-async function login(invocation: Invocation, named?: string): Promise<void> {
+export interface LoginWish {
+  /** A saved server's name, or a URL. */
+  readonly named?: string | undefined;
+  /** Default: as the options say, or as they are typed. */
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+export interface LoggedIn {
+  /** Under which it is remembered. */
+  readonly name: string;
+  readonly saved: SavedServer;
+  readonly session: ResponseOf<"login">;
+}
+
+export async function login(invocation: Invocation, wish: LoginWish): Promise<LoggedIn> {
   const { options } = invocation;
+  const { named } = wish;
   const config = readConfig(invocation.configFile);
-  const wish =
+  const server =
     named ?? options.text("server") ?? invocation.environment["INN_SERVER"] ?? config.current ?? defaultServerUrl;
-  const before = config.servers[wish];
-  const url = serverUrl(before?.url ?? wish);
+  const before = config.servers[server];
+  const url = serverUrl(before?.url ?? server);
   const caCertificate = (await fileText("--ca-file", options.text("caFile"))) ?? before?.caCertificate;
-  const user = options.text("user") ?? (await askUser(invocation, before?.user));
-  const secret = await password(invocation, `Password of ${user} at ${url.host}: `);
+  const user = wish.user ?? options.text("user") ?? (await askUser(invocation, before?.user));
+  const secret = wish.password ?? (await password(invocation, `Password of ${user} at ${url.host}: `));
   using api = new ApiClient({ server: url, token: undefined, caCertificate }, invocation.signal);
   const session = await api.call("login", { body: { name: user, password: secret } });
-  const name = options.text("as") ?? (before === undefined ? url.host : wish);
+  const name = options.text("as") ?? (before === undefined ? url.host : server);
   const saved: SavedServer = {
     url: url.href.replace(/\/$/, ""),
     user: session.user.name,
@@ -79,11 +104,7 @@ async function login(invocation: Invocation, named?: string): Promise<void> {
     ...given({ caCertificate }),
   };
   changeConfig(invocation.configFile, (current) => withServer(current, name, saved, true));
-  const { secret: _secret, ...shown } = session;
-  await invocation.show(
-    shown,
-    () => `logged in to ${saved.url} as ${session.user.name} (${session.user.role}), remembered as ${name}\n`,
-  );
+  return { name, saved, session };
 }
 
 async function askUser(invocation: Invocation, before: string | undefined): Promise<string> {
@@ -97,11 +118,13 @@ async function askUser(invocation: Invocation, before: string | undefined): Prom
   return typed === "" ? (before ?? "") : typed;
 }
 
-async function logout(invocation: Invocation): Promise<void> {
-  const { name, connection } = invocation.server;
-  if (name === undefined) throw usageError(`there is no saved login for ${connection.server.href}`);
+/** `name`: of the saved server. */
+export async function logout(invocation: Invocation, name: string | undefined): Promise<void> {
+  if (name === undefined) throw usageError(`there is no saved login for ${invocation.server.connection.server.href}`);
+  const { connection } = chooseServer(readConfig(invocation.configFile), name, invocation.environment);
+  using api = new ApiClient(connection, invocation.signal);
   try {
-    await invocation.api.call("logout");
+    await api.call("logout");
   } catch (error) {
     // A session that has ended is what was wanted; a server that is gone is said, and forgotten all the same.
     if (!(error instanceof CliError)) throw error;

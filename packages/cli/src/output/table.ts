@@ -15,15 +15,26 @@ const gap = "  ";
 /** A column is not cut below this: the line is left longer than the terminal instead. */
 const columnMinWidth = 8;
 
+/** `capitals` heads, or `ruled` ones as they are, with a line below each, as PowerShell's tables have them. */
+export type HeadStyle = "capitals" | "ruled";
+
 /** `width`: of the terminal; undefined: nothing is cut, as for a pipe. */
-export function tableText<Row>(rows: readonly Row[], columns: readonly Column<Row>[], width?: number): string {
-  const head = columns.map((column) => column.name.toUpperCase());
-  const cells = rows.map((row) => columns.map((column) => safeText(column.value(row)) || "-"));
+export function tableText<Row>(
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+  width?: number,
+  style: HeadStyle = "capitals",
+): string {
+  const head = columns.map((column) => (style === "capitals" ? column.name.toUpperCase() : column.name));
+  const rule = style === "ruled" ? [head.map((name) => "-".repeat(textWidth(name)))] : [];
+  const cells = rows.map((row) =>
+    columns.map((column) => safeText(column.value(row)) || (style === "ruled" ? "" : "-")),
+  );
   const natural = columns.map((_column, index) =>
     Math.max(...[head, ...cells].map((line) => textWidth(line[index] ?? ""))),
   );
   const widths = width === undefined ? natural : fitted(natural, width);
-  return [head, ...cells].map((line) => `${lineText(line, widths, columns)}\n`).join("");
+  return [head, ...rule, ...cells].map((line) => `${lineText(line, widths, columns)}\n`).join("");
 }
 
 function lineText<Row>(line: readonly string[], widths: readonly number[], columns: readonly Column<Row>[]): string {

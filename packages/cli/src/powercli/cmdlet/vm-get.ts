@@ -1,0 +1,92 @@
+/** Get-VM and Get-Template. */
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { listAll } from "#list.ts";
+import { filterValue } from "#lookup.ts";
+import type { Cmdlet, Parameter } from "#powercli/cmdlet.ts";
+import type { CmdletRun } from "#powercli/cmdlet-run.ts";
+import { showVms } from "#powercli/cmdlet/vm-show.ts";
+import { placeOf } from "#powercli/place.ts";
+import { select } from "#powercli/select.ts";
+import { datastoreOf } from "#powercli/storage.ts";
+
+const parameters: readonly Parameter[] = [
+  { name: "Name", list: true, position: 0, noun: "vm", help: "only these; with wildcards" },
+  { name: "Id", list: true, help: "only these, by id" },
+  {
+    name: "Location",
+    list: true,
+    noun: "host",
+    help: "only those of these hosts; `-` takes hosts from standard input",
+  },
+  { name: "Datastore", list: true, noun: "pool", help: "only those with a disk in these" },
+  { name: "Tag", list: true, help: "only those with one of these tags" },
+  { name: "NoRecursion", type: "switch", help: "the same as without: hosts have nothing below them but VMs" },
+];
+const refused = {
+  RelatedObject: "use -Location or -Datastore",
+  VirtualSwitch: "list networks with `inn network list`",
+  DistributedSwitch: "list networks with `inn network list`",
+};
+
+export const getVm: Cmdlet = {
+  name: "Get-VM",
+  summary: "List VMs, or some of them.",
+  operations: ["vmList"],
+  parameters,
+  refused,
+  examples: ["Get-VM", "Get-VM web*", "Get-VM -Location kvm1 -Tag prod", "Get-VMHost kvm1 | inn Get-VM -Location -"],
+  run: async (run) => await showVms(run, await wanted(run, false)),
+};
+
+export const getTemplate: Cmdlet = {
+  name: "Get-Template",
+  summary: "List VMs that are templates.",
+  operations: ["vmList"],
+  parameters,
+  refused,
+  examples: ["Get-Template", "Get-Template golden*"],
+  run: async (run) => await showVms(run, await wanted(run, true)),
+};
+
+async function wanted(run: CmdletRun, template: boolean): Promise<readonly Vm[]> {
+  const { api, bound } = run;
+  const tests = await Promise.all([byPlace(run), byDatastore(run)]);
+  const tags = bound.texts("Tag");
+  const chosen: Vm[] = [];
+  for (const parameter of ["Name", "Id"]) {
+    if (!bound.has(parameter)) continue;
+    for (const reference of await run.references(parameter)) {
+      await run.attempt(async () => {
+        const wish = { parameter: `-${parameter}`, mayBeNone: true };
+        chosen.push(...(await select(api, "vm", [reference], wish)));
+      });
+    }
+  }
+  const all = bound.has("Name") || bound.has("Id") ? chosen : (await listAll(api, "vmList", { sort: "name" })).items;
+  return [...new Map(all.map((vm) => [vm.id, vm])).values()].filter(
+    (vm) =>
+      vm.template === template &&
+      (tags.length === 0 || tags.some((tag) => vm.tags.includes(tag))) &&
+      tests.every((test) => test(vm)),
+  );
+}
+
+async function byPlace(run: CmdletRun): Promise<(vm: Vm) => boolean> {
+  if (!run.bound.has("Location")) return () => true;
+  const references = await run.references("Location");
+  const places = await Promise.all(references.map(async (each) => await placeOf(run.api, each, "-Location")));
+  return (vm) => places.some((host) => host === undefined || host.id === vm.hostId);
+}
+
+async function byDatastore({ api, bound }: CmdletRun): Promise<(vm: Vm) => boolean> {
+  if (!bound.has("Datastore")) return () => true;
+  const paths = new Set<string>();
+  for (const text of bound.texts("Datastore")) {
+    const { pools } = await datastoreOf(api, text, "-Datastore");
+    for (const { id } of pools) {
+      const { items } = await listAll(api, "volumeList", { filter: `poolId=${filterValue(id)}` });
+      for (const volume of items) paths.add(`${volume.hostId} ${volume.path}`);
+    }
+  }
+  return (vm) => vm.spec.disks.some(({ source }) => source !== undefined && paths.has(`${vm.hostId} ${source}`));
+}
