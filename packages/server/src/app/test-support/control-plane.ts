@@ -50,7 +50,7 @@ export interface ControlPlaneOptions {
   readonly folder: string;
   readonly access: LabAccess;
   readonly log?: Logger;
-  readonly onStepBoundary?: (boundary: StepBoundary) => void;
+  readonly onStepBoundary?: (boundary: StepBoundary) => void | Promise<void>;
 }
 
 const readyMs = 60_000;

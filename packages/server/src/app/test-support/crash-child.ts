@@ -9,21 +9,17 @@ import path from "node:path";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { hasEnded } from "#management/task/engine.ts";
-import type { StepBoundary, StepPhase } from "#management/task/task-run.ts";
+import type { StepBoundary } from "#management/task/task-run.ts";
 import { ControlPlane, type LabAccess } from "./control-plane.ts";
+import { type CrashMoment, killAt } from "./crash-moment.ts";
 import { addImage, scenarios } from "./crash-scenario.ts";
 import { type LabState, labState, orphans } from "./lab-state.ts";
 
-export interface CrashCase {
+export interface CrashCase extends CrashMoment {
   /** Of the scenario. */
   readonly title: string;
-  /** The moment of death. */
-  readonly step: string;
-  readonly phase: StepPhase;
   /** So long after that moment. */
   readonly delayMs?: number;
-  /** Fails after this step, so that it is undone. */
-  readonly failAfter?: string;
 }
 
 export interface CrashRun {
@@ -43,23 +39,18 @@ const endMs = 180_000;
 const [, , file = ""] = process.argv;
 const run = JSON.parse(await readFile(file, "utf8")) as CrashRun;
 const present = run.cases[run.index];
-let armed: CrashCase | undefined;
+let armed: ((boundary: StepBoundary) => void) | undefined;
 
 const lab = await Lab.open(run.labName);
-await using plane = await ControlPlane.open({ folder: run.folder, access: run.access, onStepBoundary: atBoundary });
+await using plane = await ControlPlane.open({
+  folder: run.folder,
+  access: run.access,
+  onStepBoundary: (at) => armed?.(at),
+});
 const before = run.cases[run.index - 1];
 if (before !== undefined) await check(before);
 await clear();
 if (present !== undefined) await crash(present);
-
-function atBoundary({ step, phase }: StepBoundary): void {
-  if (armed === undefined) return;
-  if (step === armed.step && phase === armed.phase) {
-    if (armed.delayMs === undefined) die();
-    else setTimeout(die, armed.delayMs);
-  }
-  if (step === armed.failAfter && phase === "after") throw new Error("failed by the test");
-}
 
 async function crash(next: CrashCase): Promise<void> {
   await addImage(lab, plane);
@@ -68,7 +59,7 @@ async function crash(next: CrashCase): Promise<void> {
   const input = await scenario.prepare(plane);
   const situation: Situation = { state: await labState(lab), taskCount: plane.inventory.list("task").length };
   await writeFile(path.join(run.folder, "situation.json"), JSON.stringify(situation));
-  armed = next;
+  armed = killAt(next, next.delayMs);
   const task = await plane.run(scenario.operation, input, endMs);
   // It was over before the moment came: then it is killed after its end.
   if (next.delayMs !== undefined) await plane.deps.clock.sleep(next.delayMs);
@@ -116,8 +107,4 @@ async function clear(): Promise<void> {
 function name({ title, step, phase, failAfter, delayMs }: CrashCase): string {
   const when = delayMs === undefined ? phase : `${delayMs} ms into`;
   return `${title}: killed ${when} ${step}${failAfter === undefined ? "" : ` (failed after ${failAfter})`}`;
-}
-
-function die(): void {
-  process.kill(process.pid, "SIGKILL");
 }

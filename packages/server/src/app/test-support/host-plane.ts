@@ -12,10 +12,10 @@ import type { HostAddress } from "#hardware/port.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
 import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
+import type { StepBoundary } from "#management/task/task-run.ts";
 import type { Store } from "#store/port.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 import type { ServerConfig } from "../config.ts";
-import { crashPoint } from "../crash-point.ts";
 import { wire } from "../wire.ts";
 import type { Wiring } from "../wiring.ts";
 
@@ -38,8 +38,11 @@ export class HostPlane implements AsyncDisposable {
     this.#ownsFolder = owns;
   }
 
-  /** `folder`: state that another plane left, or will find. `crashAt`: see crash-point.ts. */
-  static async open(givenFolder?: string, crashAt?: string): Promise<HostPlane> {
+  /** `folder`: state that another plane left, or will find. */
+  static async open(
+    givenFolder?: string,
+    onStepBoundary?: (boundary: StepBoundary) => void | Promise<void>,
+  ): Promise<HostPlane> {
     const folder = givenFolder ?? (await mkdtemp(path.join(tmpdir(), "inn-plane-")));
     const store = await openSqliteStore({ file: path.join(folder, "store.sqlite") });
     const secretBox = await openSecretBox(path.join(folder, "key"));
@@ -48,8 +51,8 @@ export class HostPlane implements AsyncDisposable {
     const base = { store, inventory, secretBox, claims, clock: systemClock, log: silentLogger };
     const config = { stateFolder: folder, allowPlainTcp: false } as ServerConfig;
     const wiring = wire({ ...base, config });
-    const onStepBoundary = crashAt === undefined ? {} : { onStepBoundary: crashPoint(crashAt) };
-    const engine = new TaskEngine({ ...base, ...onStepBoundary, operations: wiring.operations });
+    const hook = onStepBoundary === undefined ? {} : { onStepBoundary };
+    const engine = new TaskEngine({ ...base, ...hook, operations: wiring.operations });
     await wiring.start();
     await engine.resume();
     return new HostPlane({ folder, store, inventory, wiring, engine }, givenFolder === undefined);

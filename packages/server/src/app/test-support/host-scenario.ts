@@ -1,0 +1,244 @@
+/**
+ * For each operation on hosts, storage and networks a situation in which it has all its steps to do, and how to see
+ * whether it was done, on the host and in the store. What the operations make is named as in `made`.
+ */
+import assert from "node:assert/strict";
+import type { Lab } from "@innkeeper/lab/lab.ts";
+import type { LabAccess } from "./control-plane.ts";
+import type { HostPlane } from "./host-plane.ts";
+
+/** What a scenario works with besides the control plane, which is another after each crash. */
+export interface World {
+  readonly lab: Lab;
+  readonly access: LabAccess;
+}
+
+export interface Present {
+  readonly onHost: boolean;
+  readonly stored: boolean;
+}
+
+export interface HostScenario {
+  readonly operation: string;
+  /** Makes what the operation works on; returns its input. */
+  prepare(plane: HostPlane, world: World): Promise<object>;
+  /** Whether what the operation makes (or removes) is on the host, and whether it is in the store. */
+  present(plane: HostPlane, world: World): Promise<Present>;
+  /** For operations that remove: it is there when the task failed. */
+  readonly removes?: boolean;
+  cleanUp(plane: HostPlane): Promise<void>;
+}
+
+export const made = { pool: "cp", network: "cn", volume: "cv.raw", image: "ci", host: "second" } as const;
+
+const imagesFolder = "/var/lib/libvirt/images";
+const volumeFile = `${imagesFolder}/${made.volume}`;
+const imageFile = `${imagesFolder}/${made.image}.img`;
+const poolRequest = { request: { host: "h1", name: made.pool, type: "dir", path: "/var/lib/libvirt/cp" } };
+const networkRequest = {
+  request: { host: "h1", name: made.network, forwardMode: "isolated", address: "10.213.9.1/24" },
+};
+
+function onHost({ lab }: World, ...argv: string[]): Promise<boolean> {
+  return lab
+    .host("h1")
+    .exec(argv)
+    .then(
+      () => true,
+      () => false,
+    );
+}
+
+function stored(plane: HostPlane, kind: "storage-pool" | "network" | "volume" | "image", name: string) {
+  return plane.inventory.by(kind, "name", name)[0];
+}
+
+async function isNetworkActive(world: World): Promise<boolean> {
+  return onHost(world, "sh", "-c", `virsh net-info ${made.network} | grep -q 'Active:.*yes'`);
+}
+
+const pool = {
+  present: async (plane: HostPlane, world: World) => ({
+    onHost: await onHost(world, "virsh", "pool-info", made.pool),
+    stored: stored(plane, "storage-pool", made.pool) !== undefined,
+  }),
+  async cleanUp(plane: HostPlane) {
+    const found = stored(plane, "storage-pool", made.pool);
+    if (found !== undefined) await plane.succeed("pool.delete", { poolId: found.id });
+  },
+};
+
+const network = {
+  present: async (plane: HostPlane, world: World) => ({
+    onHost: await onHost(world, "virsh", "net-info", made.network),
+    stored: stored(plane, "network", made.network) !== undefined,
+  }),
+  active: async (plane: HostPlane, world: World) => {
+    const document = stored(plane, "network", made.network);
+    return { onHost: await isNetworkActive(world), stored: document !== undefined && Reflect.get(document, "active") };
+  },
+  async make(plane: HostPlane) {
+    const { networkId } = await plane.succeed("network.create", networkRequest);
+    return { networkId };
+  },
+  async cleanUp(plane: HostPlane) {
+    const found = stored(plane, "network", made.network);
+    if (found !== undefined) await plane.succeed("network.delete", { networkId: found.id });
+  },
+};
+
+const volume = {
+  request(plane: HostPlane) {
+    const poolId = stored(plane, "storage-pool", "local")?.id;
+    return { request: { poolId, name: made.volume, format: "raw", capacityBytes: 4096 } };
+  },
+  async make(plane: HostPlane) {
+    const { volumeId } = await plane.succeed("volume.create", volume.request(plane));
+    return { volumeId };
+  },
+  present: async (plane: HostPlane, world: World) => ({
+    onHost: await onHost(world, "test", "-e", volumeFile),
+    stored: stored(plane, "volume", made.volume) !== undefined,
+  }),
+  async cleanUp(plane: HostPlane) {
+    const found = stored(plane, "volume", made.volume);
+    if (found !== undefined) await plane.succeed("volume.delete", { volumeId: found.id });
+  },
+};
+
+const nothing = async (): Promise<void> => {};
+
+export const hostScenarios: readonly HostScenario[] = [
+  {
+    operation: "host.add",
+    prepare: async (_plane, { lab, access }) => ({
+      request: { uri: lab.host("h2").uri, tls: access.tls, name: made.host },
+    }),
+    async present(plane) {
+      const host = plane.inventory.by("host", "name", made.host)[0];
+      const isWhole = host?.connectionState === "connected" && plane.inventory.byHost("network", host.id).length > 0;
+      const left = plane.inventory.list("storage-pool").length + plane.inventory.list("network").length;
+      assert.ok(host !== undefined || left === 4, `${left} pools and networks are stored`);
+      return { onHost: isWhole, stored: host !== undefined };
+    },
+    async cleanUp(plane) {
+      const host = plane.inventory.by("host", "name", made.host)[0];
+      if (host !== undefined) await plane.succeed("host.remove", { hostId: host.id });
+    },
+  },
+  {
+    operation: "host.remove",
+    removes: true,
+    async prepare(plane, { lab, access }) {
+      const { id } = await plane.addHost(lab.host("h2").uri, access.tls, { name: made.host });
+      return { hostId: id };
+    },
+    async present(plane) {
+      const isStored = plane.inventory.by("host", "name", made.host).length > 0;
+      const credentials = await plane.store.transaction((transaction) => transaction.listPrivate("host-credential"));
+      return { onHost: credentials.length > 1, stored: isStored };
+    },
+    cleanUp: nothing,
+  },
+  {
+    operation: "host.refresh",
+    // A network that virsh made where no event tells of it: the look finds it.
+    async prepare(plane) {
+      const host = plane.inventory.require("host", "h1");
+      await plane.store.transaction(async (transaction) => {
+        for (const each of await transaction.list("network")) {
+          if (each.hostId === host.id && each.name === "lab") await transaction.delete("network", each.id);
+        }
+      });
+      return { hostId: host.id };
+    },
+    async present(plane) {
+      const isSeen = stored(plane, "network", "lab") !== undefined;
+      return { onHost: isSeen, stored: isSeen };
+    },
+    cleanUp: nothing,
+  },
+  { operation: "pool.create", prepare: async () => poolRequest, present: pool.present, cleanUp: pool.cleanUp },
+  {
+    operation: "pool.delete",
+    removes: true,
+    async prepare(plane) {
+      const { poolId } = await plane.succeed("pool.create", poolRequest);
+      return { poolId };
+    },
+    present: pool.present,
+    cleanUp: pool.cleanUp,
+  },
+  {
+    operation: "volume.create",
+    prepare: async (plane) => volume.request(plane),
+    present: volume.present,
+    cleanUp: volume.cleanUp,
+  },
+  {
+    operation: "volume.resize",
+    prepare: async (plane) => ({ ...(await volume.make(plane)), request: { capacityBytes: 8192 } }),
+    async present(plane, world) {
+      const document = stored(plane, "volume", made.volume);
+      return {
+        onHost: await onHost(world, "sh", "-c", `test $(stat -c %s ${volumeFile}) = 8192`),
+        stored: document !== undefined && Reflect.get(document, "capacityBytes") === 8192,
+      };
+    },
+    cleanUp: volume.cleanUp,
+  },
+  {
+    operation: "volume.delete",
+    removes: true,
+    prepare: volume.make,
+    present: volume.present,
+    cleanUp: volume.cleanUp,
+  },
+  {
+    operation: "network.create",
+    prepare: async () => networkRequest,
+    present: network.present,
+    cleanUp: network.cleanUp,
+  },
+  {
+    operation: "network.start",
+    async prepare(plane) {
+      const input = await network.make(plane);
+      await plane.succeed("network.stop", input);
+      return input;
+    },
+    present: network.active,
+    cleanUp: network.cleanUp,
+  },
+  {
+    operation: "network.stop",
+    removes: true,
+    prepare: network.make,
+    present: network.active,
+    cleanUp: network.cleanUp,
+  },
+  {
+    operation: "network.delete",
+    removes: true,
+    prepare: network.make,
+    present: network.present,
+    cleanUp: network.cleanUp,
+  },
+  {
+    operation: "image.delete",
+    removes: true,
+    async prepare(plane, { lab }) {
+      const context = { userName: "tester", signal: AbortSignal.timeout(30_000) };
+      await lab.host("h1").exec(["truncate", "-s", "4096", imageFile]);
+      await plane.wiring.pool.refresh(stored(plane, "storage-pool", "local")?.id ?? "", context);
+      const volumeId = (stored(plane, "volume", `${made.image}.img`)?.id ?? "") as `vol-${string}`;
+      const { id } = await plane.wiring.image.create({ name: made.image, volumeId }, context);
+      return { imageId: id };
+    },
+    present: async (plane, world) => ({
+      onHost: await onHost(world, "test", "-e", imageFile),
+      stored: stored(plane, "image", made.image) !== undefined,
+    }),
+    cleanUp: nothing,
+  },
+];

@@ -1,0 +1,15 @@
+/** No operation escapes the matrices: each that is registered has a situation in which it is killed and meddled with. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { scenarios } from "#app/test-support/crash-scenario.ts";
+import { HostPlane } from "#app/test-support/host-plane.ts";
+import { hostScenarios } from "#app/test-support/host-scenario.ts";
+
+test("every registered operation has a scenario, and every scenario an operation", async () => {
+  await using plane = await HostPlane.open();
+  const registered = new Set(plane.wiring.operations.map(({ name }) => name));
+  const covered = new Set([...scenarios, ...hostScenarios].map(({ operation }) => operation));
+  assert.ok(registered.size > 25, `${registered.size} operations`);
+  assert.deepEqual([...registered.difference(covered)], [], "add them to crash-scenario.ts or host-scenario.ts");
+  assert.deepEqual([...covered.difference(registered)], [], "there are no such operations");
+});
