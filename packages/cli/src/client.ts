@@ -54,7 +54,7 @@ export interface Content {
 export interface Connection {
   readonly server: URL;
   readonly token: string | undefined;
-  /** PEM of the authority that signed the server's certificate, unless a public one did. */
+  /** PEM of the authority that signed the server's certificate, or of that certificate, unless a public one did. */
   readonly caCertificate?: string | undefined;
 }
 

@@ -46,8 +46,8 @@ suite("the server that is meant", () => {
 
   test("a scheme may be left out", () => {
     assert.equal(serverUrl("inn.example.org").href, "https://inn.example.org/");
-    assert.equal(serverUrl("127.0.0.1:7480").href, "http://127.0.0.1:7480/");
-    assert.equal(serverUrl("localhost:80").href, "http://localhost/");
+    assert.equal(serverUrl("127.0.0.1:7480").href, "https://127.0.0.1:7480/");
+    assert.equal(serverUrl("http://localhost:80").href, "http://localhost/");
     assert.equal(serverUrl("https://x/inn/?a#b").href, "https://x/inn/");
     assert.throws(() => serverUrl("no server"), /neither a saved name nor a URL/);
   });

@@ -1,6 +1,6 @@
 /**
  * Which server the CLI talks to, and as whom. One file, $XDG_CONFIG_HOME/innkeeper/config.json (mode 0600), keeps servers by
- * name; `--server` and INN_SERVER take a name of it or a URL, INN_TOKEN a token. Writes replace the file in one step, so
+ * name; `--server` and INN_SERVER take a name of it or a URL, INN_TOKEN a token, INN_CA_FILE what certificate to trust. Writes replace the file in one step, so
  * two commands at once never leave half of it. Facts: XDG Base Directory Specification 0.8.
  */
 import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
@@ -8,6 +8,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 import type { Connection } from "#client.ts";
 import { CliError, usageError } from "#cli-error.ts";
+import { localTrust } from "#trust.ts";
 
 export interface SavedServer {
   readonly url: string;
@@ -15,6 +16,7 @@ export interface SavedServer {
   readonly token?: string;
   /** RFC 3339; when the session ends. */
   readonly expiresAt?: string;
+  /** PEM of what was pinned: an authority's certificate, or the server's own (trust.ts). */
   readonly caCertificate?: string;
 }
 
@@ -27,7 +29,7 @@ export interface Config {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Where `inn up` listens unless told. */
-export const defaultServerUrl = "http://127.0.0.1:7480";
+export const defaultServerUrl = "https://127.0.0.1:7480";
 
 export function configFile(environment: Environment): string {
   const folder = environment["XDG_CONFIG_HOME"];
@@ -88,10 +90,9 @@ export function withoutServer(config: Config, name: string): Config {
   return { ...rest, ...(current === undefined || current === name ? {} : { current }), servers };
 }
 
-/** A server's URL as the user may type it: the scheme may be missing (https then, but http for this machine). */
+/** A server's URL as the user may type it: the scheme may be missing (https then). */
 export function serverUrl(text: string): URL {
-  const local = /^(localhost|127\.|\[::1\])/.test(text);
-  const complete = /^https?:\/\//.test(text) ? text : `${local ? "http" : "https"}://${text}`;
+  const complete = /^https?:\/\//.test(text) ? text : `https://${text}`;
   const url = URL.parse(complete);
   if (url === null || url.hostname === "") throw usageError(`"${text}" is no server: neither a saved name nor a URL`);
   url.search = "";
@@ -112,15 +113,24 @@ export function chooseServer(config: Config, named: string | undefined, environm
   const token = nonEmpty(environment["INN_TOKEN"]);
   const saved = wish === undefined ? undefined : savedServer(config, wish);
   if (saved !== undefined) {
-    const [name, server] = saved;
-    const connection = {
-      server: serverUrl(server.url),
-      token: token ?? server.token,
-      caCertificate: server.caCertificate,
-    };
-    return { name, connection, user: server.user };
+    const [name, { url, user, ...server }] = saved;
+    const caCertificate = server.caCertificate ?? unsavedTrust(serverUrl(url), environment);
+    return { name, connection: { server: serverUrl(url), token: token ?? server.token, caCertificate }, user };
   }
-  return { name: undefined, connection: { server: serverUrl(wish ?? defaultServerUrl), token }, user: undefined };
+  const url = serverUrl(wish ?? defaultServerUrl);
+  const caCertificate = unsavedTrust(url, environment);
+  return { name: undefined, connection: { server: url, token, caCertificate }, user: undefined };
+}
+
+/** Of INN_CA_FILE, or of the control plane on this machine. */
+export function unsavedTrust(server: URL, environment: Environment): string | undefined {
+  const file = nonEmpty(environment["INN_CA_FILE"]);
+  if (file === undefined) return localTrust(server, environment);
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new CliError(`INN_CA_FILE: ${file} can't be read: ${String(error)}`, { exitCode: 78, cause: error }); // EX_CONFIG
+  }
 }
 
 /** By name, or by its URL. */

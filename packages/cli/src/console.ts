@@ -2,7 +2,7 @@
  * A VM's console over WebSocket: binary frames both ways. Node's own WebSocket client carries the login in a header.
  * Facts: RFC 6455; undici's WebSocketInit for `headers`.
  */
-import { getCACertificates, setDefaultCACertificates } from "node:tls";
+import { setDefaultCACertificates } from "node:tls";
 import type { ApiClient } from "#client.ts";
 import { CliError, problemError } from "#cli-error.ts";
 
@@ -26,7 +26,7 @@ const openTimeoutMs = 20_000;
 export async function openConsole(api: ApiClient, options: ConsoleOptions): Promise<ConsoleStream> {
   options.signal.throwIfAborted();
   const { caCertificate } = api.connection;
-  if (caCertificate !== undefined) setDefaultCACertificates([...getCACertificates("default"), caCertificate]);
+  if (caCertificate !== undefined) setDefaultCACertificates([caCertificate]);
   const input = {
     parameters: { vmId: options.vmId },
     query: { type: options.type ?? "serial", ...(options.force === true ? { force: true } : {}) },

@@ -8,6 +8,7 @@ import { Agent as SecureAgent, request as requestSecure } from "node:https";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CliError, tableError } from "#cli-error.ts";
+import { trustOptions, untrustedError } from "#trust.ts";
 
 export interface HttpRequest {
   readonly method: string;
@@ -20,26 +21,31 @@ export interface HttpRequest {
 }
 
 export class HttpConnection implements Disposable {
-  readonly #agent: Agent;
-  readonly #secure: boolean;
+  readonly #server: URL;
+  readonly #trustPem: string | undefined;
+  #made: Promise<Agent> | undefined;
 
-  /** `caCertificate`: PEM of the only authority to trust, for a server with a certificate of its own. */
-  constructor(server: URL, caCertificate?: string) {
-    this.#secure = server.protocol === "https:";
-    this.#agent = this.#secure
-      ? new SecureAgent({ keepAlive: true, ...(caCertificate === undefined ? {} : { ca: caCertificate }) })
-      : new Agent({ keepAlive: true });
+  /** `trustPem`: the only certificate to trust (trust.ts); default: the public authorities. */
+  constructor(server: URL, trustPem?: string) {
+    this.#server = server;
+    this.#trustPem = trustPem;
+  }
+
+  async #agent(): Promise<Agent> {
+    if (this.#server.protocol !== "https:") return new Agent({ keepAlive: true });
+    const trust = this.#trustPem === undefined ? {} : await trustOptions(this.#trustPem);
+    return new SecureAgent({ keepAlive: true, ...trust });
   }
 
   async send(message: HttpRequest): Promise<IncomingMessage> {
     message.signal.throwIfAborted();
     const deadline = new AbortController();
     const signal = AbortSignal.any([message.signal, deadline.signal]);
-    const open = this.#secure ? requestSecure : requestPlain;
+    const open = this.#server.protocol === "https:" ? requestSecure : requestPlain;
     const outgoing = open(message.url, {
       method: message.method,
       headers: message.headers,
-      agent: this.#agent,
+      agent: await (this.#made ??= this.#agent()),
       signal,
     });
     const answer = new Promise<IncomingMessage>((resolve, reject) => {
@@ -61,6 +67,7 @@ export class HttpConnection implements Disposable {
         });
       }
       message.signal.throwIfAborted();
+      if (isUntrusted(error)) throw await untrustedError(this.#server, this.#trustPem, error);
       throw connectionError(message.url.origin, error);
     } finally {
       clearTimeout(timer);
@@ -68,7 +75,7 @@ export class HttpConnection implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#agent.destroy();
+    void this.#made?.then((agent) => agent.destroy());
   }
 }
 
@@ -80,17 +87,14 @@ async function writeBody(outgoing: ClientRequest, body: HttpRequest["body"]): Pr
 // Codes of OpenSSL's certificate verification as Node names them (https://nodejs.org/api/tls.html#x509-certificate-error-codes).
 const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS_CERT_ALTNAME_INVALID/;
 
+export function isUntrusted(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "code" in error && untrusted.test(String(error.code));
+}
+
 /** The words for a connection that failed. */
 export function connectionError(origin: string, error: unknown): CliError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const said = error instanceof Error ? error.message || code : String(error);
-  if (untrusted.test(code)) {
-    return new CliError(`the certificate of ${origin} is not trusted: ${said}`, {
-      exitCode: 76, // EX_PROTOCOL, sysexits.h; the same as host_untrusted
-      remedy: "Log in with --ca-file and the certificate of the authority that signed it, if it is the right server.",
-      cause: error,
-    });
-  }
   const reason: Readonly<Record<string, string>> = {
     ECONNREFUSED: "nothing listens there",
     ENOTFOUND: "the name is unknown",
@@ -100,6 +104,7 @@ export function connectionError(origin: string, error: unknown): CliError {
     ECONNRESET: "the connection was cut",
     ETIMEDOUT: "no answer",
     EPROTO: "it does not speak TLS",
+    ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS; is it http:// instead of https://?",
   };
   return new CliError(`no connection to the server at ${origin}: ${reason[code] ?? said}`, {
     exitCode: 69, // EX_UNAVAILABLE, sysexits.h

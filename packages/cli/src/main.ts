@@ -45,7 +45,8 @@ function listenForSignals(): void {
   for (const [name, code] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
-    ["SIGHUP", 129],
+    // The control plane has its own meaning for it.
+    ...(first === "up" ? [] : [["SIGHUP", 129] as const]),
   ] as const) {
     process.on(name, () => {
       if (interrupted.signal.aborted) process.exit(code);

@@ -13,6 +13,8 @@ export const programWords: Readonly<Record<ProgramName, readonly string[]>> = {
     "--listen",
     "--tls-cert",
     "--tls-key",
+    "--tls-name",
+    "--no-tls",
     "--no-local",
     "--local",
     "--admin-password-file",

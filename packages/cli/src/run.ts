@@ -44,11 +44,11 @@ export async function commandTree(
 Start here:
   inn demo                                real guests on two real hosts, on this machine
   inn up                                  run the control plane
-  inn login http://127.0.0.1:7480         log in to it
+  inn login                               log in to it
   inn host add qemu+ssh://root@kvm1/system
   inn vm create web --memory 2G --disk 20G --network default --start
 
-Environment: INN_SERVER, INN_TOKEN, INN_PASSWORD (login only). Exit codes and more: docs/cli.md.`,
+Environment: INN_SERVER, INN_TOKEN, INN_CA_FILE, INN_PASSWORD (login only). Exit codes and more: docs/cli.md.`,
   );
   return root;
 }

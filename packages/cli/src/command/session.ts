@@ -10,15 +10,18 @@ import {
   readConfig,
   type SavedServer,
   serverUrl,
+  unsavedTrust,
   withoutServer,
   withServer,
 } from "#config.ts";
+import { connectionError, HttpConnection } from "#http.ts";
 import type { Invocation } from "#invocation.ts";
 import { fileText } from "#option/file.ts";
 import { given } from "#option/given.ts";
 import { password } from "#option/secret.ts";
 import { pairText } from "#output/table.ts";
 import { ask } from "#terminal.ts";
+import { normalFingerprint, presentedCertificate } from "#trust.ts";
 import { addVerb, type Surroundings } from "#verb.ts";
 
 export function addSession(root: Command, surroundings: Surroundings): void {
@@ -31,10 +34,13 @@ export function addSession(root: Command, surroundings: Surroundings): void {
         .option("-u, --user <name>", "user name (default: it is asked for)")
         .option("--password-file <file>", "file with the password (default: INN_PASSWORD, or it is asked for)")
         .option("--as <name>", "remember the server under this name (default: its host name)")
-        .option("--ca-file <file>", "PEM of the authority that signed the server's certificate"),
+        .option("--ca-file <file>", "PEM of the authority that signed the server's certificate, or of that certificate")
+        .option("--fingerprint <sha256>", "trust the certificate with this fingerprint, which `inn up` prints"),
     details: `Servers are remembered by name; \`inn --server NAME …\` uses one, the last login is used without it.
-INN_SERVER and INN_TOKEN do the same for scripts.`,
-    examples: ["login https://inn.example.org --user admin", "login 127.0.0.1:7480 --user admin --as local"],
+INN_SERVER, INN_TOKEN and INN_CA_FILE do the same for scripts.
+A certificate that no public authority signed is shown by its fingerprint and trusted if you say so; from then on another
+one is refused. On the server's own machine root needs none of this.`,
+    examples: ["login inn.example.org --user admin", "login 127.0.0.1:7480 --user admin --as local"],
     run: async (invocation, named) => {
       const { name, saved, session } = await login(invocation, { named });
       const { secret: _secret, ...shown } = session;
@@ -88,6 +94,7 @@ export async function login(invocation: Invocation, wish: LoginWish): Promise<Lo
   const config = readConfig(invocation.configFile);
   const server =
     named ?? options.text("server") ?? invocation.environment["INN_SERVER"] ?? config.current ?? defaultServerUrl;
+<<<<<<< HEAD
   const before = config.servers[server];
   const url = serverUrl(before?.url ?? server);
   const caCertificate = (await fileText("--ca-file", options.text("caFile"))) ?? before?.caCertificate;
@@ -105,6 +112,51 @@ export async function login(invocation: Invocation, wish: LoginWish): Promise<Lo
   };
   changeConfig(invocation.configFile, (current) => withServer(current, name, saved, true));
   return { name, saved, session };
+}
+
+/** What to pin of this server's certificate; undefined: the public authorities are to be asked. */
+async function trustOf(invocation: Invocation, url: URL, before: SavedServer | undefined): Promise<string | undefined> {
+  const { options, environment, signal, terminal } = invocation;
+  const fromFile = await fileText("--ca-file", options.text("caFile"));
+  if (url.protocol !== "https:" || fromFile !== undefined) return fromFile;
+  const wanted = options.text("fingerprint");
+  if (wanted === undefined) {
+    const known = before?.caCertificate ?? unsavedTrust(url, environment);
+    if (known !== undefined || (await isPubliclyTrusted(url, signal))) return known;
+  }
+  const { pin, server } = await presentedCertificate(url, signal).catch((error: unknown) => {
+    throw connectionError(url.origin, error);
+  });
+  if (wanted !== undefined) {
+    const right = [pin, server].find((each) => each.fingerprint256 === normalFingerprint(wanted));
+    if (right !== undefined) return right.toString();
+    throw new CliError(
+      `${url.origin} shows SHA-256 ${pin.fingerprint256}, not ${normalFingerprint(wanted)}. Nothing was sent`,
+      {
+        exitCode: 76, // EX_PROTOCOL, sysexits.h
+      },
+    );
+  }
+  const shown = `The certificate of ${url.host} is signed by no public authority. Its SHA-256 is\n  ${pin.fingerprint256}\n`;
+  if (!terminal.inputIsTerminal) {
+    throw usageError(`${shown}There is no terminal to ask whether it is right.`, "Give --fingerprint or --ca-file.");
+  }
+  invocation.remark(`${shown}Compare it with what \`inn up\` printed on the server.\n`);
+  const answer = await ask(terminal, "Is it right? [y/N] ", signal);
+  if (!/^y(es)?$/i.test(answer.trim())) throw usageError("The certificate was not trusted; nothing was sent.");
+  return pin.toString();
+}
+
+async function isPubliclyTrusted(server: URL, signal: AbortSignal): Promise<boolean> {
+  using http = new HttpConnection(server);
+  try {
+    const request = { method: "GET", url: new URL("/api/v1/health", server), headers: {}, signal, timeoutMs: 20_000 };
+    (await http.send(request)).resume();
+    return true;
+  } catch (error) {
+    if (error instanceof CliError && error.detail.exitCode === 76) return false; // EX_PROTOCOL: untrusted
+    throw error;
+  }
 }
 
 async function askUser(invocation: Invocation, before: string | undefined): Promise<string> {

@@ -89,7 +89,7 @@ suite("inn demo", { timeout: 900_000 }, () => {
       /vCPUs pinned +0→0, 1→1/,
       /memory balloon +\d+ → \d+ MiB/,
       /disk added +vdb, 64 MiB/,
-      /http:\/\/127\.0\.0\.1:\d+/,
+      /https:\/\/127\.0\.0\.1:\d+/,
       /user admin, password \S+/,
     ]) {
       assert.match(output, figure);

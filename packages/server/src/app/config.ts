@@ -2,9 +2,19 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
+import { isHostName } from "#core/x509-certificate.ts";
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
+
+/** Where the API's certificate comes from. */
+export type TlsConfig =
+  /** The built-in authority; `names`: further ones by which clients reach this machine. */
+  | { readonly kind: "built-in"; readonly names: readonly string[] }
+  /** Paths of PEM files; read again when they change. */
+  | { readonly kind: "files"; readonly cert: string; readonly key: string }
+  /** Plain HTTP, on loopback alone. */
+  | { readonly kind: "off" };
 
 export interface ServerConfig {
   /** Where the store, the key file and the certificate authority are. */
@@ -19,8 +29,7 @@ export interface ServerConfig {
   readonly adminPassword?: string;
   /** Gives `admin` a new password and the administrator's role, for who is locked out. */
   readonly resetAdmin: boolean;
-  /** PEM; without it only loopback is listened on. */
-  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly tls: TlsConfig;
   /** libvirt over plain TCP to other machines: for laboratories. */
   readonly allowPlainTcp: boolean;
   /** Test facility: see crash-point.ts. */
@@ -38,8 +47,11 @@ export const usage = `Usage: inn up [flags]
 
   --state FOLDER               where the state is kept (default /var/lib/innkeeper)
   --listen ADDRESS:PORT        where the API is (default 127.0.0.1:${defaultPort})
-  --tls-cert FILE              PEM certificate (chain) of the API; needed to listen on other addresses than loopback
+  --tls-cert FILE              PEM certificate (chain) of the API, instead of one of the built-in authority;
+                               read again when the file changes, or on SIGHUP
   --tls-key FILE               its key
+  --tls-name NAME[,NAME]       names or addresses that clients use besides this machine's own, for the built-in certificate
+  --no-tls                     plain HTTP, on loopback only: for a proxy on this machine that speaks TLS
   --no-local                   do not add this machine's own libvirtd (qemu:///system), which the first start does if it runs
   --local                      add it now
   --admin-password-file FILE   the first administrator's password, instead of a random one
@@ -53,6 +65,8 @@ const options = {
   listen: { type: "string" },
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
+  "tls-name": { type: "string" },
+  tls: { type: "boolean" },
   local: { type: "boolean" },
   "admin-password-file": { type: "string" },
   "reset-admin": { type: "boolean" },
@@ -67,14 +81,20 @@ export function readConfig(
 ): ServerConfig | "help" {
   const values = parse(argv);
   if (values.help === true) return "help";
-  const text = (flag: "state" | "listen" | "tls-cert" | "tls-key" | "admin-password-file" | "log-level") =>
+  const text = (flag: "state" | "listen" | "tls-cert" | "tls-key" | "tls-name" | "admin-password-file" | "log-level") =>
     values[flag] ?? environment[variable(flag)];
-  const isOn = (flag: "local" | "allow-plain-tcp") => values[flag] ?? environmentFlag(environment[variable(flag)]);
+  const isOn = (flag: "local" | "tls" | "allow-plain-tcp") =>
+    values[flag] ?? environmentFlag(environment[variable(flag)]);
   const { address, port } = readListen(text("listen") ?? `127.0.0.1:${defaultPort}`);
-  const tls = readTls(text("tls-cert"), text("tls-key"));
-  if (tls === undefined && !isLoopback(address)) {
+  const tls = readTls({
+    cert: text("tls-cert"),
+    key: text("tls-key"),
+    names: text("tls-name"),
+    isOff: isOn("tls") === false,
+  });
+  if (tls.kind === "off" && !isLoopback(address)) {
     throw new ConfigError(
-      `--listen ${address}: without --tls-cert and --tls-key passwords would go over the network in the clear; only loopback is allowed`,
+      `--no-tls with --listen ${address}: passwords would go over the network in the clear; only loopback is allowed`,
     );
   }
   const passwordFile = text("admin-password-file");
@@ -84,11 +104,11 @@ export function readConfig(
     stateFolder: text("state") ?? "/var/lib/innkeeper",
     listenAddress: address,
     listenPort: port,
+    tls,
     logLevel: readLogLevel(text("log-level") ?? "info"),
     allowPlainTcp: isOn("allow-plain-tcp") ?? false,
     resetAdmin: values["reset-admin"] === true,
     ...(local === undefined ? {} : { local }),
-    ...(tls === undefined ? {} : { tls }),
     ...(passwordFile === undefined ? {} : { adminPassword: readPassword(passwordFile) }),
     ...(crashAt === undefined ? {} : { crashAt }),
   };
@@ -124,10 +144,29 @@ function isLoopback(address: string): boolean {
   return address === "::1" || address.startsWith("127.");
 }
 
-function readTls(cert: string | undefined, key: string | undefined): ServerConfig["tls"] {
-  if (cert === undefined && key === undefined) return undefined;
+interface TlsFlags {
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  /** Comma-separated. */
+  readonly names: string | undefined;
+  readonly isOff: boolean;
+}
+
+function readTls({ cert, key, names, isOff }: TlsFlags): TlsConfig {
+  if (isOff) {
+    if (cert === undefined && key === undefined && names === undefined) return { kind: "off" };
+    throw new ConfigError("--no-tls goes without --tls-cert, --tls-key and --tls-name");
+  }
+  if (cert === undefined && key === undefined) {
+    const given = (names ?? "").split(",").flatMap((name) => name.trim() || []);
+    const wrong = given.find((name) => isIP(name) === 0 && !isHostName(name));
+    if (wrong === undefined) return { kind: "built-in", names: given };
+    throw new ConfigError(`--tls-name ${wrong}: it is neither a host name nor an address`);
+  }
   if (cert === undefined || key === undefined) throw new ConfigError("--tls-cert and --tls-key belong together");
-  return { cert: readFile("--tls-cert", cert), key: readFile("--tls-key", key) };
+  if (names !== undefined)
+    throw new ConfigError("--tls-name is for the built-in certificate; --tls-cert has its own names");
+  return { kind: "files", cert, key };
 }
 
 function readPassword(file: string): string {

@@ -7,7 +7,7 @@ import { AppError } from "#core/app-error.ts";
 import { pinoLogger } from "#core/pino-logger.ts";
 import { errorCode } from "@innkeeper/contract/error-code.ts";
 import { ConfigError, readConfig, type ServerConfig, usage } from "./config.ts";
-import { startServer } from "./server.ts";
+import { type RunningServer, startServer } from "./server.ts";
 
 /** Longer than the engine gives its steps; systemd's TimeoutStopSec is longer still. */
 const stopTimeoutMs = 20_000;
@@ -48,7 +48,9 @@ async function run(config: ServerConfig): Promise<number> {
     process.exit(errorCode.internal.exitCode);
   });
   const server = await startServer(config, { log });
-  printStart(server.url, server.firstPassword);
+  // As daemons have it; whoever started it in a terminal that closes wants its end.
+  process.on("SIGHUP", () => void (process.stdout.isTTY ? signalled.resolve("SIGHUP") : server.reload()));
+  printStart(server);
   await signalled.promise;
   setTimeout(() => process.exit(1), stopTimeoutMs).unref();
   await server.close();
@@ -56,8 +58,9 @@ async function run(config: ServerConfig): Promise<number> {
 }
 
 /** In one write: who reads it has all of it. */
-function printStart(url: string, firstPassword: string | undefined): void {
+function printStart({ url, firstPassword, fingerprint }: RunningServer): void {
   const lines = [`Innkeeper is up: ${url}`];
+  if (fingerprint !== undefined) lines.push(`Certificate (SHA-256): ${fingerprint}`);
   if (firstPassword !== undefined) {
     lines.push(
       `First administrator: ${firstAdministrator}`,

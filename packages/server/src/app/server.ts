@@ -19,8 +19,9 @@ import { UserService } from "#management/access/user-service.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
 import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
-import { restServer } from "#rest/rest-server.ts";
+import { restServer, serveCertificate } from "#rest/rest-server.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
+import { ApiCertificate } from "./api-certificate.ts";
 import { ConfigError, type ServerConfig } from "./config.ts";
 import { crashPoint } from "./crash-point.ts";
 import { Maintenance } from "./maintenance.ts";
@@ -32,6 +33,10 @@ export interface RunningServer extends AsyncDisposable {
   readonly url: string;
   /** Of the first administrator, when it was made just now and at random. It is stored nowhere. */
   readonly firstPassword?: string;
+  /** SHA-256 of the certificate that clients may pin; absent without TLS. */
+  readonly fingerprint?: string;
+  /** Reads anew what may change while it runs: the certificate. */
+  reload(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -65,6 +70,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
     : await users.createFirstAdministrator(config.adminPassword);
   const stop = new AbortController();
   const version = await readVersion();
+  const certificate = begun.use(await ApiCertificate.open({ config, clock, log }));
   const rest = await restServer(
     {
       ...wiring,
@@ -78,8 +84,9 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
       log,
       stop: stop.signal,
     },
-    config.tls === undefined ? {} : { tls: config.tls },
+    certificate === undefined ? {} : { tls: certificate.present },
   );
+  certificate?.onChange((next) => serveCertificate(rest, next));
   begun.defer(async () => {
     stop.abort();
     await rest.close();
@@ -100,6 +107,8 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   return {
     url,
     ...(firstPassword === undefined || config.adminPassword !== undefined ? {} : { firstPassword }),
+    ...(certificate === undefined ? {} : { fingerprint: certificate.fingerprint }),
+    reload: async () => certificate?.reload(),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -134,13 +134,23 @@ function distinguishedName(commonName: string): asn1.Name {
 }
 
 function dnsName(name: string): asn1.GeneralName {
+  const ascii = asciiHostName(name);
+  if (ascii === undefined) throw new CertificateRequestError(`"${name}" is not a host name`);
+  return new asn1.GeneralName({ dNSName: ascii });
+}
+
+/** Whether a certificate can be issued for it as a DNS name. */
+export function isHostName(name: string): boolean {
+  return asciiHostName(name) !== undefined;
+}
+
+function asciiHostName(name: string): string | undefined {
   const wildcard = name.startsWith("*.") ? "*." : "";
   const ascii = domainToASCII(name.slice(wildcard.length));
   // RFC 1123 §2.1, with the underscore that real host names have. An address written here would never be matched.
   const label = "(?!-)[a-z0-9_-]{1,63}(?<!-)";
   const valid = new RegExp(`^${label}(?:\\.${label})*$`, "u").test(ascii) && ascii.length <= 253;
-  if (!valid || isIP(ascii) !== 0) throw new CertificateRequestError(`"${name}" is not a host name`);
-  return new asn1.GeneralName({ dNSName: wildcard + ascii });
+  return valid && isIP(ascii) === 0 ? wildcard + ascii : undefined;
 }
 
 function ipAddress(address: string): asn1.GeneralName {

@@ -3,13 +3,15 @@
  * Every answer has security headers and the request's id.
  */
 import { randomUUID } from "node:crypto";
-import type { SecureServerOptions } from "node:http2";
+import { Server as SecureServer } from "node:https";
+import type { SecureContextOptions } from "node:tls";
 import websocket from "@fastify/websocket";
 import fastify, { type FastifyInstance } from "fastify";
 import { problemContentType } from "@innkeeper/contract/problem.ts";
 import { AppError, toProblem } from "#core/app-error.ts";
 import { chooseProtocol } from "#rest/authentication.ts";
 import { asAppError, sendError } from "#rest/error.ts";
+import { answerPlainRequests } from "#rest/plain-request.ts";
 import { registerEndpoints } from "#rest/registration.ts";
 import type { RestServices } from "#rest/service.ts";
 
@@ -23,7 +25,34 @@ const connectionsMax = 4096;
 /** A console takes keystrokes, not files. */
 const consoleFrameMaxBytes = 64 * 1024;
 
-export type TlsOptions = Pick<SecureServerOptions, "key" | "cert" | "ca">;
+/** PEM. */
+export interface TlsOptions {
+  readonly key: string;
+  readonly cert: string;
+}
+
+/** Mozilla's "intermediate": https://ssl-config.mozilla.org/guidelines/5.7.json; TLS 1.3 has its own suites. */
+const cipherSuites = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+];
+const handshakeTimeoutMs = 10_000;
+
+function secureContext({ key, cert }: TlsOptions): SecureContextOptions {
+  return { key, cert, minVersion: "TLSv1.2", ciphers: cipherSuites.join(":") };
+}
+
+/** From now on, new connections are served with this certificate. */
+export function serveCertificate(server: FastifyInstance, tls: TlsOptions): void {
+  if (server.server instanceof SecureServer) server.server.setSecureContext(secureContext(tls));
+}
 
 /** `tls`: HTTPS with these; absent: plain HTTP, which the app allows where it is safe. */
 export async function restServer(
@@ -35,7 +64,9 @@ export async function restServer(
     bodyLimit: jsonBodyMaxBytes,
     connectionTimeout: idleTimeoutMs,
     http: { maxHeaderSize: headerMaxBytes, headersTimeout: headersTimeoutMs },
-    ...(options.tls === undefined ? {} : { https: options.tls }),
+    ...(options.tls === undefined
+      ? {}
+      : { https: { ...secureContext(options.tls), handshakeTimeout: handshakeTimeoutMs } }),
     forceCloseConnections: true,
     exposeHeadRoutes: false,
     genReqId: (request) => requestId(request.headers["x-request-id"]),
@@ -52,6 +83,7 @@ export async function restServer(
     },
   });
   server.server.maxConnections = connectionsMax;
+  if (options.tls !== undefined) answerPlainRequests(server.server);
   server.decorateRequest("inn");
   server.addHook("onRequest", async (request, reply) => {
     request.inn = { principal: undefined, taskId: undefined, errorCode: undefined };

@@ -11,10 +11,11 @@ import { formatBytes } from "@innkeeper/contract/unit.ts";
 import { ApiClient } from "#client.ts";
 import { changeConfig, configFile, withServer } from "#config.ts";
 import { listAll } from "#list.ts";
+import { given } from "#option/given.ts";
 import { kvmText, ranges, sizeText } from "#page/host.ts";
 import { type DemoLayout, demoName } from "#program/demo/layout.ts";
 import { type Note, type Report, together } from "#program/demo/report.ts";
-import { startServer } from "#program/demo/server.ts";
+import { connectionTo, startServer } from "#program/demo/server.ts";
 import { requireSuccess, waitForTask } from "#task.ts";
 
 export interface Datacenter {
@@ -101,13 +102,14 @@ async function controlPlane(
   await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
   const { url } = await startServer(layout, passwordFile, stepSignal);
   await rm(passwordFile);
-  const server = new URL(url);
-  using anonymous = new ApiClient({ server, token: undefined }, signal);
-  const session = await anonymous.call("login", { body: { name: userName, password } });
-  const saved = { url, user: userName, token: session.secret, expiresAt: session.expiresAt };
+  const connection = connectionTo(layout, url);
+  const { caCertificate } = connection;
+  using anonymous = new ApiClient(connection, signal);
+  const { secret, expiresAt } = await anonymous.call("login", { body: { name: userName, password } });
+  const saved = { url, user: userName, token: secret, expiresAt, ...given({ caCertificate }) };
   changeConfig(configFile(process.env), (config) => withServer(config, demoName, saved, false));
   note(`${url}, logged in as ${userName}`);
-  return { api: new ApiClient({ server, token: session.secret }, signal), url };
+  return { api: new ApiClient({ ...connection, token: secret }, signal), url };
 }
 
 async function addHosts(api: ApiClient, lab: Lab, note: Note, signal: AbortSignal): Promise<Host[]> {

@@ -7,10 +7,11 @@ import { openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { ApiClient } from "#client.ts";
+import { ApiClient, type Connection } from "#client.ts";
 import { CliError } from "#cli-error.ts";
 import { defaultServerUrl } from "#config.ts";
 import type { DemoLayout } from "#program/demo/layout.ts";
+import { localTrust } from "#trust.ts";
 
 export interface ServerRecord {
   readonly pid: number;
@@ -30,7 +31,7 @@ export async function startServer(
   signal: AbortSignal,
 ): Promise<ServerRecord> {
   const port = await freePort(Number(new URL(defaultServerUrl).port));
-  const url = `http://127.0.0.1:${port}`;
+  const url = `https://127.0.0.1:${port}`;
   const log = openSync(layout.serverLog, "a", 0o600);
   const argv = [
     "up",
@@ -53,11 +54,11 @@ export async function startServer(
   child.unref();
   const record: ServerRecord = { pid: child.pid ?? 0, startTime: startTimeOf(child.pid ?? 0) ?? "", url };
   writeFileSync(layout.serverRecord, `${JSON.stringify(record)}\n`, { mode: 0o600 });
-  using api = new ApiClient({ server: new URL(url), token: undefined }, signal);
   const deadlineMs = performance.now() + readyTimeoutMs;
   for (;;) {
     if (ended !== undefined) throw new Error(`the control plane did not start: ${ended}\n${logTail(layout)}`);
     try {
+      using api = new ApiClient(connectionTo(layout, url), signal);
       await api.call("systemHealth", { timeoutMs: 5000 });
       return record;
     } catch (error) {
@@ -67,6 +68,12 @@ export async function startServer(
     }
     await delay(25, undefined, { signal });
   }
+}
+
+/** Trusts the certificate that this control plane made for itself; before it has made it, none. */
+export function connectionTo(layout: DemoLayout, url: string, token?: string): Connection {
+  const server = new URL(url);
+  return { server, token, caCertificate: localTrust(server, { INN_STATE: layout.serverFolder }) };
 }
 
 /** Ends the recorded process, if it still runs. True if it did. */

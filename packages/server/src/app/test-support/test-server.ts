@@ -51,6 +51,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     stateFolder: folder,
     listenAddress: "127.0.0.1",
     listenPort: 0,
+    tls: { kind: "off" },
     logLevel: "error",
     local: false,
     allowPlainTcp: false,
