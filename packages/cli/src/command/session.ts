@@ -94,10 +94,9 @@ export async function login(invocation: Invocation, wish: LoginWish): Promise<Lo
   const config = readConfig(invocation.configFile);
   const server =
     named ?? options.text("server") ?? invocation.environment["INN_SERVER"] ?? config.current ?? defaultServerUrl;
-<<<<<<< HEAD
   const before = config.servers[server];
   const url = serverUrl(before?.url ?? server);
-  const caCertificate = (await fileText("--ca-file", options.text("caFile"))) ?? before?.caCertificate;
+  const caCertificate = await trustOf(invocation, url, before);
   const user = wish.user ?? options.text("user") ?? (await askUser(invocation, before?.user));
   const secret = wish.password ?? (await password(invocation, `Password of ${user} at ${url.host}: `));
   using api = new ApiClient({ server: url, token: undefined, caCertificate }, invocation.signal);
