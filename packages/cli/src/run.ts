@@ -3,8 +3,10 @@ import { Command, CommanderError } from "commander";
 import { errorCode } from "@innkeeper/contract/error-code.ts";
 import { CliError, errorDocument, errorText } from "#cli-error.ts";
 import { addCompletion } from "#command/completion.ts";
+import { addPowerCli } from "#command/powercli.ts";
 import { addSession } from "#command/session.ts";
 import { nouns } from "#noun.ts";
+import { cmdletAt } from "#powercli/table.ts";
 import { programSummary } from "#program-name.ts";
 import { addNoun, globalOptions, type Surroundings } from "#verb.ts";
 
@@ -36,6 +38,7 @@ export async function commandTree(
     const command = addNoun(root, name, noun.summary);
     if (loaded(name)) (await noun.load())(command, surroundings);
   }
+  addPowerCli(root, surroundings);
   addCompletion(root, surroundings);
   for (const [name, summary] of Object.entries(programSummary)) root.command(name).description(summary);
   root.addHelpText(
@@ -48,21 +51,26 @@ Start here:
   inn host add qemu+ssh://root@kvm1/system
   inn vm create web --memory 2G --disk 20G --network default --start
 
+PowerCLI's cmdlets run as they are typed: inn Get-VM, inn New-Snapshot -VM web -Name s1. \`inn powercli\` lists them.
+
 Environment: INN_SERVER, INN_TOKEN, INN_CA_FILE, INN_PASSWORD (login only). Exit codes and more: docs/cli.md.`,
   );
   return root;
 }
 
 export async function run(parts: RunParts): Promise<number> {
-  const helpOfAll = parts.argv.length === 0;
-  const root = await commandTree(parts, (noun) => parts.argv.includes(noun));
   try {
-    if (helpOfAll) root.help();
-    await root.parseAsync([...parts.argv], { from: "user" });
-    return 0;
+    return cmdletAt(parts.argv) < 0 ? await runVerb(parts) : await (await import("#powercli/run.ts")).runCmdlet(parts);
   } catch (error) {
     return report(error, parts);
   }
+}
+
+async function runVerb(parts: RunParts): Promise<number> {
+  const root = await commandTree(parts, (noun) => parts.argv.includes(noun));
+  if (parts.argv.length === 0) root.help();
+  await root.parseAsync([...parts.argv], { from: "user" });
+  return 0;
 }
 
 function report(error: unknown, parts: RunParts): number {
