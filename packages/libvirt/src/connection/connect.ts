@@ -55,16 +55,21 @@ async function bounded(
   outer: AbortSignal | undefined,
 ): Promise<Connection> {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const deadline = AbortSignal.timeout(timeoutMs);
-  const signal = outer === undefined ? deadline : AbortSignal.any([outer, deadline]);
+  // AbortSignal.timeout would keep its timer, and what hangs on it, to its end.
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(), timeoutMs);
+  const signal = outer === undefined ? deadline.signal : AbortSignal.any([outer, deadline.signal]);
   const target = describe(uri);
   try {
     if (signal.aborted) throw abortReason(signal);
     return await open(uri, target, options, dial, signal);
   } catch (error) {
     if (outer?.aborted === true) throw abortReason(outer);
-    if (deadline.aborted) throw new ConnectError("timeout", `${target}: no connection within ${timeoutMs} ms`, error);
+    if (deadline.signal.aborted)
+      throw new ConnectError("timeout", `${target}: no connection within ${timeoutMs} ms`, error);
     throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

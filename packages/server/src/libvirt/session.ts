@@ -45,12 +45,19 @@ export async function onConnection<T>(
   work: (connected: ConnectedCall) => Promise<T>,
   deadlineMs: number = shortDeadlineMs,
 ): Promise<T> {
-  const deadline = AbortSignal.timeout(deadlineMs);
-  const signal = AbortSignal.any([call.signal, deadline]);
+  // AbortSignal.timeout would keep its timer, and what hangs on it, to its end.
+  const deadline = new AbortController();
+  const timer = setTimeout(
+    () => deadline.abort(new DOMException("the deadline has passed", "TimeoutError")),
+    deadlineMs,
+  );
+  const signal = AbortSignal.any([call.signal, deadline.signal]);
   try {
     const connection = await context.session.connection({ signal });
     return await work({ connection, options: { signal, timeoutMs: deadlineMs } });
   } catch (error) {
     throw mapLibvirtError(error, { what, cancelledBy: call.signal, deadlineMs });
+  } finally {
+    clearTimeout(timer);
   }
 }

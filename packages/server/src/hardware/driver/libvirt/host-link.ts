@@ -171,8 +171,7 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
   async #connect(timeoutMs: number): Promise<Connection> {
     const connection = await connect(this.#address.uri, this.#connectOptions(timeoutMs));
     try {
-      const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)]);
-      await requireSupported(connection, { signal, timeoutMs });
+      await requireSupported(connection, { signal: this.#closing.signal, timeoutMs });
       return connection;
     } catch (error) {
       await connection.close();
