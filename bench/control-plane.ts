@@ -4,7 +4,7 @@
  * Start until it answers (medians of starts on the same state, hosts connected or not yet), resident memory, and CPU time
  * while nothing happens. Needs root and what `inn lab` needs.
  */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -33,9 +33,11 @@ async function residentMiB(pid: number): Promise<number> {
 async function startVms(lab: Lab): Promise<void> {
   for (const host of lab.hosts) {
     for (let index = 0; index < vmsPerHost; index++) {
-      const input = `<domain type="qemu"><name>${host.name}-${index}</name><memory unit="MiB">64</memory><vcpu>1</vcpu>
+      const xml = `<domain type="qemu"><name>${host.name}-${index}</name><memory unit="MiB">64</memory><vcpu>1</vcpu>
         <os><type machine="q35">hvm</type></os><devices><serial type="pty"/></devices></domain>`;
-      await host.exec(["virsh", "--quiet", "create", "/dev/stdin"], { input });
+      const file = path.join(lab.sharedFolder, "domain.xml");
+      await writeFile(file, xml);
+      await host.exec(["virsh", "--quiet", "create", file]);
     }
   }
 }

@@ -7,7 +7,7 @@
  * that Innkeeper takes longer. Needs root and what `inn lab` needs; virt-install too.
  */
 import { randomUUID } from "node:crypto";
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -64,7 +64,7 @@ class Ours {
     });
     figures["downtime"] = Number(moved?.["downtimeMs"]);
     for (const name of ["clone", "ours"]) {
-      await server.succeed("DELETE", `/vms/${(await this.#vm(name)).id}?force=true`);
+      await server.succeed("DELETE", `/vms/${(await this.#vm(name)).id}?force=true&deleteDisks=true`);
     }
     return figures;
   }
@@ -102,14 +102,18 @@ class Theirs {
   async round(): Promise<Figures> {
     const [host, target] = this.#hosts;
     const virsh = (...argv: string[]) => host.exec(["virsh", "--quiet", ...argv], { timeoutMs: waitMs });
-    const define = (input: string) => host.exec(["virsh", "--quiet", "define", "/dev/stdin"], { input });
     const file = (name: string): string => path.join(this.#folder, name);
+    const write = async (name: string, xml: string): Promise<string> => {
+      await writeFile(file(name), xml);
+      return file(name);
+    };
+    const xml = await write("domain.xml", this.#xml);
     const figures: Figures = {};
     figures["create"] = await timed(async () => {
-      await define(this.#xml);
+      await virsh("define", xml);
       await virsh("start", "theirs");
     });
-    await this.#untilAddress(host);
+    await this.#untilReady(host);
     figures["disk-snapshot"] = await timed(() =>
       virsh(
         "snapshot-create-as",
@@ -136,23 +140,24 @@ class Theirs {
     const overlay = (name: string, base: string) =>
       host.exec(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", name]);
     const saved = (await virsh("save-image-dumpxml", file("s2.mem"), "--security-info")).stdout;
-    const reverted = path.join(this.#folder, "reverted.xml");
-    await host.exec(["tee", reverted], { input: saved.replaceAll(file("s1.qcow2"), file("s3.qcow2")) });
+    const live = await write("live.xml", saved.replaceAll(file("s1.qcow2"), file("s3.qcow2")));
     const inactive = (await virsh("dumpxml", "theirs", "--inactive", "--security-info")).stdout;
+    const reverted = await write("reverted.xml", inactive.replaceAll(file("s2.qcow2"), file("s3.qcow2")));
     figures["revert"] = await timed(async () => {
       await virsh("destroy", "theirs");
       await overlay(file("s3.qcow2"), file("s1.qcow2"));
-      await define(inactive.replaceAll(file("s2.qcow2"), file("s3.qcow2")));
-      await virsh("restore", file("s2.mem"), "--xml", reverted);
+      await virsh("define", reverted);
+      await virsh("restore", file("s2.mem"), "--xml", live);
     });
-    const clone = otherVm(this.#xml, "theirs-clone", file("clone.qcow2"), this.#disk);
+    const clone = await write("clone.xml", otherVm(this.#xml, "theirs-clone", file("clone.qcow2"), this.#disk));
     figures["clone"] = await timed(async () => {
       await overlay(file("clone.qcow2"), file("s1.qcow2"));
-      await define(clone);
+      await virsh("define", clone);
     });
-    const uri = target.uri;
+    // libvirt migrates no domain that has snapshots of its own.
+    for (const name of ["memory", "disk"]) await virsh("snapshot-delete", "theirs", name, "--metadata");
     figures["migration"] = await timed(() =>
-      virsh("migrate", "--live", "--p2p", "--persistent", "--undefinesource", "--unsafe", "theirs", uri),
+      virsh("migrate", "--live", "--p2p", "--persistent", "--undefinesource", "--unsafe", "theirs", target.uri),
     );
     const job = await target.exec(["virsh", "--quiet", "domjobinfo", "theirs", "--completed"]);
     figures["downtime"] = Number(/Total downtime:\s+(\d+)/u.exec(job.stdout)?.[1]);
@@ -170,10 +175,17 @@ class Theirs {
     return ms;
   }
 
-  async #untilAddress(host: LabHost): Promise<void> {
+  /** Its agent answers. */
+  async #untilReady(host: LabHost): Promise<void> {
     const deadlineMs = performance.now() + waitMs;
-    while (!/ipv4/u.test((await host.exec(["virsh", "domifaddr", "theirs", "--source", "arp"])).stdout)) {
-      if (performance.now() > deadlineMs) throw new Error("waited in vain for the address of theirs");
+    const ping = ["virsh", "--quiet", "qemu-agent-command", "theirs", '{"execute":"guest-ping"}'];
+    for (;;) {
+      const isReady = await host.exec(ping).then(
+        () => true,
+        () => false,
+      );
+      if (isReady) return;
+      if (performance.now() > deadlineMs) throw new Error("waited in vain for the guest of theirs");
       await delay(100);
     }
   }
@@ -186,7 +198,7 @@ class Theirs {
         }
       }
     }
-    for (const name of ["s1.qcow2", "s2.qcow2", "s3.qcow2", "s2.mem", "clone.qcow2", "reverted.xml"]) {
+    for (const name of ["s1.qcow2", "s2.qcow2", "s3.qcow2", "s2.mem", "clone.qcow2"]) {
       await rm(path.join(this.#folder, name), { force: true });
     }
   }
@@ -233,8 +245,12 @@ try {
   const [, , third, fourth] = lab.hosts;
   if (ourDisk === undefined || theirDisk === undefined || third === undefined || fourth === undefined)
     throw new Error();
-  for (const disk of [ourDisk, theirDisk]) await copyFile(image.path, disk);
-  await addLabHosts(server, lab.hosts.slice(0, 2), lab.clientTls);
+  const poolId = await addLabHosts(server, lab.hosts.slice(0, 2), lab.clientTls);
+  const freshDisks = async (): Promise<void> => {
+    for (const disk of [ourDisk, theirDisk]) await copyFile(image.path, disk);
+    await server.call("POST", `/pools/${poolId}/refresh`);
+  };
+  await freshDisks();
   const ours = new Ours(server, ourDisk);
   const { result } = await server.succeed("POST", "/vms", request("model", ourDisk));
   const { stdout } = await lab.host("h1").exec(["virsh", "dumpxml", "--inactive", "--security-info", "model"]);
@@ -247,6 +263,7 @@ try {
   );
   const all: { ours: Figures[]; theirs: Figures[] } = { ours: [], theirs: [] };
   for (let round = -1; round < rounds; round++) {
+    await freshDisks();
     const our = await ours.round();
     const their = { ...(await theirs.round()), virtInstall: await theirs.virtInstall() };
     // The first warms up.
