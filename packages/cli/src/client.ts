@@ -77,14 +77,7 @@ export class ApiClient implements Disposable {
 
   /** Calls an operation that answers with JSON or with nothing. */
   async call<O extends OperationId>(operation: O, ...[input]: CallArguments<O>): Promise<ResponseOf<O>> {
-    const wire = (input ?? {}) as WireInput;
-    const body = wire.body === undefined ? undefined : JSON.stringify(wire.body);
-    const answer = await this.#send(
-      operation,
-      wire,
-      body,
-      body === undefined ? {} : { "content-type": "application/json" },
-    );
+    const answer = await this.#sendJson(operation, (input ?? {}) as WireInput);
     const content = await text(answer);
     return (content === "" ? undefined : JSON.parse(content)) as ResponseOf<O>;
   }
@@ -109,9 +102,9 @@ export class ApiClient implements Disposable {
   /** The answer as it comes, for content that is not JSON. `sizeBytes` is -1 when the server does not tell. */
   async download<O extends OperationId>(
     operation: O,
-    input: Omit<CallInput<O>, "body">,
+    input: CallInput<O>,
   ): Promise<Content & { readonly type: string }> {
-    const answer = await this.#send(operation, input as WireInput, undefined, {});
+    const answer = await this.#sendJson(operation, input as WireInput);
     const length = answer.headers["content-length"];
     return {
       stream: answer,
@@ -135,6 +128,11 @@ export class ApiClient implements Disposable {
 
   get authorization(): Record<string, string> {
     return this.connection.token === undefined ? {} : { authorization: `Bearer ${this.connection.token}` };
+  }
+
+  #sendJson(operation: OperationId, input: WireInput): Promise<IncomingMessage> {
+    const body = input.body === undefined ? undefined : JSON.stringify(input.body);
+    return this.#send(operation, input, body, body === undefined ? {} : { "content-type": "application/json" });
   }
 
   async #send(

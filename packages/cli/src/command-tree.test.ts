@@ -48,6 +48,7 @@ const named: Readonly<Partial<Record<OperationId, string>>> = {
   vmStatistics: "vm stats",
   userChange: "user set",
   systemGet: "system show",
+  systemBackup: "backup-config",
   tokenList: "user token list",
   tokenCreate: "user token create",
   tokenDelete: "user token delete",

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { errorCode } from "@innkeeper/contract/error-code.ts";
 import { CliError, errorDocument, errorText } from "#cli-error.ts";
+import { addBackup } from "#command/backup.ts";
 import { addCompletion } from "#command/completion.ts";
 import { addPowerCli } from "#command/powercli.ts";
 import { addSession } from "#command/session.ts";
@@ -34,6 +35,7 @@ export async function commandTree(
     .helpCommand("help [command]", "Show help for a command.");
   globalOptions(root);
   addSession(root, surroundings);
+  addBackup(root, surroundings);
   for (const [name, noun] of Object.entries(nouns)) {
     const command = addNoun(root, name, noun.summary);
     if (loaded(name)) (await noun.load())(command, surroundings);

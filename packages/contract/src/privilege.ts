@@ -42,6 +42,7 @@ export const privileges = [
   "user.change",
   "user.delete",
   "system.read",
+  "system.backup",
 ] as const;
 export type Privilege = (typeof privileges)[number];
 

@@ -79,6 +79,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
   userDelete: { method: "DELETE", path: "/users/{userId}" },
   systemHealth: { method: "GET", path: "/health" },
   systemGet: { method: "GET", path: "/system" },
+  systemBackup: { method: "POST", path: "/system/backup" },
   systemOpenapi: { method: "GET", path: "/openapi.json" },
 };
 

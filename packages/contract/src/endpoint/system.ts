@@ -23,6 +23,17 @@ export const System = Type.Object({
   residentMiB: Type.Number(),
 });
 
+export const BackupCreate = Type.Object(
+  {
+    password: Type.String({
+      minLength: 8,
+      maxLength: 1024,
+      description: "encrypts the backup; without it nobody can read it",
+    }),
+  },
+  strict,
+);
+
 const WatchQuery = Type.Object(
   {
     since: Type.Optional(
@@ -116,6 +127,16 @@ export const systemEndpoint = endpoints({
     summary: "Version, revision and resources of the control plane.",
     status: 200,
     response: System,
+  },
+  systemBackup: {
+    method: "POST",
+    path: "/system/backup",
+    access: "system.backup",
+    summary:
+      "A backup of the control plane as of now, encrypted with the password: store, key file and certificates; for `inn restore`.",
+    body: BackupCreate,
+    status: 200,
+    responseType: "application/octet-stream",
   },
   systemOpenapi: {
     method: "GET",

@@ -1,8 +1,11 @@
 /** How the control plane is started: flags, else environment (`INN_STATE` for `--state` …), else defaults. Refusals name the flag. */
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
+import path from "node:path";
 import { parseArgs } from "node:util";
+import { stateLayout } from "#core/state-layout.ts";
 import { isHostName } from "#core/x509-certificate.ts";
+import type { AutomaticBackupOptions } from "#management/backup/automatic-backup.ts";
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -32,6 +35,8 @@ export interface ServerConfig {
   readonly tls: TlsConfig;
   /** libvirt over plain TCP to other machines: for laboratories. */
   readonly allowPlainTcp: boolean;
+  /** The daily backups; absent: none are made. */
+  readonly backup?: AutomaticBackupOptions;
   /** Test facility: see crash-point.ts. */
   readonly crashAt?: string;
 }
@@ -42,6 +47,8 @@ export class ConfigError extends Error {
 }
 
 export const defaultPort = 7480;
+
+const defaultBackupKeep = 7;
 
 export const usage = `Usage: inn up [flags]
 
@@ -56,6 +63,9 @@ export const usage = `Usage: inn up [flags]
   --local                      add it now
   --admin-password-file FILE   the first administrator's password, instead of a random one
   --reset-admin                locked out? give admin a new password, and print it
+  --backup-keep N              so many daily backups of the state are kept (default ${defaultBackupKeep}; 0: none are made)
+  --backup-folder FOLDER       where (default: backup in the state folder)
+  --backup-password-file FILE  encrypts them with this password and puts the key file in: to be restored on another machine
   --log-level LEVEL            ${logLevels.join(", ")} (default info)
 
 Each can be given in the environment: INN_STATE, INN_LISTEN, INN_TLS_CERT …`;
@@ -70,10 +80,25 @@ const options = {
   local: { type: "boolean" },
   "admin-password-file": { type: "string" },
   "reset-admin": { type: "boolean" },
+  "backup-keep": { type: "string" },
+  "backup-folder": { type: "string" },
+  "backup-password-file": { type: "string" },
   "log-level": { type: "string" },
   "allow-plain-tcp": { type: "boolean" },
   help: { type: "boolean", short: "h" },
 } as const;
+
+type TextFlag =
+  | "state"
+  | "listen"
+  | "tls-cert"
+  | "tls-key"
+  | "tls-name"
+  | "admin-password-file"
+  | "backup-keep"
+  | "backup-folder"
+  | "backup-password-file"
+  | "log-level";
 
 export function readConfig(
   argv: readonly string[],
@@ -81,8 +106,7 @@ export function readConfig(
 ): ServerConfig | "help" {
   const values = parse(argv);
   if (values.help === true) return "help";
-  const text = (flag: "state" | "listen" | "tls-cert" | "tls-key" | "tls-name" | "admin-password-file" | "log-level") =>
-    values[flag] ?? environment[variable(flag)];
+  const text = (flag: TextFlag) => values[flag] ?? environment[variable(flag)];
   const isOn = (flag: "local" | "tls" | "allow-plain-tcp") =>
     values[flag] ?? environmentFlag(environment[variable(flag)]);
   const { address, port } = readListen(text("listen") ?? `127.0.0.1:${defaultPort}`);
@@ -100,16 +124,18 @@ export function readConfig(
   const passwordFile = text("admin-password-file");
   const local = isOn("local");
   const crashAt = environment["INN_CRASH_AT"];
+  const stateFolder = text("state") ?? "/var/lib/innkeeper";
   return {
-    stateFolder: text("state") ?? "/var/lib/innkeeper",
+    stateFolder,
     listenAddress: address,
     listenPort: port,
     tls,
     logLevel: readLogLevel(text("log-level") ?? "info"),
     allowPlainTcp: isOn("allow-plain-tcp") ?? false,
     resetAdmin: values["reset-admin"] === true,
+    backup: readBackup(stateFolder, text),
     ...(local === undefined ? {} : { local }),
-    ...(passwordFile === undefined ? {} : { adminPassword: readPassword(passwordFile) }),
+    ...(passwordFile === undefined ? {} : { adminPassword: readPassword("--admin-password-file", passwordFile) }),
     ...(crashAt === undefined ? {} : { crashAt }),
   };
 }
@@ -169,11 +195,22 @@ function readTls({ cert, key, names, isOff }: TlsFlags): TlsConfig {
   return { kind: "files", cert, key };
 }
 
-function readPassword(file: string): string {
-  const password = readFile("--admin-password-file", file).trimEnd();
+function readBackup(stateFolder: string, text: (flag: TextFlag) => string | undefined): AutomaticBackupOptions {
+  const keep = text("backup-keep") ?? String(defaultBackupKeep);
+  if (!/^\d{1,4}$/.test(keep)) throw new ConfigError(`--backup-keep ${keep}: must be a number from 0 to 9999`);
+  const passwordFile = text("backup-password-file");
+  return {
+    folder: path.resolve(text("backup-folder") ?? stateLayout(stateFolder).backup),
+    keep: Number(keep),
+    ...(passwordFile === undefined ? {} : { password: readPassword("--backup-password-file", passwordFile) }),
+  };
+}
+
+function readPassword(flag: string, file: string): string {
+  const password = readFile(flag, file).trimEnd();
   // contract/resource/user.ts, Password
   if (password.length >= 8 && password.length <= 256) return password;
-  throw new ConfigError(`--admin-password-file ${file}: a password has 8 to 256 characters`);
+  throw new ConfigError(`${flag} ${file}: a password has 8 to 256 characters`);
 }
 
 function readFile(flag: string, file: string): string {

@@ -1,6 +1,7 @@
-/** What is done now and then so that the store stays bounded: old changes, events, tasks, sessions and keys are forgotten. */
+/** What is done now and then: old changes, events, tasks, sessions and keys are forgotten, and once a day a backup is made. */
 import type { Clock } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
+import type { AutomaticBackup } from "#management/backup/automatic-backup.ts";
 import type { CredentialTable } from "#management/access/credential-table.ts";
 import type { TaskEngine } from "#management/task/engine.ts";
 import type { Store } from "#store/port.ts";
@@ -9,6 +10,8 @@ export interface MaintenanceDeps {
   readonly store: Store;
   readonly credentials: CredentialTable;
   readonly tasks: TaskEngine;
+  /** Absent: none are made. */
+  readonly backup?: AutomaticBackup;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -33,7 +36,7 @@ export class Maintenance implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    const { store, credentials, tasks, clock, log } = this.#deps;
+    const { store, credentials, tasks, backup, clock, log } = this.#deps;
     while (!this.#stop.signal.aborted) {
       try {
         await clock.sleep(intervalMs, this.#stop.signal);
@@ -43,6 +46,7 @@ export class Maintenance implements AsyncDisposable {
       } catch (error) {
         if (!this.#stop.signal.aborted) log.error({ err: error }, "maintenance of the store failed");
       }
+      if (!this.#stop.signal.aborted) await backup?.runIfDue();
     }
   }
 }

@@ -5,26 +5,26 @@
  */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import path from "node:path";
 import { timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import { pinoLogger } from "#core/pino-logger.ts";
-import { openSecretBox } from "#core/secret-box.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { AccessControl } from "#management/access/access.ts";
 import { Audit } from "#management/access/audit.ts";
 import { CredentialTable } from "#management/access/credential-table.ts";
 import { LoginLimit } from "#management/access/login-limit.ts";
 import { UserService } from "#management/access/user-service.ts";
+import { AutomaticBackup } from "#management/backup/automatic-backup.ts";
+import { BackupService } from "#management/backup/backup-service.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
 import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
 import { restServer, serveCertificate } from "#rest/rest-server.ts";
-import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 import { ApiCertificate } from "./api-certificate.ts";
 import { ConfigError, type ServerConfig } from "./config.ts";
 import { crashPoint } from "./crash-point.ts";
 import { Maintenance } from "./maintenance.ts";
+import { openState } from "./state/open.ts";
 import { readVersion } from "./version.ts";
 import { wire as wireDrivers } from "./wire.ts";
 import type { Wire, WireBase } from "./wiring.ts";
@@ -52,8 +52,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   // Everything that was started is ended in reverse, also when the start fails half-way.
   await using begun = new AsyncDisposableStack();
   await mkdir(config.stateFolder, { recursive: true, mode: 0o700 }).catch(refuse(`--state ${config.stateFolder}`));
-  const store = begun.use(await openSqliteStore({ file: path.join(config.stateFolder, "store.sqlite") }));
-  const secretBox = await openSecretBox(path.join(config.stateFolder, "secret.key"));
+  const { store, secretBox } = begun.use(await openState(config.stateFolder));
   const inventory = begun.use(await Inventory.open(store));
   const claims = new ClaimTable();
   const base: WireBase = { config, store, inventory, secretBox, claims, clock, log };
@@ -70,6 +69,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
     : await users.createFirstAdministrator(config.adminPassword);
   const stop = new AbortController();
   const version = await readVersion();
+  const backup = new BackupService({ ...base, stateFolder: config.stateFolder, version });
   const certificate = begun.use(await ApiCertificate.open({ config, clock, log }));
   const rest = await restServer(
     {
@@ -79,6 +79,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
       access,
       users,
       audit: begun.use(new Audit({ store, clock, log })),
+      backup,
       system: { version, startedAt: timestamp(clock), storeName: "sqlite", probe: () => store.probe() },
       clock,
       log,
@@ -95,7 +96,8 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   const resumed = await tasks.resume();
   const { listenAddress: host, listenPort: port } = config;
   const url = await rest.listen({ host, port }).catch(refuse(`--listen ${host}:${port}`));
-  begun.use(new Maintenance({ store, credentials, tasks, clock, log }));
+  const automatic = config.backup && new AutomaticBackup({ ...base, backup }, config.backup);
+  begun.use(new Maintenance({ store, credentials, tasks, clock, log, ...(automatic && { backup: automatic }) }));
   log.info({ url, version, revision: inventory.revision, resumedTasks: resumed, pid: process.pid }, "started");
   const isFirstStart = firstPassword !== undefined && !config.resetAdmin;
   if (config.local ?? isFirstStart) await addThisMachine(base, tasks);

@@ -74,14 +74,25 @@ function wrongLength(expected: number, actual: number): AppError {
   );
 }
 
-/** Sends a stream as the answer; an error in the middle breaks the connection, for the length was announced. */
-export async function sendOctets(reply: FastifyReply, content: Octets, sizeBytes: number): Promise<void> {
+/** Sends a stream as the answer; an error in the middle breaks the connection, so that the client does not take it for the end. */
+export async function sendOctets(
+  reply: FastifyReply,
+  content: Octets | AsyncIterable<Uint8Array>,
+  sizeBytes?: number,
+): Promise<void> {
   reply.hijack();
   const { raw } = reply;
   for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value);
-  raw.writeHead(200, { "content-type": "application/octet-stream", "content-length": sizeBytes });
+  raw.writeHead(200, {
+    "content-type": "application/octet-stream",
+    ...(sizeBytes === undefined ? {} : { "content-length": sizeBytes }),
+  });
   try {
-    await pipeline(Readable.fromWeb(content as NodeReadableStream<Uint8Array>), raw);
+    const isWeb = content instanceof ReadableStream;
+    const source = isWeb
+      ? Readable.fromWeb(content as NodeReadableStream<Uint8Array>)
+      : Readable.from(content, { objectMode: false });
+    await pipeline(source, raw);
   } catch {
     raw.destroy();
   }

@@ -11,7 +11,14 @@ import { validateBody, validateQuery } from "#rest/validation.ts";
 /** Handlers that ask a host at once are given so long. */
 const askTimeoutMs = 30_000;
 /** These last as long as the client wants. */
-const unlimited: ReadonlySet<string> = new Set(["watch", "vmConsole", "volumeUpload", "volumeDownload", "imageUpload"]);
+const unlimited: ReadonlySet<string> = new Set([
+  "watch",
+  "vmConsole",
+  "volumeUpload",
+  "volumeDownload",
+  "imageUpload",
+  "systemBackup",
+]);
 /** A wait that the client asked for (TaskQuery) and what it needs besides. */
 const waitTimeoutMs = 60_000 + askTimeoutMs;
 

@@ -11,6 +11,7 @@ import type { Logger } from "#core/log.ts";
 import type { AccessControl } from "#management/access/access.ts";
 import type { Audit } from "#management/access/audit.ts";
 import type { UserService } from "#management/access/user-service.ts";
+import type { BackupService } from "#management/backup/backup-service.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { ServiceContext } from "#management/service-context.ts";
 import type { TaskEngine } from "#management/task/engine.ts";
@@ -57,6 +58,7 @@ export interface RestServices {
   readonly volume: VolumeService;
   readonly image: ImageService;
   readonly system: SystemInfo;
+  readonly backup: BackupService;
   readonly clock: Clock;
   readonly log: Logger;
   /** Aborts when the server stops: streams end. */

@@ -23,8 +23,24 @@ export interface OpenState extends AsyncDisposable {
 /** The folder must exist. store_unavailable says which file is at fault, how, and what to do. */
 export async function openState(folder: string): Promise<OpenState> {
   await using begun = new AsyncDisposableStack();
-  begun.use(lockState(folder));
+  begun.use(await takeState(folder));
+  const opened = begun.use(await openTakenState(folder));
+  const running = begun.move();
+  return { ...opened, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** The folder is this process's alone, and in one piece. */
+export async function takeState(folder: string): Promise<Disposable> {
+  using begun = new DisposableStack();
+  const lock = begun.use(lockState(folder));
   await finishReplace(folder);
+  begun.move();
+  return lock;
+}
+
+/** As `openState`, for who has the lock. */
+export async function openTakenState(folder: string): Promise<OpenState> {
+  await using begun = new AsyncDisposableStack();
   const layout = stateLayout(folder);
   await refuseLostStore(layout);
   const store = begun.use(await openSqliteStore({ file: layout.store }));

@@ -15,7 +15,7 @@ export interface Credential {
   readonly usedAtMs?: number;
 }
 
-const space = "credential";
+export const credentialSpace = "credential";
 /** Twelve hours after the last use. */
 export const sessionMs = 12 * 3_600_000;
 /** A use is noted at most this often: authentication is no write for every request. */
@@ -39,7 +39,7 @@ export class CredentialTable {
 
   static async open(store: Store, clock: Clock): Promise<CredentialTable> {
     const table = new CredentialTable(store, clock);
-    const stored = await store.transaction((transaction) => transaction.listPrivate(space));
+    const stored = await store.transaction((transaction) => transaction.listPrivate(credentialSpace));
     for (const { key, value } of stored) table.#byDigest.set(key, value as Credential);
     return table;
   }
@@ -51,7 +51,7 @@ export class CredentialTable {
   ): Promise<{ readonly secret: string; keep(): void }> {
     const secret = prefix[credential.type] + randomBytes(32).toString("base64url");
     const key = digest(secret);
-    await transaction.putPrivate(space, key, credential);
+    await transaction.putPrivate(credentialSpace, key, credential);
     return { secret, keep: () => void this.#byDigest.set(key, credential) };
   }
 
@@ -78,7 +78,7 @@ export class CredentialTable {
     this.#byDigest.set(key, used);
     await this.#store.transaction(async (transaction) => {
       if (!this.#byDigest.has(key)) return;
-      await transaction.putPrivate(space, key, used);
+      await transaction.putPrivate(credentialSpace, key, used);
       const token = used.tokenId === undefined ? undefined : await transaction.get("token", used.tokenId);
       if (token !== undefined) await transaction.put("token", { ...token, lastUsedAt: new Date(now).toISOString() });
     });
@@ -90,7 +90,7 @@ export class CredentialTable {
     matches: (credential: Credential, key: string) => boolean,
   ): Promise<() => void> {
     const keys = [...this.#byDigest].flatMap(([key, credential]) => (matches(credential, key) ? [key] : []));
-    for (const key of keys) await transaction.deletePrivate(space, key);
+    for (const key of keys) await transaction.deletePrivate(credentialSpace, key);
     return () => {
       for (const key of keys) {
         this.#byDigest.delete(key);

@@ -11,6 +11,7 @@ import { KeyedLock } from "#core/concurrency.ts";
 import type { Draft, ResourceKind, StoreTransaction } from "#store/port.ts";
 import type { HostPool, HostVolume } from "#storage/port.ts";
 import { stableId } from "#management/inventory/stable-id.ts";
+import { isImageRecord } from "#management/recover/image-record.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { VolumeIds } from "./volume-id.ts";
 
@@ -102,6 +103,7 @@ export class StorageSync {
     const known = new Map(this.#deps.inventory.by("volume", "poolId", poolId).map((volume) => [volume.name, volume]));
     const changes: Change[] = [];
     for (const { poolName: _, ...volume } of volumes) {
+      if (isImageRecord(volume.name)) continue;
       const previous = known.get(volume.name);
       known.delete(volume.name);
       if (previous !== undefined)

@@ -1,12 +1,13 @@
 /** The control plane itself: health, facts, and the description of its API. */
-import { openapiDocument } from "#rest/openapi.ts";
 import type { HandlerTable } from "#rest/handler.ts";
+import { sendOctets } from "#rest/octets.ts";
+import { openapiDocument } from "#rest/openapi.ts";
 import type { RestServices } from "#rest/service.ts";
 
 /** Anyone may ask for health: the store is tried at most this often. */
 const probeMs = 1000;
 
-export function systemHandlers({ inventory, system, clock }: RestServices): HandlerTable {
+export function systemHandlers({ inventory, system, backup, clock }: RestServices): HandlerTable {
   const openapi = openapiDocument(system.version);
   let probed: { readonly atMs: number; readonly result: Promise<void> } | undefined;
   return {
@@ -24,6 +25,10 @@ export function systemHandlers({ inventory, system, clock }: RestServices): Hand
       nodeVersion: process.version,
       residentMiB: Math.round(process.memoryUsage.rss() / 2 ** 20),
     }),
+    systemBackup: async ({ body, reply }) => {
+      await using running = await backup.create(body.password);
+      await sendOctets(reply, running.content);
+    },
     systemOpenapi: () => openapi,
   };
 }

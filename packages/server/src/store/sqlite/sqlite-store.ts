@@ -10,7 +10,7 @@ import { KyselyStore } from "#store/kysely-store.ts";
 import { migrate } from "#store/migration/migrate.ts";
 import type { Migration } from "#store/migration/table.ts";
 import type { Store } from "#store/port.ts";
-import { updateRevision } from "#store/query/change.ts";
+import { selectRevision, updateRevision } from "#store/query/change.ts";
 import type { StoreSchema } from "#store/schema.ts";
 import { copyDatabase, quickCheck } from "#store/sqlite/copy.ts";
 import { nodeSqliteDialect } from "#store/sqlite/dialect.ts";
@@ -24,8 +24,8 @@ const busyTimeoutMs = 3000;
 export interface SqliteStoreOptions {
   readonly file: string;
   readonly migrations?: readonly Migration[];
-  /** Of a new store: its first write gets the revision after this. */
-  readonly firstRevision?: number;
+  /** So many revisions are passed over: those that were given by a store that this one takes the place of. */
+  readonly skipRevisions?: number;
 }
 
 /** Opens the store, making it if there is none. store_unavailable names what is wrong with it. */
@@ -39,7 +39,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     prepare(database, file);
     const kysely = new Kysely<StoreSchema>({ dialect: nodeSqliteDialect(database) });
     await migrate(kysely, options.migrations);
-    if (options.firstRevision !== undefined) await updateRevision(kysely, options.firstRevision);
+    if (options.skipRevisions !== undefined) {
+      await updateRevision(kysely, (await selectRevision(kysely)) + options.skipRevisions);
+    }
     const opened = database;
     return new KyselyStore({
       database: kysely,
