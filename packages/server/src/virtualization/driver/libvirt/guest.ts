@@ -19,10 +19,11 @@ import type { Guest } from "#virtualization/port.ts";
 import { pendingChanges, withConfiguredModel, withoutFullPins } from "./domain-xml/compare.ts";
 import { child, text } from "./domain-xml/element.ts";
 import { agentConnected } from "./domain-xml/hardware.ts";
+import { stateDetail } from "./disk-error.ts";
 import { readMetadata } from "./domain-xml/metadata.ts";
 import { readSpec } from "./domain-xml/spec.ts";
 import { readForeignSnapshots } from "./foreign-snapshot.ts";
-import { stateName, stateReason } from "./state.ts";
+import { stateName } from "./state.ts";
 
 type Remote = Connection["remote"];
 
@@ -103,11 +104,12 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
   const active = isActive({ state });
   const document = async (flags: number): Promise<Element> =>
     parseXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml);
-  const [present, persistent, foreignSnapshots, savedMemory] = await Promise.all([
+  const [present, persistent, foreignSnapshots, savedMemory, detail] = await Promise.all([
     document(0),
     active && facts.persistent ? document(VIR_DOMAIN_XML_INACTIVE) : undefined,
     facts.hasSnapshots ? readForeignSnapshots(remote, dom, options) : [],
     active ? { result: 0 } : remote.domainHasManagedSaveImage({ dom }, options).catch(noneIfUnsupported),
+    stateDetail(remote, dom, { ...facts, name: state }, options),
   ]);
   const configured = persistent ?? present;
   const cpuCount = await hostCpuCount(remote, options);
@@ -117,7 +119,7 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
     uuid: dom.uuid,
     name: dom.name,
     state,
-    stateDetail: stateReason(state, facts.reason),
+    stateDetail: detail,
     persistent: facts.persistent,
     autostart: facts.autostart,
     spec: { ...(nextSpec ? withConfiguredModel(liveSpec, nextSpec) : liveSpec), autostart: facts.autostart },
