@@ -125,8 +125,13 @@ export async function lookUpPool({ connection, options }: ConnectedCall, name: s
 /** How long a refresh waits for a pool in which volumes are being copied: libvirt refuses to refresh it meanwhile. */
 const busyWaitMs = 5_000;
 
-/** Reads the storage anew. conflict when the pool stays busy. */
-export async function refresh(context: LibvirtContext, connected: ConnectedCall, pool: PoolHandle): Promise<void> {
+/** Reads the storage anew. conflict when the pool stays busy, unless meanwhile there is `enough` known without. */
+export async function refresh(
+  context: LibvirtContext,
+  connected: ConnectedCall,
+  pool: PoolHandle,
+  enough: () => Promise<boolean> = async () => false,
+): Promise<void> {
   const { connection, options } = connected;
   const end = context.clock.monotonicMs() + busyWaitMs;
   for (let delayMs = 50; ; delayMs *= 2) {
@@ -135,6 +140,7 @@ export async function refresh(context: LibvirtContext, connected: ConnectedCall,
       return;
     } catch (error) {
       if (!isBusy(error)) throw error;
+      if (await enough()) return;
       if (context.clock.monotonicMs() + delayMs > end) {
         throw new AppError("conflict", `Storage pool ${pool.name} is busy: volumes in it are being copied.`, {
           cause: error,

@@ -42,7 +42,7 @@ describe("storage driver", () => {
   test("creating a pool takes up what an interrupted attempt left, and refuses what is another", async () => {
     const definition = { name: "half", uuid: randomUUID(), type: "dir", path: "/var/lib/libvirt/half" } as const;
     const half = `<pool type="dir"><name>half</name><uuid>${definition.uuid}</uuid><target><path>${definition.path}</path></target></pool>`;
-    await host.exec(["virsh", "pool-define", "/dev/stdin"], { input: half });
+    await host.exec(["sh", "-c", "cat > /run/half.xml && virsh pool-define /run/half.xml"], { input: half });
     assert.equal((await storage.pool.createPool(definition, call)).state, "running");
     const other = { ...definition, uuid: randomUUID() };
     await assert.rejects(storage.pool.createPool(other, call), { code: "name_taken" });

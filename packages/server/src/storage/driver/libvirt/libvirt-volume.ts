@@ -239,8 +239,13 @@ export class LibvirtVolume implements VolumePort {
     pool: PoolHandle,
     name: string,
   ): Promise<VolumeHandle | undefined> {
-    await refresh(this.#context, connected, pool);
-    return handleOf(connected, pool, name);
+    let known: VolumeHandle | undefined;
+    // What is being copied or allocated right now is known from its begin.
+    await refresh(this.#context, connected, pool, async () => {
+      known = await handleOf(connected, pool, name);
+      return known !== undefined;
+    });
+    return known ?? handleOf(connected, pool, name);
   }
 
   /** For lists: one volume that can't be read does not hide the others. */
