@@ -3,6 +3,7 @@
  * Every answer has security headers and the request's id.
  */
 import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { Server as SecureServer } from "node:https";
 import type { SecureContextOptions } from "node:tls";
 import websocket from "@fastify/websocket";
@@ -11,6 +12,7 @@ import { problemContentType } from "@innkeeper/contract/problem.ts";
 import { AppError, toProblem } from "#core/app-error.ts";
 import { chooseProtocol } from "#rest/authentication.ts";
 import { asAppError, sendError } from "#rest/error.ts";
+import { parseJsonBody } from "#rest/json-body.ts";
 import { answerPlainRequests } from "#rest/plain-request.ts";
 import { registerEndpoints } from "#rest/registration.ts";
 import type { RestServices } from "#rest/service.ts";
@@ -45,6 +47,15 @@ const cipherSuites = [
 ];
 const handshakeTimeoutMs = 10_000;
 
+const protocolLimits = {
+  maxHeaderSize: headerMaxBytes,
+  headersTimeout: headersTimeoutMs,
+  connectionsCheckingInterval: 5000,
+  // Other upgrades, such as curl's to HTTP/2, are not taken up: the request is answered as it is (RFC 9110 §7.8).
+  shouldUpgradeCallback: ({ method, headers }: IncomingMessage) =>
+    method === "GET" && headers.upgrade?.toLowerCase() === "websocket",
+};
+
 function secureContext({ key, cert }: TlsOptions): SecureContextOptions {
   return { key, cert, minVersion: "TLSv1.2", ciphers: cipherSuites.join(":") };
 }
@@ -63,10 +74,9 @@ export async function restServer(
     logger: false,
     bodyLimit: jsonBodyMaxBytes,
     connectionTimeout: idleTimeoutMs,
-    http: { maxHeaderSize: headerMaxBytes, headersTimeout: headersTimeoutMs },
     ...(options.tls === undefined
-      ? {}
-      : { https: { ...secureContext(options.tls), handshakeTimeout: handshakeTimeoutMs } }),
+      ? { http: protocolLimits }
+      : { https: { ...protocolLimits, ...secureContext(options.tls), handshakeTimeout: handshakeTimeoutMs } }),
     forceCloseConnections: true,
     exposeHeadRoutes: false,
     genReqId: (request) => requestId(request.headers["x-request-id"]),
@@ -122,24 +132,9 @@ export async function restServer(
 function addBodyParsers(server: FastifyInstance): void {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("application/json", { parseAs: "buffer" }, async (_request: unknown, body: Buffer) =>
-    parseJson(body),
+    parseJsonBody(body),
   );
   server.addContentTypeParser("application/octet-stream", async (_request: unknown, payload: unknown) => payload);
-}
-
-function parseJson(body: Buffer): unknown {
-  if (body.length === 0) return undefined;
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(body);
-  } catch {
-    throw new AppError("bad_request", "The body is not valid UTF-8.");
-  }
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new AppError("bad_request", `The body is not valid JSON: ${error instanceof Error ? error.message : ""}.`);
-  }
 }
 
 /** The client's own id where it is harmless in a log line, else a new one. */
