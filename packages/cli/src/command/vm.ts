@@ -3,12 +3,12 @@ import { createWriteStream } from "node:fs";
 import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import type { Command } from "commander";
-import type { Vm, VmMigrate } from "@innkeeper/contract/resource/vm.ts";
-import { formatDurationMs } from "@innkeeper/contract/unit.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { ApiClient } from "#client.ts";
 import { snapshotsOf } from "#command/snapshot.ts";
 import { addConsole } from "#command/vm-console.ts";
 import { addClone, addCreate } from "#command/vm-create.ts";
+import { addMigrate } from "#command/vm-migrate.ts";
 import { addPower } from "#command/vm-power.ts";
 import { addSet } from "#command/vm-set.ts";
 import { usageError } from "#cli-error.ts";
@@ -104,42 +104,6 @@ function addRead(noun: Command, surroundings: Surroundings): void {
       await invocation.show(vm, async () => {
         const [snapshots, [row]] = await Promise.all([snapshotsOf(api, id), rows(api, [vm])]);
         return row === undefined ? "" : vmText(row, snapshots);
-      });
-    },
-  });
-}
-
-function addMigrate(noun: Command, surroundings: Surroundings): void {
-  addVerb(noun, surroundings, {
-    usage: "migrate <vm> <host>",
-    summary: "Move a VM to another host: live if it runs, cold if it does not.",
-    operations: ["vmMigrate"],
-    options: (command) =>
-      taskOptions(command)
-        .option("--bandwidth <MiB/s>", "at most so fast")
-        .option("--max-downtime <duration>", "how long the guest may stand still: 300ms")
-        .option("--copy-disks", "copy disks that are not on shared storage")
-        .option("--post-copy", "finish by post-copy if memory changes faster than it can be sent")
-        .option("--auto-converge", "slow the guest down if its memory changes too fast"),
-    examples: ["vm migrate web kvm2", "vm migrate web kvm2 --copy-disks --bandwidth 200"],
-    run: async (invocation, vmName, hostName) => {
-      const { options, api } = invocation;
-      const [vm, host] = await Promise.all([find(api, "vm", vmName), find(api, "host", hostName)]);
-      const body: VmMigrate = {
-        host: host.id,
-        ...given({
-          bandwidthMiBps: options.integer("bandwidth"),
-          maxDowntimeMs: options.durationMs("maxDowntime"),
-          copyDisks: options.flag("copyDisks"),
-          postCopy: options.flag("postCopy"),
-          autoConverge: options.flag("autoConverge"),
-        }),
-      };
-      const task = await api.call("vmMigrate", { parameters: { vmId: vm.id }, body });
-      await followTask(invocation, task, (ended) => {
-        const downtimeMs = ended.result?.["downtimeMs"];
-        const downtime = typeof downtimeMs === "number" ? `, standing still for ${formatDurationMs(downtimeMs)}` : "";
-        return `moved ${vm.name} to ${host.name}${downtime}`;
       });
     },
   });

@@ -26,6 +26,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
   vmResume: { method: "POST", path: "/vms/{vmId}/resume" },
   vmClone: { method: "POST", path: "/vms/{vmId}/clone" },
   vmMigrate: { method: "POST", path: "/vms/{vmId}/migrate" },
+  vmMigrationCheck: { method: "POST", path: "/vms/{vmId}/migration-check" },
   vmScreenshot: { method: "GET", path: "/vms/{vmId}/screenshot" },
   vmGuest: { method: "GET", path: "/vms/{vmId}/guest" },
   vmStatistics: { method: "GET", path: "/vms/{vmId}/statistics" },

@@ -1,6 +1,7 @@
 /** Endpoints of VMs. */
 import { Type } from "typebox";
 import { strict } from "../resource/base.ts";
+import { VmMigrationCheck, VmMigrationReport } from "../resource/migration.ts";
 import {
   Vm,
   VmChange,
@@ -12,6 +13,7 @@ import {
   VmRename,
   VmStatistics,
 } from "../resource/vm.ts";
+import { VmPreview } from "../resource/vm-document.ts";
 import { answersTask, endpoints, ListQuery, PageOf, TaskQuery } from "./endpoint.ts";
 
 export const VmDeleteQuery = Type.Object(
@@ -55,6 +57,15 @@ export const vmEndpoint = endpoints({
     summary: "Creates a VM with new disks, from an image, or on volumes that exist.",
     body: VmCreate,
     ...answersTask,
+  },
+  vmPreview: {
+    method: "POST",
+    path: "/vms/preview",
+    access: "vm.create",
+    summary: "Says what vmCreate would make of a request, on which host and why; makes nothing.",
+    body: VmCreate,
+    status: 200,
+    response: VmPreview,
   },
   vmChange: {
     method: "PATCH",
@@ -107,6 +118,15 @@ export const vmEndpoint = endpoints({
     summary: "Moves a VM to another host: live if it runs, cold if it does not.",
     body: VmMigrate,
     ...answersTask,
+  },
+  vmMigrationCheck: {
+    method: "POST",
+    path: "/vms/{vmId}/migration-check",
+    access: "vm.migrate",
+    summary: "Tells whether a VM can move to a host, or to which hosts, and what to do where it can't. Nothing is moved.",
+    body: VmMigrationCheck,
+    status: 200,
+    response: VmMigrationReport,
   },
   vmScreenshot: {
     method: "GET",

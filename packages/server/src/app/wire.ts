@@ -14,12 +14,16 @@ import { ProviderTable } from "#management/providers.ts";
 import { HostConnections } from "#management/reconcile/host-connection.ts";
 import { HostCredentials } from "#management/reconcile/host-credential.ts";
 import { HostReconciler } from "#management/reconcile/host-reconciler.ts";
+import { cleanLeftovers } from "#management/vm/migration-leftover.ts";
 import { VmService } from "#management/vm/vm-service.ts";
 import { VolumeService } from "#management/volume/volume-service.ts";
 import { LibvirtNetwork } from "#network/driver/libvirt/libvirt-network.ts";
 import { libvirtStorage } from "#storage/driver/libvirt/libvirt-storage.ts";
 import { createLibvirtHypervisor } from "#virtualization/driver/libvirt/hypervisor.ts";
 import type { WireBase, Wiring } from "./wiring.ts";
+
+/** What can't be removed within this time is tried again at the next connect. */
+const leftoverMs = 5 * 60_000;
 
 export function wire(base: WireBase): Wiring {
   const { config, store, inventory, secretBox, claims, clock, log } = base;
@@ -35,6 +39,9 @@ export function wire(base: WireBase): Wiring {
       image.cleanUp(hostId).catch((error: unknown) => {
         log.warn({ err: error, hostId }, "leftovers of interrupted uploads could not be removed");
       });
+      cleanLeftovers(deps, { signal: AbortSignal.timeout(leftoverMs) }).catch((error: unknown) => {
+        log.warn({ err: error, hostId }, "leftovers of interrupted migrations could not be removed");
+      });
     },
     providerFactory: providerFactory(base),
     checkAddress: ({ uri }) => void checkHostUri(uri, policy),
@@ -47,6 +54,7 @@ export function wire(base: WireBase): Wiring {
     pool: new PoolService(deps),
     volume: new VolumeService(deps),
     image,
+    providers,
     start: () => connections.start(),
     [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
   };
@@ -68,7 +76,7 @@ function providerFactory({ config, clock, log }: WireBase): ProviderFactory {
 }
 
 /** A client certificate of the built-in authority, made when a host first needs one. */
-function clientTls(stateFolder: string): () => Promise<Required<NonNullable<HostAddress["tls"]>>> {
+export function clientTls(stateFolder: string): () => Promise<Required<NonNullable<HostAddress["tls"]>>> {
   let made: Promise<Required<NonNullable<HostAddress["tls"]>>> | undefined;
   const make = async (): Promise<Required<NonNullable<HostAddress["tls"]>>> => {
     const authority = await CertificateAuthority.open(path.join(stateFolder, "ca"));

@@ -62,6 +62,11 @@ export interface GuestDefinition {
   readonly name: string;
   readonly spec: VmSpec;
   readonly metadata: GuestMetadata;
+  /**
+   * A client's domain document that the guest is defined from: of the spec only type, CPU, memory, disks and network
+   * cards are put into it. Refused if it reaches out of the guest.
+   */
+  readonly document?: string;
 }
 
 /** A change of an existing guest; absent stays. Disks and NICs are resolved as in a definition. */
@@ -120,6 +125,8 @@ export interface GuestInventory {
 export interface GuestLifecycle {
   /** Checks a definition without touching anything (host capabilities, libvirt's own rules). */
   check(definition: GuestDefinition, call: Call): Promise<void>;
+  /** The document that `define` would give to the host; touches nothing. */
+  render(definition: GuestDefinition, call: Call): Promise<string>;
   /** Makes a new persistent guest, or, if this uuid is ours already, replaces its definition. name_taken if another has the name. */
   define(definition: GuestDefinition, call: Call): Promise<Guest>;
   /** Defines from complete XML (a snapshot's, a migration's) after edits by `disks`: target → new source. Backing stores are dropped. */
@@ -221,10 +228,122 @@ export interface MigrationResult {
   readonly transferredBytes: number;
 }
 
+/** A device that is tied to its host, by what ties it. */
+export interface TiedDevice {
+  readonly kind:
+    | "host-device"
+    | "failover-device"
+    | "vdpa"
+    | "vhost-user"
+    | "virtiofs"
+    | "folder"
+    | "shared-memory"
+    | "persistent-memory"
+    | "encrypted-memory"
+    | "character-device"
+    | "lun"
+    | "transient-disk"
+    | "invariant-tsc";
+  /** As people find it in the XML: an address, a path, a name. */
+  readonly device: string;
+}
+
+/** A secret of libvirt's that a guest names: by UUID, or by what it is for. */
+export interface SecretReference {
+  readonly device: string;
+  readonly uuid?: string;
+  readonly usageType?: string;
+  readonly usageId?: string;
+}
+
+/** What of a guest decides to which hosts it can go; of the running guest if it runs, else of its next start. */
+export interface MigrationTraits {
+  /** Domain XML as the target's daemon would get it; may hold console passwords: never stored, never logged. */
+  readonly xml: string;
+  /** What its host calls the job that works on it. */
+  readonly job: string | undefined;
+  /** Targets of disks with a block job. */
+  readonly blockJobs: readonly string[];
+  readonly checkpointCount: number;
+  readonly devices: readonly TiedDevice[];
+  readonly secrets: readonly SecretReference[];
+  /** Bridges and devices of its host that network cards attach to without a libvirt network. */
+  readonly interfaces: readonly { readonly mac: string; readonly name: string; readonly isBridge: boolean }[];
+  readonly loader: string | undefined;
+  /** Firmware variables outside of libvirt's own folder. */
+  readonly ownNvram: string | undefined;
+  readonly tpm: "none" | "emulator" | "passthrough" | "external";
+  /** `custom`: a named model with features; else libvirt's mode. undefined: the hypervisor's default. */
+  readonly cpuMode: string | undefined;
+  /** Its host's own CPU, for guests that are given it as it is. */
+  readonly hostCpuXml: string | undefined;
+  /** Nodes that its memory must come from. */
+  readonly strictNodes: readonly number[];
+  /** Files that its host keeps, or may keep, beside the definition (see GuestStateFile). */
+  readonly stateFiles: readonly string[];
+}
+
+export interface CpuComparison {
+  /** `unknown`: this host can't compare (emulation, other architectures). */
+  readonly result: "identical" | "superset" | "incompatible" | "unknown";
+  /** The host's words: which features are missing. */
+  readonly detail: string;
+}
+
+/** What a host offers to a guest that would come. */
+export interface MigrationReception {
+  /** Why the host can't run this domain type, architecture and machine; undefined if it can. */
+  readonly machineProblem: string | undefined;
+  readonly vcpuMax: number | undefined;
+  readonly cpu: CpuComparison;
+  /** Firmware images that exist there; undefined: the host does not say. */
+  readonly loaders: readonly string[] | undefined;
+  readonly tpm: boolean | undefined;
+  /** Why the host's libvirt refuses the definition as a whole; undefined if it takes it. */
+  readonly definitionProblem: string | undefined;
+  readonly guests: readonly { readonly name: string; readonly uuid: string }[];
+  /** Bridges, and network interfaces that are in none; undefined: the host does not list them. */
+  readonly interfaces: readonly string[] | undefined;
+  readonly secrets:
+    | readonly { readonly uuid: string; readonly usageType: string; readonly usageId: string }[]
+    | undefined;
+  readonly cpus: readonly number[];
+  readonly nodes: readonly { readonly id: number; readonly freeMiB: number }[];
+  /** Huge pages, of all nodes together. */
+  readonly pages: readonly { readonly sizeKiB: number; readonly free: number }[];
+  /** Whether the migration ports let a connection through, as seen from the control plane. */
+  readonly port: { readonly number: number; readonly state: "open" | "filtered" | "unknown" };
+}
+
+/** Whether one host's daemon reaches another's. `refused`: it does not let this guest go, whatever the target. */
+export interface MigrationContact {
+  readonly result: "reached" | "name-unknown" | "no-answer" | "untrusted" | "unreachable" | "refused";
+  /** The host's own words. */
+  readonly detail: string;
+}
+
+/** A file that a host keeps of a guest beside its definition: firmware variables, state of an emulated TPM. */
+export interface GuestStateFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
 export interface GuestMigration {
+  traits(uuid: string, call: Call): Promise<MigrationTraits>;
+  reception(traits: Pick<MigrationTraits, "xml" | "hostCpuXml">, call: Call): Promise<MigrationReception>;
+  /** Opens the connection that a migration would open, from this host, and closes it. Nothing moves, the guest runs on. */
+  contact(uuid: string, options: Pick<MigrationOptions, "targetUri">, call: Call): Promise<MigrationContact>;
   /** Live, peer to peer, persistent on the target, undefined on the source. After an error the guest runs on the source, untouched. */
   migrateLive(uuid: string, options: MigrationOptions, call: LongCall): Promise<MigrationResult>;
-  /** Moves the definition of a stopped guest; `unsupported` if its host keeps more of it (TPM, UEFI variables). */
+  /** Of a guest that is off; empty if it never ran, or has neither UEFI nor a TPM. */
+  readState(uuid: string, call: Call): Promise<readonly GuestStateFile[]>;
+  /** Puts such files to where this host's libvirt looks for them, in place of any that are there. conflict if it has the guest. */
+  writeState(uuid: string, files: readonly GuestStateFile[], call: Call): Promise<void>;
+  /** Fine if there are none; conflict if this host has the guest. */
+  deleteState(guest: { readonly uuid: string; readonly paths: readonly string[] }, call: Call): Promise<void>;
+  /** Whether it starts with the host. Nothing else of the definition is touched, and libvirt does not migrate it. */
+  setAutostart(uuid: string, autostart: boolean, call: Call): Promise<void>;
+  /** Moves the definition of a stopped guest, and nothing that its host keeps beside it (see readState). */
   migrateOffline(uuid: string, options: Pick<MigrationOptions, "targetUri">, call: Call): Promise<void>;
   /** Whether a long job (a migration, a snapshot with memory, a save) works on it. False for a guest that is off or gone. */
   isBusy(uuid: string, call: Call): Promise<boolean>;

@@ -18,6 +18,7 @@ import type { HostAddress } from "#hardware/port.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { vmOperations } from "#management/operation/vm-table.ts";
+import { cleanLeftovers } from "#management/vm/migration-leftover.ts";
 import type { Provider } from "#management/provider.ts";
 import { ProviderTable } from "#management/providers.ts";
 import { HostConnections } from "#management/reconcile/host-connection.ts";
@@ -86,6 +87,11 @@ export class ControlPlane implements AsyncDisposable {
       reconciler,
       credentials: new HostCredentials(secretBox),
       checkAddress: () => {},
+      onConnected: () => {
+        cleanLeftovers(deps, { signal: AbortSignal.timeout(readyMs) }).catch((error: unknown) =>
+          log.warn({ err: error }, "leftovers could not be removed"),
+        );
+      },
       providerFactory: (hostId, address) => libvirtProvider(hostId, address, log),
     });
     const deps: OperationDeps = { ...base, hostSync: reconciler };

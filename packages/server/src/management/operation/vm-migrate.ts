@@ -1,43 +1,37 @@
 /**
- * Moves a VM to another host: live if it runs, its definition alone if it does not. Whether it has moved is always read
- * from the two hosts, never remembered: a control plane that crashed in between finds the guest, and finishes or goes
- * back. At every instant exactly one host runs it; its disks are deleted on the source only once the target has it.
+ * Moves a VM to another host: live if it runs, its definition and what its host keeps beside it if it does not. Whether
+ * it has moved is always read from the two hosts, never remembered: a control plane that crashed or lost a host in between
+ * finds the guest, and finishes or goes back. At every instant one host has it; its disks are deleted on the source only
+ * once the target has it. What a host that can't be asked still has is removed when it is back (migration-leftover.ts).
  */
 import { Type } from "typebox";
 import { VmMigrate, type Vm } from "@innkeeper/contract/resource/vm.ts";
-import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
-import { childrenOf } from "#management/snapshot/layer.ts";
-import { readWorld } from "#management/snapshot/layer-world.ts";
-import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
+import { poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
 import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
 import { removeDisks } from "#management/vm/disk-make.ts";
-import type { DiskPlan } from "#management/vm/disk-plan.ts";
-import { requirePersistent, requireState, vmClaim, vmTarget } from "#management/vm/lookup.ts";
-import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
-import { isShared, requireMovable } from "#management/vm/migration-check.ts";
-import { dropOther, type Move, settle } from "#management/vm/migration-place.ts";
+import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
+import { requireMovable } from "#management/vm/migration-check.ts";
+import { knownFacts } from "#management/vm/migration-fact.ts";
+import { cleanLeftovers, deleteCopied, type Leftover, rememberLeftover } from "#management/vm/migration-leftover.ts";
+import { dropOther, isSilence, type Move, settle, type SettledPlace } from "#management/vm/migration-place.ts";
+import { type MigrationPlan, planMigration } from "#management/vm/migration-plan.ts";
 import { migrationUri } from "#management/vm/migration-uri.ts";
-import { requirePoolOfPath, sourceTypeIn, volumeNameIn } from "#management/vm/storage-reach.ts";
 import { syncGuest, syncPools } from "#management/vm/sync.ts";
 import type { MigrationResult } from "#virtualization/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
-interface Plan extends Move {
-  readonly vmId: Vm["id"];
-  readonly targetUri: string;
-  /** Volumes on the target for disks that are copied. */
-  readonly copies: readonly DiskPlan[];
-  /** Their paths, the same on both hosts. */
-  readonly copiedPaths: readonly string[];
-}
 type Input = { vmId: string; request: VmMigrate };
+type Context = StepContext<Input>;
 
 /** Migrations share the network and the disks: more at a time make each slower (vSphere: 4 on 1 Gbit/s). */
 const perHostMax = 2;
+/** How long a host that was lost meanwhile is waited for, when only it can say where the guest is. */
+const lostMs = 10 * 60_000;
+const lostPollMs = 1_000;
 
 export function vmMigrate(deps: OperationDeps) {
   return operation({
@@ -57,208 +51,143 @@ export function vmMigrate(deps: OperationDeps) {
         name: "plan",
         async do({ input, signal }) {
           const { vm, targetId } = check(deps, input);
-          return { ...(await plan(deps, vm, targetId, input.request, { signal })) };
+          return { ...(await planMigration(deps, vm, targetId, input.request, { signal })) };
         },
       },
       {
         name: "volumes",
         async do(context) {
-          const { targetId, copies } = context.result<Plan>("plan");
+          const { targetId, copies } = context.result<MigrationPlan>("plan");
           await makeDisks(deps, context, targetId, copies);
         },
         undo: (context) => undoVolumes(deps, context),
       },
       {
+        name: "state",
+        do: ({ result, signal }) => copyState(deps, result<MigrationPlan>("plan"), { signal }),
+        undo: (context) => undoState(deps, context),
+      },
+      {
         name: "move",
         async do({ input, result, signal, progress }) {
-          const moving = result<Plan>("plan");
+          const moving = result<MigrationPlan>("plan");
           const onProgress = (done: number, total: number): void =>
             progress({ done, total, unit: "byte" }, "moving the guest");
           return { ...(await move(deps, moving, input.request, { signal, onProgress })) };
         },
         undo: (context) => undoMove(deps, context),
       },
-      {
-        name: "finish",
-        pointOfNoReturn: true,
-        async do({ result, signal }) {
-          const moved = result<Plan>("plan");
-          if ((await settle(deps, moved, { signal })) !== "target") {
-            throw new AppError("conflict", "The VM is on its old host again; nothing there was touched.");
-          }
-          await dropOther(deps, moved, "target", { signal });
-          const kept = await deleteCopied(deps, moved, { signal });
-          return { kept };
-        },
-      },
+      { name: "finish", pointOfNoReturn: true, do: (context) => finish(deps, context) },
       {
         name: "sync",
         async do(context) {
-          const moved = context.result<Plan>("plan");
+          const moved = context.result<MigrationPlan>("plan");
           await syncBoth(deps, context, moved);
+          await followSilent(deps, moved);
           await syncPools(deps, context, moved.targetId, poolNamesOf(moved.copies));
           const { sourceId, copiedPaths } = moved;
           await syncPools(deps, context, sourceId, poolNamesOfPaths(deps, sourceId, copiedPaths));
+          await cleanLeftovers(deps, context);
         },
       },
     ],
     outcome({ result, resultIfAny }) {
-      const { live, targetId, sourceId } = result<Plan>("plan");
+      const { live, targetId, sourceId, findings } = result<MigrationPlan>("plan");
       const figures = result<Partial<MigrationResult>>("move");
       const keptVolumes = resultIfAny<{ kept: string[] }>("finish")?.kept ?? [];
-      return { live, fromHostId: sourceId, toHostId: targetId, ...figures, keptVolumes };
+      return { live, fromHostId: sourceId, toHostId: targetId, ...figures, keptVolumes, findings };
     },
   });
 }
 
+/** From what is known without asking a host; `plan` asks. */
 function check(deps: OperationDeps, { vmId, request }: Input): { vm: Vm; targetId: string } {
   const vm = deps.inventory.require("vm", vmId, { field: "vmId" });
   const target = deps.inventory.require("host", request.host, { field: "host" });
-  requireState(vm, "migrate", "migrated");
-  requirePersistent(vm, "migrated");
   deps.providers.get(vm.hostId);
-  requireMovable(deps.inventory, vm, target, request);
+  requireMovable(knownFacts(deps.inventory, vm, target, request));
   return { vm, targetId: target.id };
 }
 
 /** The target first: the VM's document moves, and is never without a host. */
-async function syncBoth(deps: OperationDeps, context: StepContext<Input>, move: Move): Promise<void> {
-  const { sourceId, targetId, uuid } = move;
+async function syncBoth(deps: OperationDeps, context: Context, { sourceId, targetId, uuid }: Move): Promise<void> {
   await syncGuest(deps, context, { hostId: targetId, uuid });
   await syncGuest(deps, context, { hostId: sourceId, uuid });
 }
 
-/** A guest that had moved before it could be stopped (it was cancelled in the last moment) moves back. */
-async function undoMove(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
-  const moved = context.resultIfAny<Plan>("plan");
-  if (moved === undefined) return;
-  const call = { signal: context.signal };
-  const place = await settle(deps, moved, call);
-  if (place !== "source-alone") await dropOther(deps, moved, place, call);
-  await syncBoth(deps, context, moved);
-  if (place !== "target") return;
-  try {
-    await moveBack(deps, moved, call);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    const host = deps.inventory.get("host", moved.targetId)?.name ?? moved.targetId;
-    const message = `The VM had moved to host ${host} before it could be stopped, and can't move back: ${error.message}`;
-    throw new AppError(error.code, message, { cause: error, retryable: error.retryable });
-  }
-  await syncBoth(deps, context, { ...moved, sourceId: moved.targetId, targetId: moved.sourceId });
-}
-
-async function moveBack(deps: OperationDeps, moved: Plan, call: Call): Promise<void> {
-  const home = deps.inventory.require("host", moved.sourceId);
-  const targetUri = migrationUri(home);
-  if (targetUri === undefined) {
-    throw new AppError(
-      "unsupported",
-      `host ${home.name} is managed through a local socket, which no guest can move to.`,
-    );
-  }
-  const live = isActive(await deps.providers.get(moved.targetId).guest.inventory.read(moved.uuid, call));
-  const back = { ...moved, sourceId: moved.targetId, targetId: moved.sourceId, targetUri, live };
-  await send(deps, back, { host: home.id, autoConverge: true }, call);
-}
-
-async function undoVolumes(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
-  const moved = context.resultIfAny<Plan>("plan");
-  if (moved === undefined || moved.copies.length === 0) return;
-  const place = await settle(deps, moved, { signal: context.signal });
-  if (place === "target") return;
-  if (place === "source-alone") {
-    const left = moved.copiedPaths.join(", ");
-    const message = `The target host can't be reached: unfinished copies of disks may be left there (${left}).`;
-    throw new AppError("host_failed", message, { remedy: "Delete them when the host is back." });
-  }
-  await removeDisks(deps, moved.targetId, moved.copies, { signal: context.signal });
-  await syncPools(deps, context, moved.targetId, poolNamesOf(moved.copies));
-}
-
-async function plan(deps: OperationDeps, vm: Vm, targetId: string, request: VmMigrate, call: Call): Promise<Plan> {
-  const now = await deps.providers.get(vm.hostId).guest.inventory.read(vm.uuid, call);
-  const present = { ...vm, state: now.state, spec: now.spec };
+/** It was handed over to a host that can't be asked now: its document goes along all the same. */
+async function followSilent(deps: OperationDeps, { vmId, targetId, sourceId }: MigrationPlan): Promise<void> {
+  if (deps.providers.connectedHostIds().includes(targetId)) return;
   const target = deps.inventory.require("host", targetId);
-  requireState(present, "migrate", "migrated");
-  requireMovable(deps.inventory, present, target, request);
-  refuseSavedMemory(now, "be moved to another host");
-  if ((await readGuestIfAny(deps.providers.get(targetId).guest, vm.uuid, call)) !== undefined) {
-    throw new AppError("conflict", `Host ${target.name} has a VM of the same UUID already; nothing was touched.`, {
-      field: "host",
-      remedy: "Look at it with virsh on that host; a left-over definition goes with virsh undefine.",
-    });
-  }
-  const targetUri = migrationUri(target);
-  if (targetUri === undefined) throw new AppError("internal", "a target without an address passed the check");
-  const copied = now.spec.disks.filter(
-    (disk) => disk.device === "disk" && !isShared(deps.inventory, vm, targetId, disk),
-  );
-  const copies: DiskPlan[] = [];
-  for (const disk of copied) copies.push(await planCopy(deps, vm, targetId, disk, isActive(now), call));
-  const copiedPaths = copied.flatMap((disk) => disk.source ?? []);
-  const { hostId: sourceId, uuid, id: vmId } = vm;
-  return { sourceId, targetId, uuid, vmId, targetUri, live: isActive(now), copies, copiedPaths };
+  const stateDetail = `it moved to host ${target.name}, which can't be reached now`;
+  await deps.store.transaction(async (transaction) => {
+    const vm = await transaction.get("vm", vmId);
+    if (vm?.hostId !== sourceId) return;
+    await transaction.put("vm", { ...vm, hostId: target.id, state: "unknown", stateDetail });
+  });
 }
 
-/** A running guest's content is sent by the hypervisor into an empty volume; a stopped one's through the control plane. */
-async function planCopy(
+async function copyState(
   deps: OperationDeps,
-  vm: Vm,
-  targetId: string,
-  disk: VmDisk,
-  live: boolean,
+  { live, stateFiles, ...moving }: MigrationPlan,
   call: Call,
-): Promise<DiskPlan> {
-  const { source = "", format: stated = "raw", sourceType: _type, backingChain: _chain, ...device } = disk;
-  const what = `Disk ${disk.target} of VM ${vm.name}`;
-  const own = requirePoolOfPath(deps.inventory, vm.hostId, source, what);
-  const there = requirePoolOfPath(deps.inventory, targetId, source, what);
-  const stored = await deps.providers.get(vm.hostId).storage.volume.findVolumeByPath(source, call);
-  if (stored === undefined) throw new AppError("not_found", `${what} (${source}) is gone from its storage.`);
-  const name = volumeNameIn(there, source);
-  if ((await deps.providers.get(targetId).storage.volume.findVolume(there.name, name, call)) !== undefined) {
-    throw new AppError("conflict", `${what}: the target host has another file of that name; nothing was touched.`, {
-      field: "copyDisks",
-      remedy: "Move it away.",
-    });
-  }
-  const volume = {
-    poolName: there.name,
-    volumeName: name,
-    sourceType: sourceTypeIn(there),
-    format: stated === "qcow2" ? "qcow2" : "raw",
-    capacityBytes: stored.capacityBytes,
-  } as const;
-  const origin = live
-    ? ({ kind: "new", ...volume } as const)
-    : ({
-        kind: "transfer",
-        source: { hostId: vm.hostId, poolName: own.name, name: volumeNameIn(own, source) },
-        ...volume,
-      } as const);
-  return { disk: device, origin };
+): Promise<void> {
+  if (live || stateFiles.length === 0) return;
+  const { sourceId, targetId, uuid } = moving;
+  const files = await deps.providers.get(sourceId).guest.migration.readState(uuid, call);
+  await deps.providers.get(targetId).guest.migration.writeState(uuid, files, call);
 }
 
 async function move(
   deps: OperationDeps,
-  moving: Plan,
+  moving: MigrationPlan,
   request: VmMigrate,
   call: LongCall,
 ): Promise<Partial<MigrationResult>> {
   // Done again after a crash, it may have moved, or be about to.
   const place = await settle(deps, moving, call);
-  if (place === "target") return {};
-  if (place === "source-alone") {
-    const message = "The target host can't be reached; the VM stays where it is.";
-    throw new AppError("host_unreachable", message, { retryable: false });
+  if (isArrived(place)) return {};
+  if (place !== "source") throw lost(deps, moving, place);
+  const { migration } = deps.providers.get(moving.sourceId).guest;
+  if (moving.autostart) await migration.setAutostart(moving.uuid, false, call);
+  try {
+    return await send(deps, moving, request, call);
+  } catch (error) {
+    // Cancelled: the undo looks where it is. Else it may have arrived, and only the answer was lost.
+    if (call.signal.aborted || !isArrived(await placeAfter(deps, moving, call))) throw error;
+    return {};
   }
-  return send(deps, moving, request, call);
+}
+
+function isArrived(place: SettledPlace): boolean {
+  return place === "target" || place === "target-alone" || place === "target-silent";
+}
+
+function lost(deps: OperationDeps, { sourceId, targetId }: Move, place: SettledPlace): AppError {
+  const name = (id: string): string => deps.inventory.get("host", id)?.name ?? id;
+  const message =
+    place === "source-silent"
+      ? `Host ${name(sourceId)} can't be reached, and the VM has not arrived on host ${name(targetId)}: it is where it was.`
+      : `Host ${name(targetId)} can't be reached; the VM stays where it is.`;
+  return new AppError("host_unreachable", message, { retryable: false });
+}
+
+/** Where it is after a migration that ended in an error; hosts that were lost are waited for where only they can tell. */
+async function placeAfter(deps: OperationDeps, moving: Move, call: Call): Promise<SettledPlace> {
+  const startMs = deps.clock.monotonicMs();
+  for (;;) {
+    try {
+      return await settle(deps, moving, call, ["source-silent", "target-silent"]);
+    } catch (error) {
+      if (!isSilence(error) || deps.clock.monotonicMs() - startMs > lostMs) throw error;
+    }
+    await deps.clock.sleep(lostPollMs, call.signal);
+  }
 }
 
 async function send(
   deps: OperationDeps,
-  moving: Plan,
+  moving: MigrationPlan,
   request: VmMigrate,
   call: LongCall,
 ): Promise<Partial<MigrationResult>> {
@@ -281,13 +210,96 @@ async function send(
   return migration.migrateLive(uuid, options, call);
 }
 
-/** The source's copies, unless someone there still reads them. Returns the paths that stay. */
-async function deleteCopied(deps: OperationDeps, moved: Plan, call: Call): Promise<string[]> {
-  if (moved.copiedPaths.length === 0) return [];
-  const world = await readWorld(deps, moved.sourceId, [], call);
-  const isNeeded = (path: string): boolean =>
-    childrenOf(world, path).length > 0 || world.holds.some((hold) => hold.path === path && hold.id !== moved.vmId);
-  const doomed = moved.copiedPaths.filter((path) => !isNeeded(path));
-  const outside = await deleteFiles(deps, moved.sourceId, doomed, call);
-  return [...moved.copiedPaths.filter(isNeeded), ...outside];
+/** Nobody comes back from here: what the source has left of it goes, now or when it can be asked. */
+async function finish(deps: OperationDeps, { result, signal }: Context): Promise<{ kept: string[] }> {
+  const moved = result<MigrationPlan>("plan");
+  const call = { signal };
+  const handedOver = result<Partial<MigrationResult>>("move").totalMs !== undefined;
+  const place = await settle(deps, { ...moved, handedOver }, call, ["target-alone", "target-silent"]);
+  const { sourceId, targetId, uuid, stateFiles, autostart, vmId, copiedPaths } = moved;
+  if (!isArrived(place)) {
+    throw new AppError("conflict", "The VM is on its old host again; nothing there was touched.");
+  }
+  if (place === "target-silent") await leave(deps, moved, targetId);
+  else if (autostart) await deps.providers.get(targetId).guest.migration.setAutostart(uuid, true, call);
+  if (place === "target-alone") {
+    await leave(deps, moved, sourceId);
+    return { kept: [] };
+  }
+  if (place === "target") await dropOther(deps, moved, "target", call);
+  const kept = await deleteCopied(deps, { hostId: sourceId, vmId, copiedPaths }, call);
+  await deps.providers.get(sourceId).guest.migration.deleteState({ uuid, paths: stateFiles }, call);
+  return { kept };
+}
+
+/** For when that host is back. */
+async function leave(deps: OperationDeps, plan: MigrationPlan, hostId: string): Promise<void> {
+  const { vmId, vmName, uuid, copies, copiedPaths, stateFiles, autostart, targetId } = plan;
+  const own = hostId === targetId ? { copies, copiedPaths: [] } : { copies: [], copiedPaths };
+  const leftover: Leftover = { hostId, vmId, vmName, uuid, ...own, stateFiles, autostart };
+  await rememberLeftover(deps, leftover);
+}
+
+/** A guest that had moved before it could be stopped (it was cancelled in the last moment) moves back. */
+async function undoMove(deps: OperationDeps, context: Context): Promise<void> {
+  const moved = context.resultIfAny<MigrationPlan>("plan");
+  if (moved === undefined) return;
+  const call = { signal: context.signal };
+  const { sourceId, targetId, uuid } = moved;
+  const place = await settle(deps, moved, call);
+  if (place === "source" || place === "target") await dropOther(deps, moved, place, call);
+  if (place === "source-alone") await leave(deps, moved, targetId);
+  if (place === "source-silent" || place === "target-alone") await leave(deps, moved, sourceId);
+  const isHere = place === "source" || place === "source-alone";
+  if (isHere && moved.autostart) await deps.providers.get(sourceId).guest.migration.setAutostart(uuid, true, call);
+  await syncBoth(deps, context, moved);
+  if (!isArrived(place)) return await cleanLeftovers(deps, call);
+  try {
+    if (place !== "target") throw lost(deps, { ...moved, sourceId: targetId, targetId: sourceId }, "source-alone");
+    await moveBack(deps, moved, call);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const host = deps.inventory.get("host", moved.targetId)?.name ?? moved.targetId;
+    const message = `The VM had moved to host ${host} before it could be stopped, and can't move back: ${error.message}`;
+    throw new AppError(error.code, message, { cause: error, retryable: error.retryable });
+  }
+  await syncBoth(deps, context, { ...moved, sourceId: moved.targetId, targetId: moved.sourceId });
+}
+
+async function moveBack(deps: OperationDeps, moved: MigrationPlan, call: Call): Promise<void> {
+  const home = deps.inventory.require("host", moved.sourceId);
+  const targetUri = migrationUri(home);
+  if (targetUri === undefined) {
+    throw new AppError(
+      "unsupported",
+      `host ${home.name} is managed through a local socket, which no guest can move to.`,
+    );
+  }
+  const live = isActive(await deps.providers.get(moved.targetId).guest.inventory.read(moved.uuid, call));
+  const back = { ...moved, sourceId: moved.targetId, targetId: moved.sourceId, targetUri, live };
+  await copyState(deps, back, call);
+  await send(deps, back, { host: home.id, autoConverge: true }, call);
+  const { migration } = deps.providers.get(moved.sourceId).guest;
+  if (moved.autostart) await migration.setAutostart(moved.uuid, true, call);
+}
+
+async function undoVolumes(deps: OperationDeps, context: Context): Promise<void> {
+  const moved = context.resultIfAny<MigrationPlan>("plan");
+  if (moved === undefined || moved.copies.length === 0) return;
+  const { targetId, copies } = moved;
+  const place = await settle(deps, moved, { signal: context.signal }, []);
+  if (isArrived(place)) return;
+  if (place === "source-alone") return await leave(deps, moved, targetId);
+  await removeDisks(deps, targetId, copies, { signal: context.signal });
+  await syncPools(deps, context, targetId, poolNamesOf(copies));
+}
+
+async function undoState(deps: OperationDeps, context: Context): Promise<void> {
+  const moved = context.resultIfAny<MigrationPlan>("plan");
+  if (moved === undefined || moved.stateFiles.length === 0) return;
+  const { targetId, uuid, stateFiles } = moved;
+  const place = await settle(deps, moved, { signal: context.signal }, []);
+  if (isArrived(place)) return;
+  if (place === "source-alone") return await leave(deps, moved, targetId);
+  await deps.providers.get(targetId).guest.migration.deleteState({ uuid, paths: stateFiles }, context);
 }

@@ -2,9 +2,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
-import type { Vm, VmMigrate } from "@innkeeper/contract/resource/vm.ts";
+import type { MigrationFinding } from "@innkeeper/contract/resource/migration.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { AppError } from "#core/app-error.ts";
 import { Fleet, fleetDisk } from "#management/test-support/fleet.ts";
-import { migrationFindings } from "./migration-check.ts";
+import { migrationFindings, migrationReport, requireMovable } from "./migration-check.ts";
+import { knownFacts, type MoveRequest } from "./migration-fact.ts";
 import { migrationUri } from "./migration-uri.ts";
 
 interface Situation {
@@ -22,6 +25,10 @@ async function situation(
   const h1 = await fleet.host("h1");
   const h2 = await fleet.host("h2", target);
   return { fleet, h1, target: h2, vm: await fleet.vm(h1, "web1", { state: "running", ...vm }) };
+}
+
+function findingsOf({ fleet, vm, target }: Situation, request: MoveRequest = {}): MigrationFinding[] {
+  return migrationFindings(knownFacts(fleet.inventory, vm, target, request));
 }
 
 const local = { specChange: { disks: [fleetDisk("vda", "/srv/local/web1.qcow2")] } };
@@ -46,12 +53,6 @@ const rows: readonly [
   ["no KVM", { hardwareChange: { kvm: { advertised: true, usable: false, detail: "" } } }, {}, /guests of type kvm/],
   ["no UEFI", { hardwareChange: { firmwares: ["bios"] } }, { specChange: { firmware: "uefi" } }, /no uefi firmware/],
   ["no TPM emulator", { hardwareChange: { tpmSupported: false } }, { specChange: { tpm: true } }, /no TPM emulator/],
-  [
-    "UEFI variables of a stopped VM",
-    {},
-    { state: "shutoff", specChange: { firmware: "uefi" } },
-    /firmware's variables/,
-  ],
   ["snapshots of virsh", {}, { foreignSnapshotCount: 1 }, /libvirt's own keeping/],
   ["a name that is taken there", {}, {}, /another VM named web1/, ({ fleet, target }) => fleet.vm(target, "web1")],
   [
@@ -89,30 +90,54 @@ describe("a migration", () => {
   for (const [what, target, vm, words, more] of rows) {
     test(`is refused: ${what}`, async () => {
       const made = await situation(target, vm);
-      await using fleet = made.fleet;
+      await using _ = made.fleet;
       await more?.(made);
-      const findings = migrationFindings(fleet.inventory, made.vm, made.target, { host: "h2" });
+      const findings = findingsOf(made);
       assert.match(findings.map((finding) => finding.message).join("\n"), words);
       assert(findings.every((finding) => finding.remedy.length > 10));
     });
   }
 
   test("of shared disks is not", async () => {
-    const { fleet, vm, target } = await situation({});
-    await using _ = fleet;
-    assert.deepEqual(migrationFindings(fleet.inventory, vm, target, { host: "h2" }), []);
+    const made = await situation({});
+    await using _ = made.fleet;
+    assert.deepEqual(findingsOf(made), []);
   });
 
   test("copies disks when it is told to, if there is room for them and no file of their name", async () => {
-    const { fleet, vm, target, h1 } = await situation({}, local);
+    const made = await situation({}, local);
+    const { fleet, h1, target, vm } = made;
     await using _ = fleet;
-    const request: VmMigrate = { host: "h2", copyDisks: true };
-    const find = (): string[] => migrationFindings(fleet.inventory, vm, target, request).map((each) => each.message);
-    assert.match(find()[0] ?? "", /no storage pool of its host/);
+    const find = (): string[] =>
+      findingsOf(made, { copyDisks: true }).map(({ severity, message }) => `${severity}: ${message}`);
+    assert.match(find()[0] ?? "", /^error: .*no storage pool of its host/);
     await fleet.volume(h1, "local", "web1.qcow2");
-    assert.deepEqual(find(), []);
+    assert.deepEqual(find(), ["info: Disk vda (/srv/local/web1.qcow2) is copied: up to 1 GiB."]);
+    const report = migrationReport(knownFacts(fleet.inventory, vm, target, { copyDisks: true }));
+    assert.deepEqual([report.verdict, report.copyBytes], ["ok", 1024 ** 3]);
     await fleet.volume(target, "local", "web1.qcow2");
-    assert.match(find()[0] ?? "", /another file of that name/);
+    assert.match(find()[0] ?? "", /^error: .*another file of that name/);
+  });
+
+  test("is refused with all that is against it, and what to do about each", async () => {
+    const made = await situation({}, { ...local, foreignSnapshotCount: 1 });
+    const { fleet, vm, target } = made;
+    await using _ = fleet;
+    assert.throws(
+      () => requireMovable(knownFacts(fleet.inventory, vm, target, {})),
+      (error: unknown) => {
+        assert(error instanceof AppError);
+        assert.deepEqual([error.code, error.field], ["unsupported", "copyDisks"]);
+        assert.match(error.message, /vda .*does not reach it.* snapshots in libvirt's own keeping.*Nothing was moved/);
+        assert.match(error.remedy ?? "", /copyDisks.*virsh snapshot-list/);
+        const { findings = [] } = (error.fault ?? {}) as { findings?: MigrationFinding[] };
+        assert.deepEqual(
+          findings.map(({ check }) => check),
+          ["disk", "snapshot"],
+        );
+        return true;
+      },
+    );
   });
 });
 

@@ -1,9 +1,11 @@
 /**
  * On which host a guest is, while or after it moves: the only thing that tells after a crash. Facts: libvirt's migration
- * protocol v3 (src/libvirt-domain.c): the target has the guest, paused, while the source runs it; when the target runs it,
- * it is there for good, and all that may be left on the source is a dead definition. The source hands a guest over only
- * paused: one that executes there without a job is there, whatever the target would say. After the switch to post-copy
- * each host holds a part of the memory, and neither may be touched.
+ * protocol v3 (libvirt 9.0 src/libvirt-domain.c, qemu_migration.c qemuMigrationSrcPerformPeer2Peer3): the target has the
+ * guest, paused, while the source runs it, and lets it run once it has all of it; then the source forgets it. The source
+ * hands a guest over only paused: one that executes there without a job is there, whatever the target would say; one
+ * that executes on the target has been handed over, whatever the source would say. One exception: when the hosts lose each
+ * other in the very moment of the hand-over, the source believes that it failed and resumes its copy, too. After the
+ * switch to post-copy each host holds a part of the memory, and neither may be touched.
  */
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
@@ -18,27 +20,59 @@ export interface Move {
   readonly uuid: string;
   /** It ran when the move began. */
   readonly live: boolean;
+  /** libvirt said that it succeeded. */
+  readonly handedOver?: boolean;
 }
 
-/** `source-alone`: it is on the source, and the target can't be asked. `moving`: not yet certain which one keeps it. */
-export type Place = "source" | "source-alone" | "target" | "moving";
+/**
+ * `source-alone`, `target-alone`: it is there, and the other host can't be asked. `source-silent`: the source can't be
+ * asked, and the target has nothing of it; `target-silent`: handed over to a target that can't be asked. `both`: both
+ * run it. `moving`: not yet certain which one keeps it.
+ */
+export type Place =
+  | "source"
+  | "source-alone"
+  | "source-silent"
+  | "target"
+  | "target-alone"
+  | "target-silent"
+  | "both"
+  | "moving";
+export type SettledPlace = Exclude<Place, "moving" | "both">;
 
 const pollMs = 500;
 const settleMs = 60_000;
-const targetDeadlineMs = 5_000;
+const hostDeadlineMs = 5_000;
+/** A host that is silent is perhaps being connected just now; and a source that is lost may have a target still to reach. */
 const patienceMs = 20_000;
 
+type Answer = { readonly guest: Guest | undefined; readonly isBusy: boolean };
+
 export async function placeOf(deps: OperationDeps, move: Move, call: Call): Promise<Place> {
-  const here = deps.providers.get(move.sourceId).guest;
-  // The job first: one that ends in between has decided before the guest is read.
-  const isBusy = await here.migration.isBusy(move.uuid, call);
-  const source = await readGuestIfAny(here, move.uuid, call);
-  const target = await readTarget(deps, move, call);
-  if (target instanceof AppError) {
-    if (source !== undefined && isBusy) return "moving";
-    if (source !== undefined && isHeld(source)) return "source-alone";
-    throw target; // handed over, or in between: only the target knows
+  const source = await ask(deps, move.sourceId, move.uuid, call);
+  const target = await ask(deps, move.targetId, move.uuid, call);
+  if (!(source instanceof AppError)) {
+    return target instanceof AppError ? withoutTarget(move, source, target) : withBoth(move, source, target);
   }
+  if (target instanceof AppError) throw source;
+  return withoutSource(move, source, target);
+}
+
+/** A host's answer, or why it can't give one now. */
+async function ask(deps: OperationDeps, hostId: string, uuid: string, call: Call): Promise<Answer | AppError> {
+  const bounded = { signal: AbortSignal.any([call.signal, AbortSignal.timeout(hostDeadlineMs)]) };
+  try {
+    const { guest } = deps.providers.get(hostId);
+    // The job first: one that ends in between has decided before the guest is read.
+    const isBusy = await guest.migration.isBusy(uuid, bounded);
+    return { isBusy, guest: await readGuestIfAny(guest, uuid, bounded) };
+  } catch (error) {
+    if (isSilence(error) && !call.signal.aborted) return error;
+    throw error;
+  }
+}
+
+function withBoth(move: Move, { guest: source, isBusy }: Answer, { guest: target }: Answer): Place {
   if (isPostCopy(source) || isPostCopy(target)) return "moving";
   if (source === undefined && target === undefined) {
     throw new AppError("not_found", "The VM is on neither host: someone else removed it.");
@@ -51,20 +85,26 @@ export async function placeOf(deps: OperationDeps, move: Move, call: Call): Prom
       remedy: "Find out which host ran it last, and undefine it on the other (virsh undefine).",
     });
   }
-  if (isExecuting(target) && !isExecuting(source)) return "target";
+  if (isExecuting(target)) return isExecuting(source) ? (isBusy ? "moving" : "both") : "target";
   return isActive(target) ? "moving" : "source";
 }
 
-/** The target's answer, or why it can't give one now. */
-async function readTarget(deps: OperationDeps, move: Move, call: Call): Promise<Guest | undefined | AppError> {
-  const signal = AbortSignal.any([call.signal, AbortSignal.timeout(targetDeadlineMs)]);
-  try {
-    return await readGuestIfAny(deps.providers.get(move.targetId).guest, move.uuid, { signal });
-  } catch (error) {
-    const isSilent = error instanceof AppError && (error.code === "host_unreachable" || error.code === "timeout");
-    if (isSilent && !call.signal.aborted) return error;
-    throw error;
-  }
+function withoutSource(move: Move, silence: AppError, { guest: target }: Answer): Place {
+  if (target === undefined) return "source-silent";
+  const isThere = move.live ? isExecuting(target) && !isPostCopy(target) : target.persistent && !isActive(target);
+  if (isThere) return "target-alone";
+  throw silence; // its memory may be on the way; when the source is dead, the target's libvirt drops what it has
+}
+
+function withoutTarget(move: Move, { guest: source, isBusy }: Answer, silence: AppError): Place {
+  if (source === undefined && move.handedOver === true) return "target-silent";
+  if (source !== undefined && isBusy) return "moving";
+  if (source !== undefined && isHeld(source)) return "source-alone";
+  throw silence; // handed over, or in between: only the target knows
+}
+
+export function isSilence(error: unknown): error is AppError {
+  return error instanceof AppError && (error.code === "host_unreachable" || error.code === "timeout");
 }
 
 /** It lives here and nobody is taking it away: it executes, or a person paused it. */
@@ -76,27 +116,49 @@ function isPostCopy(guest: Guest | undefined): boolean {
   return guest?.stateDetail.startsWith("post-copy") === true;
 }
 
-function isExecuting(guest: Guest): boolean {
+export function isExecuting(guest: Guest): boolean {
   return guest.state === "running" || guest.state === "blocked";
 }
 
 /**
- * Ends a migration that a crashed caller left running, and waits until the guest is on one host. A silent target gets
- * some time: after a start of the control plane it is just being connected.
+ * Ends a migration that a crashed caller left running, and waits until the guest is on one host. Who is silent gets some
+ * time (`patience`). Of two that run, the source's is ended: the target's has gone on from the hand-over without a gap.
  */
-export async function settle(deps: OperationDeps, move: Move, call: Call): Promise<Exclude<Place, "moving">> {
+export async function settle(
+  deps: OperationDeps,
+  move: Move,
+  call: Call,
+  patience: readonly Place[] = ["source-alone", "source-silent", "target-alone", "target-silent"],
+): Promise<SettledPlace> {
   const startMs = deps.clock.monotonicMs();
   for (;;) {
     const place = await placeOf(deps, move, call);
     const waitedMs = deps.clock.monotonicMs() - startMs;
-    if (place === "moving") {
+    if (place === "both") {
+      await endDouble(deps, move, call);
+    } else if (place === "moving") {
       await deps.providers.get(move.sourceId).guest.migration.abortMigration(move.uuid, call).catch(unlessRefused);
       if (waitedMs > settleMs) throw unsettled();
-    } else if (place !== "source-alone" || waitedMs > patienceMs) {
+    } else if (!patience.includes(place) || waitedMs > patienceMs) {
       return place;
     }
     await deps.clock.sleep(pollMs, call.signal);
   }
+}
+
+/** libvirt's own words for the two copies of a hand-over that went wrong; any others were made by someone else. */
+export async function endDouble(deps: OperationDeps, move: Move, call: Call): Promise<void> {
+  const source = await readGuestIfAny(deps.providers.get(move.sourceId).guest, move.uuid, call);
+  const target = await readGuestIfAny(deps.providers.get(move.targetId).guest, move.uuid, call);
+  if (source === undefined || target === undefined || !isExecuting(source) || !isExecuting(target)) return;
+  if (source.stateDetail !== "migration canceled" || target.stateDetail !== "migrated") {
+    throw new AppError("conflict", "Both hosts run the VM: nothing was touched.", {
+      remedy: "Power off the one that should not run (virsh destroy) at once: both may write to the same disks.",
+      retryable: false,
+    });
+  }
+  deps.log.warn({ uuid: move.uuid, hostId: move.sourceId }, "both hosts run the VM: ending the source's copy");
+  await deps.providers.get(move.sourceId).guest.lifecycle.forceOff(move.uuid, call);
 }
 
 function unsettled(): AppError {

@@ -1,17 +1,25 @@
 /** What is asked of a VM's host at once, without a task: XML, guest agent, statistics, screen, console. */
-import type { Vm, VmGuest, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
+import type { VmPreview } from "@innkeeper/contract/resource/vm-document.ts";
+import type { VmMigrationCheck, VmMigrationReport } from "@innkeeper/contract/resource/migration.ts";
+import type { Vm, VmCreate, VmGuest, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
 import { AppError } from "#core/app-error.ts";
+import { type Clock, timestamp } from "#core/clock.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { Providers } from "#management/providers.ts";
 import type { ServiceContext } from "#management/service-context.ts";
 import type { ByteChannel, GuestHypervisor } from "#virtualization/port.ts";
 import { requireState } from "./lookup.ts";
+import { examineMigration } from "./migration-examination.ts";
+import { plannedDefinitions } from "./vm-definition.ts";
+import { planVm } from "./vm-plan.ts";
 
 export class VmService {
   readonly #inventory: Inventory;
   readonly #providers: Providers;
+  readonly #clock: Clock;
 
-  constructor(deps: { readonly inventory: Inventory; readonly providers: Providers }) {
+  constructor(deps: { readonly inventory: Inventory; readonly providers: Providers; readonly clock: Clock }) {
+    this.#clock = deps.clock;
     this.#inventory = deps.inventory;
     this.#providers = deps.providers;
   }
@@ -20,6 +28,31 @@ export class VmService {
   async xml(vmId: string, options: { readonly inactive: boolean }, context: ServiceContext): Promise<string> {
     const { vm, guest } = this.#find(vmId);
     return guest.inventory.xml(vm.uuid, options, context);
+  }
+
+  /** What a request would become: checked as the operation checks it, on the host that it would go to. */
+  async preview(request: VmCreate, context: ServiceContext): Promise<VmPreview> {
+    const planned = planVm(this.#inventory, request);
+    const plan = { ...planned, createdAt: timestamp(this.#clock) };
+    const { hostId, hostName, reasons } = plan.placement;
+    const { lifecycle } = this.#providers.get(hostId).guest;
+    const [last, first] = plannedDefinitions(this.#inventory, plan, request);
+    if (last === undefined) throw new TypeError("a plan without a definition");
+    const domainXml = await lifecycle.render(last, context);
+    const installXml = first === undefined ? undefined : await lifecycle.render(first, context);
+    const host = this.#inventory.require("host", hostId);
+    return {
+      hostId: host.id,
+      hostName,
+      reasons: [...reasons],
+      domainXml,
+      ...(installXml !== undefined && { installXml }),
+    };
+  }
+
+  /** Whether it could move to a host, or to which; nothing is moved. */
+  migrationCheck(vmId: string, request: VmMigrationCheck, context: ServiceContext): Promise<VmMigrationReport> {
+    return examineMigration({ inventory: this.#inventory, providers: this.#providers }, vmId, request, context);
   }
 
   async guest(vmId: string, context: ServiceContext): Promise<VmGuest> {

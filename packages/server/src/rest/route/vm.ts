@@ -9,6 +9,9 @@ export function vmHandlers({ vm }: RestServices): HandlerTable {
       const xml = await vm.xml(context.parameters.vmId, options, serviceContext(context));
       void context.reply.type("application/xml; charset=utf-8").send(xml);
     },
+    vmPreview: (context) => vm.preview(context.body, serviceContext(context)),
+    vmMigrationCheck: (context) =>
+      vm.migrationCheck(context.parameters.vmId, context.body, serviceContext(context)),
     vmGuest: (context) => vm.guest(context.parameters.vmId, serviceContext(context)),
     vmStatistics: (context) => vm.statistics(context.parameters.vmId, serviceContext(context)),
     vmScreenshot: async (context) => {

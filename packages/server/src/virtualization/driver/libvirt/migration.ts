@@ -5,6 +5,8 @@
  * target are no danger: QEMU drops them when it takes a disk over (block/file-posix.c raw_co_invalidate_cache, since 3.0).
  */
 import {
+  LibvirtError,
+  parseUri,
   type TypedParameterInput,
   type TypedParameters,
   VIR_DOMAIN_JOB_NONE,
@@ -23,17 +25,29 @@ import {
 import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
 import { isLibvirtCode } from "#libvirt/error.ts";
-import { longDeadlineMs } from "#libvirt/session.ts";
-import { parseXml } from "#libvirt/xml.ts";
+import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import type { GuestMigration, MigrationOptions, MigrationResult } from "#virtualization/port.ts";
 import { cancellableJob } from "./cancellable-job.ts";
 import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
-import { child } from "./domain-xml/element.ts";
-import { readFirmware } from "./domain-xml/firmware.ts";
+import { deleteState, readState, writeState } from "./guest-state.ts";
+import { contactHost } from "./migration-contact.ts";
+import { readReception } from "./migration-reception.ts";
+import { readTraits } from "./migration-traits.ts";
 import { numberOf, reportProgress, withJobStats } from "./job-progress.ts";
 
 export function guestMigration(context: GuestDriverContext): GuestMigration {
   return {
+    traits: (uuid, call) => onDomain(context, uuid, call, "read what ties the VM to its host", readTraits),
+    reception: (traits, call) =>
+      onConnection(
+        context,
+        call,
+        "ask what the host offers to the VM",
+        ({ connection, options }) => readReception(connection, context.uri, traits, options),
+        longDeadlineMs,
+      ),
+    contact: (uuid, { targetUri }, call) =>
+      onDomain(context, uuid, call, "reach the target host", (domain) => contactHost(domain, targetUri)),
     migrateLive: async (uuid, options, call) => {
       // What can be given up is; the migration itself is cancelled, not given up (see migrateLive).
       await onDomain(context, uuid, call, "migrate the VM", refuseUnlessActive);
@@ -41,6 +55,30 @@ export function guestMigration(context: GuestDriverContext): GuestMigration {
       const run = (domain: DomainCall) => migrateLive(context, domain, options, call);
       return await onDomain(context, uuid, uncancelled, "migrate the VM", run, jobDeadlineMs);
     },
+    readState: (uuid, call) =>
+      onDomain(context, uuid, call, "read what the host keeps of the VM", readState, longDeadlineMs),
+    writeState: (uuid, files, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        "store what a host keeps of the VM",
+        (domain) => writeState(domain, files),
+        longDeadlineMs,
+      ),
+    deleteState: ({ uuid, paths }, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        "delete what the host keeps of the VM",
+        (domain) => deleteState(domain, paths),
+        longDeadlineMs,
+      ),
+    setAutostart: (uuid, autostart, call) =>
+      onDomain(context, uuid, call, "set the VM's autostart", async ({ remote, dom, options }) => {
+        await remote.domainSetAutostart({ dom, autostart: autostart ? 1 : 0 }, options);
+      }),
     migrateOffline: (uuid, { targetUri }, call) =>
       onDomain(
         context,
@@ -75,7 +113,7 @@ async function migrateLive(
   call: LongCall,
 ): Promise<MigrationResult> {
   call.signal.throwIfAborted();
-  const { connection, remote, dom } = domain;
+  const { connection, dom } = domain;
   const over = new AbortController();
   const completed = connection.events.domain("jobCompleted", { signal: over.signal, domain: dom });
   const final = lastStats(completed);
@@ -84,16 +122,7 @@ async function migrateLive(
   let stats: TypedParameters = {};
   try {
     await completed.ready.catch(() => undefined);
-    const job = remote.domainMigratePerform3Params(
-      {
-        dom,
-        dconnuri: options.targetUri,
-        params: parametersOf(options),
-        cookieIn: new Uint8Array(),
-        flags: flagsOf(options),
-      },
-      untimed(domain.options),
-    );
+    const job = perform(context, domain, options);
     const words = "The migration was cancelled; the VM runs on where it was.";
     const ended = cancellableJob(context, domain, call, job, words);
     await withJobStats(domain, context.clock, ended, (present) => {
@@ -109,6 +138,31 @@ async function migrateLive(
   const transferredBytes = numberOf(stats["data_processed"]) ?? 0;
   return { totalMs, downtimeMs: numberOf(stats["downtime"]) ?? 0, transferredBytes };
 }
+
+/**
+ * Memory goes to the address that the target's configuration names (migration_host), else to its own name. Where the source
+ * does not know that name, it goes to the address that its daemon has just been reached by. Nothing was sent till then.
+ */
+async function perform(context: GuestDriverContext, domain: DomainCall, options: MigrationOptions): Promise<void> {
+  const { remote, dom } = domain;
+  const fixed = { dom, dconnuri: options.targetUri, cookieIn: new Uint8Array(), flags: flagsOf(options) };
+  const params = parametersOf(options);
+  try {
+    await remote.domainMigratePerform3Params({ ...fixed, params }, untimed(domain.options));
+  } catch (error) {
+    const { host } = parseUri(options.targetUri);
+    if (!(error instanceof LibvirtError) || !unknownName.test(error.message) || host === "") throw error;
+    const uri = `tcp://${host.includes(":") ? `[${host}]` : host}`;
+    context.log.info({ uri, reason: error.message }, "the target's own name is not known to the source");
+    await remote.domainMigratePerform3Params(
+      { ...fixed, params: { ...params, migrate_uri: uri } },
+      untimed(domain.options),
+    );
+  }
+}
+
+/** libvirt 9.0 virnetsocket.c, qemu_migration.c; the name of the daemon's own URI is known by then. */
+const unknownName = /unable to resolve address|hostname on destination resolved to localhost/i;
 
 function flagsOf(options: MigrationOptions): number {
   return (
@@ -197,23 +251,14 @@ async function abortJob({ remote, dom, options }: DomainCall): Promise<void> {
   });
 }
 
-/** libvirt moves only the XML: what a host keeps beside it would be lost without a word. */
+/** libvirt moves only the XML; see guest-state.ts for the rest. */
 async function migrateOffline({ remote, dom, options }: DomainCall, targetUri: string): Promise<void> {
-  const root = parseXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
   const { active } = await remote.domainIsActive({ dom }, options);
   if (active === 1) throw new AppError("invalid_state", "The VM runs: it is migrated live.");
   const { result } = await remote.domainHasManagedSaveImage({ dom }, options);
-  const kept =
-    result === 1
-      ? "saved memory"
-      : child(root, "devices/tpm") !== undefined
-        ? "the TPM's state"
-        : readFirmware(root) === "bios"
-          ? undefined
-          : "the firmware's variables";
-  if (kept !== undefined) {
-    throw new AppError("unsupported", `The host keeps ${kept} of this VM, which only a live migration takes along.`, {
-      remedy: "Start the VM paused, migrate it live, and power it off on the target.",
+  if (result === 1) {
+    throw new AppError("unsupported", "The host keeps saved memory of this VM, which can't be taken along.", {
+      remedy: "Start it once and shut it down, or give the saved memory up (virsh managedsave-remove).",
     });
   }
   const flags =

@@ -3,15 +3,16 @@
  * names the file after the VM (qemuDomainNVRAMPathFormat), does not rename it with the VM, and gives a VM of a new name
  * empty variables, so we carry them along: by libvirt's own storage calls, through a pool that lives for the moment.
  */
-import { type CallOptions, type Connection, type NonnullStoragePool, parseUri } from "@innkeeper/libvirt";
-import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
-import { type Element, formatXml, xml } from "#libvirt/xml.ts";
+import path from "node:path/posix";
+import { type CallOptions, type Connection, parseUri } from "@innkeeper/libvirt";
+import { isNotFound } from "#libvirt/error.ts";
+import { type Element, formatXml } from "#libvirt/xml.ts";
 import { child, text } from "./domain-xml/element.ts";
+import { deleteFileIn, fileXml, inFolder } from "./folder-pool.ts";
 import { readFirmware } from "./domain-xml/firmware.ts";
 
 /** Of the system's daemon (libvirt 9.0 virQEMUDriverConfigNew). */
-const folder = "/var/lib/libvirt/qemu/nvram";
-const poolAttempts = 5;
+export const nvramFolder = "/var/lib/libvirt/qemu/nvram";
 
 /** Where a VM's variables are; undefined if it has none, or if its file is not libvirt's to name. */
 export function nvramFile(connection: Connection, root: Element): string | undefined {
@@ -22,7 +23,7 @@ export function nvramFile(connection: Connection, root: Element): string | undef
 }
 
 export function defaultNvramFile(name: string): string {
-  return `${folder}/${name}_VARS.fd`;
+  return `${nvramFolder}/${name}_VARS.fd`;
 }
 
 /** A copy for the VM of this name, in place of any stale one. False if there is nothing to copy: it never ran. */
@@ -32,76 +33,28 @@ export async function copyNvram(
   toName: string,
   options: CallOptions,
 ): Promise<boolean> {
-  if (!from.startsWith(`${folder}/`)) return false;
+  if (path.dirname(from) !== nvramFolder) return false;
   const { remote } = connection;
-  return await withPool(connection, options, async (pool) => {
+  const isCopied = await inFolder(connection, nvramFolder, options, async (folder) => {
     try {
-      const { vol } = await remote.storageVolLookupByPath({ path: from }, options);
+      const { vol } = await remote.storageVolLookupByName({ pool: folder.pool, name: path.basename(from) }, options);
       const { capacity } = await remote.storageVolGetInfo({ vol }, options);
-      await deleteNvramIn(connection, pool, defaultNvramFile(toName), options);
-      const permissions = xml("permissions", {}, xml("mode", {}, "0600"));
-      const volume = xml(
-        "volume",
-        {},
-        xml("name", {}, `${toName}_VARS.fd`),
-        xml("capacity", { unit: "bytes" }, String(capacity)),
-        xml("target", {}, xml("format", { type: "raw" }), permissions),
-      );
-      await remote.storageVolCreateXmlFrom({ pool, xml: formatXml(volume), clonevol: vol }, options);
+      const name = path.basename(defaultNvramFile(toName));
+      await deleteFileIn(folder, name);
+      const description = formatXml(fileXml(name, capacity));
+      await remote.storageVolCreateXmlFrom({ pool: folder.pool, xml: description, clonevol: vol }, options);
       return true;
     } catch (error) {
       if (isNotFound(error)) return false;
       throw error;
     }
   });
+  return isCopied ?? false;
 }
 
 /** Fine if it is gone. */
 export async function deleteNvram(connection: Connection, file: string, options: CallOptions): Promise<void> {
-  await withPool(connection, options, (pool) => deleteNvramIn(connection, pool, file, options));
-}
-
-async function deleteNvramIn(
-  { remote }: Connection,
-  pool: NonnullStoragePool,
-  file: string,
-  options: CallOptions,
-): Promise<void> {
-  try {
-    const { vol } = await remote.storageVolLookupByName({ pool, name: file.slice(folder.length + 1) }, options);
-    await remote.storageVolDelete({ vol }, options);
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-  }
-}
-
-/** A pool that others have there is used; our own is transient and goes when the work is done. */
-async function withPool<T>(
-  { remote }: Connection,
-  options: CallOptions,
-  work: (pool: NonnullStoragePool) => Promise<T>,
-): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    const present = await remote.storagePoolLookupByTargetPath({ path: folder }, options).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
-    if (present) {
-      await remote.storagePoolRefresh({ pool: present.pool }, options);
-      return await work(present.pool);
-    }
-    const name = `innkeeper-nvram-${crypto.randomUUID()}`;
-    const description = formatXml(
-      xml("pool", { type: "dir" }, xml("name", {}, name), xml("target", {}, xml("path", {}, folder))),
-    );
-    const made = await remote.storagePoolCreateXml({ xml: description }, options).catch((error: unknown) => {
-      // Someone else's pool came between.
-      if (attempt >= poolAttempts || !isLibvirtCode(error, "VIR_ERR_OPERATION_FAILED")) throw error;
-    });
-    if (!made) continue;
-    try {
-      return await work(made.pool);
-    } finally {
-      await remote.storagePoolDestroy({ pool: made.pool }, { ...options, signal: AbortSignal.timeout(10_000) });
-    }
-  }
+  await inFolder(connection, nvramFolder, options, (folder) =>
+    deleteFileIn(folder, file.slice(nvramFolder.length + 1)),
+  );
 }

@@ -20,6 +20,8 @@ export interface PlatformCapabilities {
   /** undefined: the host does not say. */
   readonly firmwares: readonly string[] | undefined;
   readonly secureBoot: boolean;
+  /** Firmware images that exist on the host. */
+  readonly loaders: readonly string[] | undefined;
   readonly tpm: boolean | undefined;
   readonly graphics: readonly string[] | undefined;
   readonly videos: readonly string[] | undefined;
@@ -71,10 +73,15 @@ export function readCapabilities(root: Element): PlatformCapabilities {
     cpuModels: models.flatMap((model) => text(model) ?? []),
     firmwares: values(child(root, "os"), "firmware"),
     secureBoot: values(child(root, "os/loader"), "secure")?.includes("yes") ?? false,
+    loaders: loaderFiles(child(root, "os/loader")),
     tpm: tpm && attribute(tpm, "supported") === "yes" && (values(tpm, "backendModel")?.includes("emulator") ?? true),
     graphics: values(child(root, "devices/graphics"), "type"),
     videos: values(child(root, "devices/video"), "modelType"),
   };
+}
+
+function loaderFiles(loader: Element | undefined): string[] | undefined {
+  return loader && children(loader, "value").flatMap((value) => text(value) ?? []);
 }
 
 function values(owner: Element | undefined, name: string): string[] | undefined {

@@ -1,0 +1,104 @@
+/** What a migration decides once, before anything moves: complete and JSON-safe, so that it survives a crash. */
+import type { MigrationFinding } from "@innkeeper/contract/resource/migration.ts";
+import type { Vm, VmMigrate } from "@innkeeper/contract/resource/vm.ts";
+import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
+import type { OperationDeps } from "#management/operation/deps.ts";
+import type { DiskPlan } from "./disk-plan.ts";
+import { requireMovable } from "./migration-check.ts";
+import { askedFacts, isShared, readDeparture } from "./migration-fact.ts";
+import type { Move } from "./migration-place.ts";
+import { migrationUri } from "./migration-uri.ts";
+import { requirePoolOfPath, sourceTypeIn, volumeNameIn } from "./storage-reach.ts";
+
+export interface MigrationPlan extends Move {
+  readonly vmId: Vm["id"];
+  readonly vmName: string;
+  readonly targetUri: string;
+  /** Volumes on the target for disks that are copied. */
+  readonly copies: readonly DiskPlan[];
+  /** Their paths, the same on both hosts. */
+  readonly copiedPaths: readonly string[];
+  /** It starts with its host: so on the target, and meanwhile with neither. */
+  readonly autostart: boolean;
+  /** What its host keeps of it beside the definition: firmware variables, a TPM's state. */
+  readonly stateFiles: readonly string[];
+  /** What the pre-flight found that is no error. */
+  readonly findings: readonly MigrationFinding[];
+}
+
+export async function planMigration(
+  deps: OperationDeps,
+  stored: Vm,
+  targetId: string,
+  request: VmMigrate,
+  call: Call,
+): Promise<MigrationPlan> {
+  const target = deps.inventory.require("host", targetId);
+  const departure = await readDeparture(deps, stored, call);
+  const findings = requireMovable(await askedFacts(deps, departure, target, request, call));
+  const targetUri = migrationUri(target);
+  if (targetUri === undefined) throw new AppError("internal", "a target without an address passed the check");
+  const { vm, guest } = departure;
+  const copied = vm.spec.disks.filter(
+    (disk) => disk.device === "disk" && !isShared(deps.inventory, vm, targetId, disk),
+  );
+  const live = isActive(vm);
+  const copies: DiskPlan[] = [];
+  for (const disk of copied) copies.push(await planCopy(deps, vm, targetId, disk, live, call));
+  return {
+    sourceId: vm.hostId,
+    targetId,
+    uuid: vm.uuid,
+    vmId: vm.id,
+    vmName: vm.name,
+    targetUri,
+    live,
+    copies,
+    copiedPaths: copied.flatMap((disk) => disk.source ?? []),
+    autostart: guest.autostart,
+    stateFiles: departure.traits.stateFiles,
+    findings,
+  };
+}
+
+/** A running guest's content is sent by the hypervisor into an empty volume; a stopped one's through the control plane. */
+async function planCopy(
+  deps: OperationDeps,
+  vm: Vm,
+  targetId: string,
+  disk: VmDisk,
+  live: boolean,
+  call: Call,
+): Promise<DiskPlan> {
+  const { source = "", format: stated = "raw", sourceType: _type, backingChain: _chain, ...device } = disk;
+  const what = `Disk ${disk.target} of VM ${vm.name}`;
+  const own = requirePoolOfPath(deps.inventory, vm.hostId, source, what);
+  const there = requirePoolOfPath(deps.inventory, targetId, source, what);
+  const stored = await deps.providers.get(vm.hostId).storage.volume.findVolumeByPath(source, call);
+  if (stored === undefined) throw new AppError("not_found", `${what} (${source}) is gone from its storage.`);
+  const name = volumeNameIn(there, source);
+  if ((await deps.providers.get(targetId).storage.volume.findVolume(there.name, name, call)) !== undefined) {
+    throw new AppError("conflict", `${what}: the target host has another file of that name; nothing was touched.`, {
+      field: "copyDisks",
+      remedy: "Move it away.",
+    });
+  }
+  const volume = {
+    poolName: there.name,
+    volumeName: name,
+    sourceType: sourceTypeIn(there),
+    format: stated === "qcow2" ? "qcow2" : "raw",
+    capacityBytes: stored.capacityBytes,
+  } as const;
+  const origin = live
+    ? ({ kind: "new", ...volume } as const)
+    : ({
+        kind: "transfer",
+        source: { hostId: vm.hostId, poolName: own.name, name: volumeNameIn(own, source) },
+        ...volume,
+      } as const);
+  return { disk: device, origin };
+}

@@ -1,0 +1,283 @@
+/**
+ * What of a guest decides to which hosts it can go, read from its own host: its XML as a migration would send it, its jobs,
+ * and the devices that are tied to the host. Facts: libvirt 9.0 qemu_migration.c (qemuMigrationSrcIsAllowed,
+ * qemuMigrationSrcIsAllowedHostdev), docs/formatdomain.rst. Nothing is judged here.
+ */
+import {
+  VIR_DOMAIN_JOB_NONE,
+  VIR_DOMAIN_XML_INACTIVE,
+  VIR_DOMAIN_XML_MIGRATABLE,
+  type TypedParameters,
+} from "@innkeeper/libvirt";
+import { isLibvirtCode } from "#libvirt/error.ts";
+import { element, type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
+import type { MigrationTraits, SecretReference, TiedDevice } from "#virtualization/port.ts";
+import type { DomainCall } from "./driver-context.ts";
+import { parseCpuSet } from "./domain-xml/cpu-set.ts";
+import { attribute, child, children, descendants, text } from "./domain-xml/element.ts";
+import { stateFilesOf } from "./guest-state.ts";
+import { nvramFolder } from "./nvram.ts";
+import { numberOf } from "./job-progress.ts";
+
+/** virDomainJobOperation's numbers in words (libvirt 9.0 libvirt-domain.h). */
+const jobNames: readonly string[] = [
+  "unknown",
+  "start",
+  "save",
+  "restore",
+  "incoming migration",
+  "migration",
+  "snapshot",
+  "revert to a snapshot",
+  "dump",
+  "backup",
+  "deletion of a snapshot",
+];
+
+/** Modes that give a guest the CPU of the host that it runs on. */
+const hostCpuModes: readonly (string | undefined)[] = ["host-passthrough", "maximum"];
+
+export async function readTraits(domain: DomainCall): Promise<MigrationTraits> {
+  const { remote, dom, options } = domain;
+  const isActive = (await remote.domainIsActive({ dom }, options)).active === 1;
+  const flags = VIR_DOMAIN_XML_MIGRATABLE | (isActive ? 0 : VIR_DOMAIN_XML_INACTIVE);
+  const [{ xml }, job, checkpointCount] = await Promise.all([
+    remote.domainGetXmlDesc({ dom, flags }, options),
+    isActive ? jobOf(domain) : undefined,
+    checkpoints(domain),
+  ]);
+  const root = parseXml(xml);
+  const cpuMode = cpuModeOf(root);
+  const [blockJobs, hostCpuXml] = await Promise.all([
+    isActive ? withBlockJob(domain, root) : [],
+    hostCpuModes.includes(cpuMode) ? hostCpu(domain) : undefined,
+  ]);
+  const stateFiles = stateFilesOf(domain.connection, dom.uuid, root);
+  return { xml, job, blockJobs, checkpointCount, hostCpuXml, cpuMode, stateFiles, ...traitsOf(root) };
+}
+
+/** What the document alone tells. */
+export function traitsOf(
+  root: Element,
+): Pick<MigrationTraits, "devices" | "secrets" | "interfaces" | "loader" | "ownNvram" | "tpm" | "strictNodes"> {
+  const nvram = text(child(root, "os/nvram"));
+  return {
+    devices: [...tiedDevices(root), ...tiedDisks(root), ...tiedCards(root), ...tiedFeatures(root)],
+    secrets: descendants(root, "secret").map(secretOf),
+    interfaces: hostInterfaces(root),
+    loader: text(child(root, "os/loader")),
+    ownNvram: nvram === undefined || nvram.startsWith(`${nvramFolder}/`) ? undefined : nvram,
+    tpm: tpmOf(root),
+    strictNodes: strictNodes(root),
+  };
+}
+
+function cpuModeOf(root: Element): string | undefined {
+  const cpu = child(root, "cpu");
+  if (cpu === undefined) return undefined;
+  const mode = attribute(cpu, "mode");
+  if (mode !== undefined && mode !== "custom") return mode;
+  return child(cpu, "model") === undefined ? undefined : "custom";
+}
+
+async function jobOf({ remote, dom, options }: DomainCall): Promise<string | undefined> {
+  try {
+    const { type, params }: { type: number; params: TypedParameters } = await remote.domainGetJobStats(
+      { dom },
+      options,
+    );
+    if (type === VIR_DOMAIN_JOB_NONE) return undefined;
+    return jobNames[numberOf(params["operation"]) ?? 0] ?? "unknown";
+  } catch (error) {
+    if (isLibvirtCode(error, "VIR_ERR_OPERATION_INVALID")) return undefined; // it was switched off meanwhile
+    throw error;
+  }
+}
+
+/** Older and other drivers have none. */
+async function checkpoints({ remote, dom, options }: DomainCall): Promise<number> {
+  const none = { checkpoints: [] };
+  return (await remote.domainListAllCheckpoints({ dom, needResults: 1 }, options).catch(() => none)).checkpoints.length;
+}
+
+async function withBlockJob({ remote, dom, options }: DomainCall, root: Element): Promise<string[]> {
+  const targets = children(child(root, "devices"), "disk").flatMap((disk) => targetOf(disk) ?? []);
+  const found = await Promise.all(
+    targets.map(async (path) => {
+      const job = await remote.domainGetBlockJobInfo({ dom, path }, options).catch(() => ({ found: 0 }));
+      return job.found === 1 ? [path] : [];
+    }),
+  );
+  return found.flat();
+}
+
+async function hostCpu({ remote, options }: DomainCall): Promise<string | undefined> {
+  const cpu = element(parseXml((await remote.connectGetCapabilities({}, options)).capabilities), "host/cpu");
+  return cpu === undefined ? undefined : serializeXml(cpu);
+}
+
+function tiedDevices(root: Element): TiedDevice[] {
+  const devices = child(root, "devices");
+  const all = (name: string): Element[] => children(devices, name);
+  return [
+    ...all("hostdev").map(hostDevice),
+    ...all("filesystem").map(folder),
+    ...tied("shared-memory", all("shmem").filter(isShared), (shmem) => attribute(shmem, "name") ?? "shmem"),
+    ...tied("persistent-memory", all("memory").filter(isPersistent), (memory) => path(memory) ?? "memory"),
+    ...tied("encrypted-memory", children(root, "launchSecurity"), (owner) => attribute(owner, "type") ?? ""),
+    ...tied("character-device", [...all("serial"), ...all("parallel")].filter(isOfHost), (owner) => path(owner) ?? ""),
+    ...tied("character-device", all("input").filter(isHostInput), (owner) => path(owner) ?? ""),
+  ];
+}
+
+function tied(kind: TiedDevice["kind"], owners: Element[], name: (owner: Element) => string): TiedDevice[] {
+  return owners.map((owner) => ({ kind, device: name(owner) }));
+}
+
+/** Memory that this guest does not own; its owner's goes along. */
+function isShared(shmem: Element): boolean {
+  return attribute(child(shmem, "model"), "type") === "ivshmem" || attribute(shmem, "role") !== "master";
+}
+
+function isPersistent(memory: Element): boolean {
+  return ["nvdimm", "virtio-pmem"].includes(attribute(memory, "model") ?? "");
+}
+
+function isOfHost(owner: Element): boolean {
+  return attribute(owner, "type") === "dev";
+}
+
+function isHostInput(input: Element): boolean {
+  return ["passthrough", "evdev"].includes(attribute(input, "type") ?? "");
+}
+
+function path(owner: Element): string | undefined {
+  const source = child(owner, "source");
+  return (
+    attribute(source, "path") ?? attribute(source, "evdev") ?? attribute(source, "dev") ?? text(child(source, "path"))
+  );
+}
+
+/** `pci 0000:06:00.0`, `usb 046d:c52b`, `mdev 4b20d080-…` */
+function hostDevice(hostdev: Element): TiedDevice {
+  const source = child(hostdev, "source");
+  const address = child(source, "address");
+  const isTeam = attribute(child(hostdev, "teaming"), "type") === "transient";
+  const kind = isTeam ? "failover-device" : "host-device";
+  return {
+    kind,
+    device: `${attribute(hostdev, "type") ?? "device"} ${addressText(address) ?? usbText(source)}`.trim(),
+  };
+}
+
+function usbText(source: Element | undefined): string {
+  const part = (name: string): string | undefined => attribute(child(source, name), "id")?.replace(/^0x/, "");
+  return [part("vendor"), part("product")].filter((each) => each !== undefined).join(":");
+}
+
+/** https://libvirt.org/formatdomain.html#device-addresses */
+function addressText(address: Element | undefined): string | undefined {
+  const part = (name: string, width: number): string | undefined =>
+    attribute(address, name)?.replace(/^0x/, "").padStart(width, "0");
+  const uuid = attribute(address, "uuid");
+  if (uuid !== undefined) return uuid;
+  const [domain, bus, slot, fn] = [part("domain", 4), part("bus", 2), part("slot", 2), part("function", 1)];
+  if (bus === undefined) return undefined;
+  return slot === undefined
+    ? `bus ${bus} device ${part("device", 1) ?? "?"}`
+    : `${domain ?? "0000"}:${bus}:${slot}.${fn ?? 0}`;
+}
+
+function folder(filesystem: Element): TiedDevice {
+  const isVirtiofs = attribute(child(filesystem, "driver"), "type") === "virtiofs";
+  const device = attribute(child(filesystem, "target"), "dir") ?? attribute(child(filesystem, "source"), "dir") ?? "";
+  return { kind: isVirtiofs ? "virtiofs" : "folder", device };
+}
+
+function tiedDisks(root: Element): TiedDevice[] {
+  return children(child(root, "devices"), "disk").flatMap((disk): TiedDevice[] => {
+    const device = targetOf(disk) ?? "";
+    return [
+      ...(attribute(disk, "device") === "lun" ? [{ kind: "lun", device } as const] : []),
+      ...(child(disk, "transient") === undefined ? [] : [{ kind: "transient-disk", device } as const]),
+    ];
+  });
+}
+
+function tiedCards(root: Element): TiedDevice[] {
+  return children(child(root, "devices"), "interface").flatMap((card): TiedDevice[] => {
+    const device = macOf(card);
+    const type = attribute(card, "type");
+    if (type === "hostdev") {
+      const isTeam = attribute(child(card, "teaming"), "type") === "transient";
+      return [{ kind: isTeam ? "failover-device" : "host-device", device }];
+    }
+    if (type === "vdpa") return [{ kind: "vdpa", device }];
+    return type === "vhostuser" ? [{ kind: "vhost-user", device: path(card) ?? device }] : [];
+  });
+}
+
+function tiedFeatures(root: Element): TiedDevice[] {
+  const wanted = children(child(root, "cpu"), "feature").some(
+    (feature) =>
+      attribute(feature, "name") === "invtsc" &&
+      ["require", "force"].includes(attribute(feature, "policy") ?? "require"),
+  );
+  const isFixed = children(child(root, "clock"), "timer").some(
+    (timer) => attribute(timer, "name") === "tsc" && attribute(timer, "frequency") !== undefined,
+  );
+  return wanted && !isFixed ? [{ kind: "invariant-tsc", device: "cpu" }] : [];
+}
+
+function hostInterfaces(root: Element): MigrationTraits["interfaces"] {
+  return children(child(root, "devices"), "interface").flatMap((card) => {
+    const type = attribute(card, "type");
+    const isBridge = type === "bridge";
+    const name =
+      isBridge || type === "direct" ? attribute(child(card, "source"), isBridge ? "bridge" : "dev") : undefined;
+    return name === undefined ? [] : [{ mac: macOf(card), name, isBridge }];
+  });
+}
+
+function secretOf(secret: Element): SecretReference {
+  const uuid = attribute(secret, "uuid") ?? attribute(secret, "secret");
+  const usageType = attribute(secret, "type");
+  const usageId = attribute(secret, "usage");
+  return {
+    device: ownerOf(secret),
+    ...(uuid !== undefined && { uuid }),
+    ...(usageType !== undefined && { usageType }),
+    ...(usageId !== undefined && { usageId }),
+  };
+}
+
+/** The device that an element stands in: a disk's target, else the element's name. */
+function ownerOf(inner: Element): string {
+  for (let node = inner.parentNode; node !== null; node = node.parentNode) {
+    if (node.parentNode?.nodeName === "devices") return targetOf(node as Element) ?? node.nodeName;
+  }
+  return "";
+}
+
+function tpmOf(root: Element): MigrationTraits["tpm"] {
+  const tpm = child(root, "devices/tpm");
+  if (tpm === undefined) return "none";
+  const type = attribute(child(tpm, "backend"), "type");
+  return type === "passthrough" || type === "external" ? type : "emulator";
+}
+
+function strictNodes(root: Element): number[] {
+  const tune = child(root, "numatune");
+  const strict = [child(tune, "memory"), ...children(tune, "memnode")].filter(
+    (each) => each !== undefined && (attribute(each, "mode") ?? "strict") === "strict",
+  );
+  return [...new Set(strict.flatMap((each) => parseCpuSet(attribute(each, "nodeset") ?? "") ?? []))];
+}
+
+function targetOf(disk: Element): string | undefined {
+  return attribute(child(disk, "target"), "dev");
+}
+
+function macOf(card: Element): string {
+  return attribute(child(card, "mac"), "address") ?? "";
+}
