@@ -1,16 +1,14 @@
 /** What can stand at the cursor of a command line: verbs, options, their words, and names from the server. */
 import type { Command, Option } from "commander";
+import type { Candidate } from "#candidate.ts";
 import { ApiClient } from "#client.ts";
 import { chooseServer, configFile, readConfig } from "#config.ts";
 import { lookup, type LookupNoun } from "#lookup.ts";
 import { nouns } from "#noun.ts";
+import { cmdletCandidates, cmdletCompletions } from "#powercli/completion.ts";
+import { cmdletAt, cmdletNamed, cmdlets } from "#powercli/table.ts";
 import { isProgramName, programWords } from "#program-name.ts";
 import type { Surroundings } from "#verb.ts";
-
-export interface Candidate {
-  readonly value: string;
-  readonly description?: string;
-}
 
 /** A shell's user waits at every Tab. */
 const serverTimeoutMs = 1500;
@@ -24,8 +22,16 @@ export async function completions(
 ): Promise<Candidate[]> {
   const unfinished = words.at(-1) ?? "";
   const before = words.slice(0, -1);
+  const cmdletIndex = cmdletAt(before);
+  if (cmdletIndex >= 0) {
+    const load = cmdlets[cmdletNamed(before[cmdletIndex] ?? "") ?? ""];
+    if (load === undefined) return [];
+    return await cmdletCompletions(await load(), words.slice(cmdletIndex + 1), namesOf);
+  }
   const { command, positional, pending } = await walk(root, surroundings, before);
   const all = pending === undefined ? await atWord(command, positional, unfinished) : await valuesOf(pending);
+  const isFirst = command === root && pending === undefined;
+  if (isFirst && positional.length === 0) all.push(...cmdletCandidates(unfinished));
   return all.filter(({ value }) => value.startsWith(unfinished));
 
   async function valuesOf(option: Option): Promise<Candidate[]> {

@@ -5,7 +5,7 @@
  */
 import { usageError, valueError } from "#cli-error.ts";
 import { outputFormats } from "#output/format.ts";
-import { allParameters, allRefused, type Cmdlet, type Parameter } from "#powercli/cmdlet.ts";
+import { allParameters, allRefused, type Parameter, type Signature } from "#powercli/signature.ts";
 import { booleanOf, listItems, parameterWord, Words } from "#powercli/word.ts";
 
 type Value = string | number | boolean | readonly string[] | readonly number[];
@@ -56,7 +56,7 @@ export class Bound {
   }
 }
 
-export function bind(cmdlet: Cmdlet, argv: readonly string[]): Bound {
+export function bind(cmdlet: Signature, argv: readonly string[]): Bound {
   const values = new Map<string, Value>();
   const words = new Words(argv);
   const plain: string[] = [];
@@ -96,7 +96,7 @@ function ownOption(word: string, words: Words): OwnOption | undefined {
 }
 
 /** The parameter of this name; throws unless exactly one is meant. A string is the reason why it is refused. */
-export function findParameter(cmdlet: Cmdlet, typed: string): Parameter {
+export function findParameter(cmdlet: Signature, typed: string): Parameter {
   const text = typed.toLowerCase();
   const names = [
     ...allParameters(cmdlet).flatMap((parameter) =>
@@ -119,7 +119,7 @@ export function findParameter(cmdlet: Cmdlet, typed: string): Parameter {
   throw usageError(`${cmdlet.name}: Innkeeper does not have -${first.name}: ${first.refused}`);
 }
 
-function isParameter(cmdlet: Cmdlet, word: string): boolean {
+function isParameter(cmdlet: Signature, word: string): boolean {
   const named = parameterWord(word);
   if (named === undefined) return false;
   const text = named.name.toLowerCase();
@@ -127,7 +127,7 @@ function isParameter(cmdlet: Cmdlet, word: string): boolean {
   return [...names, ...Object.keys(allRefused(cmdlet))].some((name) => name.toLowerCase().startsWith(text));
 }
 
-function bindNamed(cmdlet: Cmdlet, word: string, words: Words, values: Map<string, Value>): void {
+function bindNamed(cmdlet: Signature, word: string, words: Words, values: Map<string, Value>): void {
   const { name, value } = parameterWord(word) ?? { name: word, value: undefined };
   const parameter = findParameter(cmdlet, name);
   if (parameter.type === "switch") {
@@ -160,7 +160,7 @@ function switchValue(parameter: Parameter, value: string | undefined, words: Wor
   );
 }
 
-function nextValue(cmdlet: Cmdlet, parameter: Parameter, words: Words): string {
+function nextValue(cmdlet: Signature, parameter: Parameter, words: Words): string {
   const word = words.next;
   if (word !== undefined && !isParameter(cmdlet, word)) return words.take() ?? "";
   const remedy =
@@ -176,7 +176,7 @@ function setOnce(values: Map<string, Value>, name: string, value: Value): void {
 }
 
 /** Words without a name. Where too few are there, what standard input can give is left to it. */
-function bindPositions(cmdlet: Cmdlet, plain: readonly string[], values: Map<string, Value>): void {
+function bindPositions(cmdlet: Signature, plain: readonly string[], values: Map<string, Value>): void {
   const open = cmdlet.parameters
     .filter(({ position, name }) => position !== undefined && !values.has(name))
     .toSorted((left, right) => (left.position ?? 0) - (right.position ?? 0));

@@ -8,7 +8,7 @@ import { CliError, errorDocument, errorText, usageError } from "#cli-error.ts";
 import type { Invocation } from "#invocation.ts";
 import type { LookupNoun, ResourceOf } from "#lookup.ts";
 import type { Bound } from "#powercli/bind.ts";
-import type { Cmdlet } from "#powercli/cmdlet.ts";
+import type { Signature } from "#powercli/signature.ts";
 import { Confirmation } from "#powercli/confirmation.ts";
 import type { ObjectKind, ObjectWriter } from "#powercli/object-writer.ts";
 import { taskKind, taskObject } from "#powercli/object/task.ts";
@@ -27,7 +27,7 @@ export interface Work {
 }
 
 export class CmdletRun {
-  readonly cmdlet: Cmdlet;
+  readonly cmdlet: Signature;
   readonly bound: Bound;
   readonly invocation: Invocation;
   /** The errors so far, each told already. */
@@ -36,7 +36,7 @@ export class CmdletRun {
   readonly #confirmation: Confirmation;
   #piped: Promise<Reference[]> | undefined;
 
-  constructor(cmdlet: Cmdlet, bound: Bound, invocation: Invocation, writer: ObjectWriter) {
+  constructor(cmdlet: Signature, bound: Bound, invocation: Invocation, writer: ObjectWriter) {
     this.cmdlet = cmdlet;
     this.bound = bound;
     this.invocation = invocation;

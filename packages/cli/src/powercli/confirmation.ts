@@ -6,7 +6,7 @@
 import { usageError } from "#cli-error.ts";
 import type { Invocation } from "#invocation.ts";
 import type { Bound } from "#powercli/bind.ts";
-import type { Cmdlet } from "#powercli/cmdlet.ts";
+import type { Signature } from "#powercli/signature.ts";
 import { ask } from "#terminal.ts";
 
 const choices = '[Y] Yes  [A] Yes to All  [N] No  [L] No to All  [?] Help (default is "Y"): ';
@@ -14,13 +14,13 @@ const help = `Y - this one.  A - this and all that follow.  N - not this one.  L
 `;
 
 export class Confirmation {
-  readonly #cmdlet: Cmdlet;
+  readonly #cmdlet: Signature;
   readonly #invocation: Invocation;
   readonly #whatIf: boolean;
   readonly #asks: boolean;
   #forAll: boolean | undefined;
 
-  constructor(cmdlet: Cmdlet, bound: Bound, invocation: Invocation) {
+  constructor(cmdlet: Signature, bound: Bound, invocation: Invocation) {
     this.#cmdlet = cmdlet;
     this.#invocation = invocation;
     this.#whatIf = bound.flag("WhatIf") === true;

@@ -3,7 +3,7 @@ import type { VmChange } from "@innkeeper/contract/resource/vm.ts";
 import { bytesPerGiB, bytesPerKiB, bytesPerMiB } from "@innkeeper/contract/unit.ts";
 import { usageError, valueError } from "#cli-error.ts";
 import type { Bound } from "#powercli/bind.ts";
-import type { Parameter } from "#powercli/cmdlet.ts";
+import type { Parameter } from "#powercli/signature.ts";
 
 type Topology = NonNullable<NonNullable<VmChange["cpu"]>["topology"]>;
 

@@ -1,6 +1,6 @@
 /** `inn Get-VM -?`: syntax, parameters, what is refused and why, examples. */
 import { pairText } from "#output/table.ts";
-import { type Cmdlet, commonParameters, type Parameter, riskParameters } from "#powercli/cmdlet.ts";
+import { commonParameters, type Parameter, riskParameters, type Signature } from "#powercli/signature.ts";
 
 const typeName: Readonly<Record<NonNullable<Parameter["type"]>, string>> = {
   text: "String",
@@ -34,7 +34,7 @@ function described(parameters: readonly Parameter[]): string {
   );
 }
 
-export function helpText(cmdlet: Cmdlet): string {
+export function helpText(cmdlet: Signature): string {
   const { name, summary, parameters, refused = {}, impact, details, examples } = cmdlet;
   const ordered = parameters.toSorted((left, right) => (left.position ?? 99) - (right.position ?? 99));
   const asks = impact === "asks" ? "It asks before each; -Confirm:$false does not.\n" : "";

@@ -72,6 +72,8 @@ const absent: Readonly<Record<string, string>> = {
   "Remove-Datastore": "Forget a storage pool: inn pool delete.",
   "Add-VMHost": "inn host add adds a host.",
   "Remove-VMHost": "inn host remove forgets a host.",
+  "Revert-Snapshot": "inn Set-VM -VM … -Snapshot … brings a VM back to a snapshot.",
+  "Restore-VMSnapshot": "inn Set-VM -VM … -Snapshot … brings a VM back to a snapshot.",
   "Set-Snapshot": "A snapshot keeps its name and description.",
   "New-Template": "Make a VM a template: inn Set-VM -VM … -ToTemplate.",
   "Remove-Template": "inn Remove-VM -VM … removes a template, too.",
@@ -87,7 +89,7 @@ const absent: Readonly<Record<string, string>> = {
 
 // The verbs of PowerCLI's cmdlets (VMware.VimAutomation.Core): what looks like one is meant as one.
 const verbs =
-  /^(add|connect|copy|disconnect|export|get|import|install|invoke|mount|move|new|open|remove|restart|set|shutdown|start|stop|suspend|test|update|wait)-[a-z]{2,}$/i;
+  /^(add|connect|copy|disconnect|export|get|import|install|invoke|mount|move|new|open|remove|restart|restore|revert|set|shutdown|start|stop|suspend|test|update|wait)-[a-z]{2,}$/i;
 
 /** The cmdlet's name as PowerCLI spells it; undefined: it is none of ours. */
 export function cmdletNamed(word: string): string | undefined {

@@ -19,6 +19,9 @@ export interface CapturedOptions {
   readonly onOutput?: (output: string) => void;
   /** Columns of a terminal on standard output; none: it is a pipe. */
   readonly columns?: number;
+  /** Somebody types `input`. */
+  readonly inputIsTerminal?: boolean;
+  readonly timeoutMs?: number;
 }
 
 const commandTimeoutMs = 30_000;
@@ -41,10 +44,10 @@ export async function captured(argv: readonly string[], options: CapturedOptions
     errors: errorStream,
     outputIsTerminal: options.columns !== undefined,
     errorsIsTerminal: false,
-    inputIsTerminal: false,
+    inputIsTerminal: options.inputIsTerminal === true,
     width: () => options.columns,
   };
-  const deadline = AbortSignal.timeout(commandTimeoutMs);
+  const deadline = AbortSignal.timeout(options.timeoutMs ?? commandTimeoutMs);
   const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
   const exitCode = await run({ argv, version: "0.0.0", terminal, environment: options.environment ?? {}, signal });
   return { exitCode, output, errors };

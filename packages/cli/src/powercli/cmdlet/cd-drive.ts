@@ -2,7 +2,7 @@
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { usageError } from "#cli-error.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
-import { vmParameter } from "#powercli/cmdlet/vm-set.ts";
+import { vmParameter } from "#powercli/signature.ts";
 import { devices, type DeviceWish } from "#powercli/device.ts";
 import { cdDriveKind, cdDriveObject, cdDrives } from "#powercli/object/device.ts";
 import { filePath } from "#powercli/storage.ts";

@@ -1,7 +1,7 @@
 /** Get-VMGuest: what is known of guests; with the guest agent more than addresses. */
 import { vmCan } from "@innkeeper/contract/state/vm.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
-import { vmParameter } from "#powercli/cmdlet/vm-set.ts";
+import { vmParameter } from "#powercli/signature.ts";
 import { guestKind, guestObject } from "#powercli/object/guest.ts";
 
 export const getVmGuest: Cmdlet = {

@@ -3,9 +3,9 @@ import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { VmNic } from "@innkeeper/contract/resource/vm-spec.ts";
 import { usageError } from "#cli-error.ts";
 import { given } from "#option/given.ts";
-import { runAsync, type Cmdlet } from "#powercli/cmdlet.ts";
+import type { Cmdlet } from "#powercli/cmdlet.ts";
+import { runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
-import { vmParameter } from "#powercli/cmdlet/vm-set.ts";
 import { devices, type DeviceWish } from "#powercli/device.ts";
 import {
   networkAdapterKind,

@@ -1,10 +1,10 @@
 /** Start-VM, Stop-VM and the like. As in PowerCLI, -VM verbs act on the power, -VMGuest verbs ask the guest. */
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { OperationId } from "@innkeeper/contract/endpoint/table.ts";
-import { runAsync, type Cmdlet } from "#powercli/cmdlet.ts";
+import type { Cmdlet } from "#powercli/cmdlet.ts";
+import { runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { showVm } from "#powercli/cmdlet/vm-show.ts";
-import { vmParameter } from "#powercli/cmdlet/vm-set.ts";
 
 type PowerOperation = Extract<
   OperationId,

@@ -7,9 +7,9 @@ import { usageError } from "#cli-error.ts";
 import { namesOf } from "#list.ts";
 import { find, isIdOf } from "#lookup.ts";
 import { given } from "#option/given.ts";
-import { runAsync, type Cmdlet } from "#powercli/cmdlet.ts";
+import type { Cmdlet } from "#powercli/cmdlet.ts";
+import { runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
-import { vmParameter } from "#powercli/cmdlet/vm-set.ts";
 import { snapshotKind, snapshotObject } from "#powercli/object/snapshot.ts";
 import { select } from "#powercli/select.ts";
 

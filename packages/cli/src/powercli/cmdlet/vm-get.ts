@@ -2,7 +2,8 @@
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { listAll } from "#list.ts";
 import { filterValue } from "#lookup.ts";
-import type { Cmdlet, Parameter } from "#powercli/cmdlet.ts";
+import type { Cmdlet } from "#powercli/cmdlet.ts";
+import type { Parameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { showVms } from "#powercli/cmdlet/vm-show.ts";
 import { placeOf } from "#powercli/place.ts";

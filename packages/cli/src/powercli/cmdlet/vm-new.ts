@@ -8,7 +8,8 @@ import { bytesPerGiB } from "@innkeeper/contract/unit.ts";
 import { tableError, usageError, valueError } from "#cli-error.ts";
 import { find } from "#lookup.ts";
 import { anyOf, given } from "#option/given.ts";
-import { runAsync, type Cmdlet, type Parameter } from "#powercli/cmdlet.ts";
+import type { Cmdlet } from "#powercli/cmdlet.ts";
+import { runAsync, type Parameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { showVm } from "#powercli/cmdlet/vm-show.ts";
 import { cpuOf, diskBytes, fieldOfSize, memoryMiB, sizeParameters } from "#powercli/hardware.ts";
@@ -39,7 +40,7 @@ const parameters: readonly Parameter[] = [
   {
     name: "DiskStorageFormat",
     words: storageFormats,
-    help: "Thin: grows as it is written (default); Thick and EagerZeroedThick: all its space is taken at once",
+    help: "Thin: grows as it is written (default); Thick and EagerZeroedThick are refused",
   },
   { name: "NetworkName", list: true, noun: "network", help: "a network card for each of these networks" },
   { name: "Portgroup", list: true, noun: "network", help: "the same as NetworkName" },

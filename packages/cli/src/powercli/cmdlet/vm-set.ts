@@ -3,7 +3,8 @@ import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm, VmChange } from "@innkeeper/contract/resource/vm.ts";
 import { tableError, usageError } from "#cli-error.ts";
 import { anyGiven, given } from "#option/given.ts";
-import { runAsync, type Cmdlet, type Parameter } from "#powercli/cmdlet.ts";
+import type { Cmdlet } from "#powercli/cmdlet.ts";
+import { runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun, Work } from "#powercli/cmdlet-run.ts";
 import { noPolicies, storageFormats } from "#powercli/cmdlet/vm-new.ts";
 import { showVm } from "#powercli/cmdlet/vm-show.ts";
@@ -11,16 +12,6 @@ import { cpuOf, fieldOfSize, memoryMiB, sizeParameters } from "#powercli/hardwar
 import { placeOf } from "#powercli/place.ts";
 import { select } from "#powercli/select.ts";
 import { datastoreOf } from "#powercli/storage.ts";
-
-export const vmParameter: Parameter = {
-  name: "VM",
-  list: true,
-  position: 0,
-  required: true,
-  pipeline: true,
-  noun: "vm",
-  help: "the VMs, by name (with wildcards), id, or host/name",
-};
 
 export const setVm: Cmdlet = {
   name: "Set-VM",
