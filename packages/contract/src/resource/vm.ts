@@ -16,6 +16,7 @@ import {
   VmNicCreate,
   VmSpec,
 } from "./vm-spec.ts";
+import { vmCreateDocument } from "./vm-document.ts";
 
 export const GuestAddress = Type.Object({
   mac: Type.Optional(Type.String()),
@@ -64,6 +65,7 @@ export const VmCreate = Type.Object(
     tags: Type.Optional(Type.Array(Tag, { maxItems: 100 })),
     start: Type.Optional(Type.Boolean({ description: "start it once it is made; default false" })),
     ...vmCreateHardware,
+    ...vmCreateDocument,
   },
   strict,
 );

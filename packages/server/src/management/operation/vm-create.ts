@@ -3,7 +3,7 @@
  * carries them, so that it is found again after a crash, and finished or removed.
  */
 import { Type } from "typebox";
-import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import { newId, type VmId } from "@innkeeper/contract/id.ts";
 import { VmCreate } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { timestamp } from "#core/clock.ts";
@@ -16,8 +16,8 @@ import { removeGuest } from "#management/vm/guest-read.ts";
 import { nameClaim } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import { planVm, type VmPlan } from "#management/vm/vm-plan.ts";
-import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
-import type { GuestDefinition } from "#virtualization/port.ts";
+import { requireFreeNames } from "#management/vm/disk-make.ts";
+import { firstDefinition, lastDefinition, plannedDefinitions } from "#management/vm/vm-definition.ts";
 import type { OperationDeps } from "./deps.ts";
 
 interface Plan extends VmPlan {
@@ -39,15 +39,18 @@ export function vmCreate(deps: OperationDeps) {
       const placing = host === undefined ? [placementClaim] : [];
       return { exclusive: [nameClaim(request.name), ...exclusive], shared: [...shared, ...placing] };
     },
-    target: () => undefined,
+    target: ({ request }) => ({ kind: "vm", id: newId("vm"), name: request.name }),
     steps: [
       {
         name: "plan",
-        async do({ input, signal }) {
-          const planned = planVm(deps.inventory, input.request);
+        async do({ input, target, signal }) {
+          const planned = planVm(deps.inventory, input.request, target?.id as VmId);
           const plan: Plan = { ...planned, hostId: planned.placement.hostId, createdAt: timestamp(deps.clock) };
           const { guest } = deps.providers.get(plan.hostId);
-          await guest.lifecycle.check(definition(plan, input.request, plannedDisks(plan)), { signal });
+          for (const definition of plannedDefinitions(deps.inventory, plan, input.request)) {
+            await guest.lifecycle.check(definition, { signal });
+          }
+          await requireFreeNames(deps, plan.hostId, plan.disks, { signal });
           return { ...plan };
         },
       },
@@ -57,9 +60,8 @@ export function vmCreate(deps: OperationDeps) {
         async do(context) {
           const plan = context.result<Plan>("plan");
           const { guest } = deps.providers.get(plan.hostId);
-          await guest.lifecycle.define(definition(plan, context.input.request, madeDisks(context)), {
-            signal: context.signal,
-          });
+          const first = firstDefinition(plan, context.input.request, madeDisks(context));
+          await guest.lifecycle.define(first, { signal: context.signal });
         },
         async undo(context) {
           const plan = context.resultIfAny<Plan>("plan");
@@ -70,6 +72,16 @@ export function vmCreate(deps: OperationDeps) {
         },
       },
       { name: "start", do: (context) => start(deps, context) },
+      {
+        name: "settle",
+        async do(context) {
+          const { request } = context.input;
+          if (request.installXml === undefined) return;
+          const plan = context.result<Plan>("plan");
+          const { guest } = deps.providers.get(plan.hostId);
+          await guest.lifecycle.define(lastDefinition(plan, request, madeDisks(context)), { signal: context.signal });
+        },
+      },
       {
         name: "sync",
         async do(context) {
@@ -95,23 +107,4 @@ async function start(deps: OperationDeps, context: StepContext<Input>): Promise<
 
 function guestOf(plan: Plan): { hostId: string; uuid: string } {
   return { hostId: plan.hostId, uuid: plan.vm.uuid };
-}
-
-function definition(plan: Plan, request: VmCreate, disks: VmDisk[]): GuestDefinition {
-  const metadata = newGuestMetadata(plan.vm.id, plan.createdAt, request);
-  return { uuid: plan.vm.uuid, name: plan.vm.name, spec: { ...plan.spec, disks }, metadata };
-}
-
-/** The disks before they are made, for the host's check of the definition: only their devices matter to it. */
-function plannedDisks(plan: Plan): VmDisk[] {
-  return plan.disks.map(({ disk, origin }) =>
-    origin.kind === "empty"
-      ? { ...disk, sourceType: "file" }
-      : {
-          ...disk,
-          sourceType: origin.sourceType,
-          format: origin.format,
-          source: origin.kind === "existing" ? origin.path : `/${origin.poolName}/${origin.volumeName}`,
-        },
-  );
 }

@@ -3,6 +3,7 @@
  * under the plan's own (never reused) name is removed and made anew.
  */
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import type { DiskOrigin, DiskPlan } from "./disk-plan.ts";
@@ -17,14 +18,26 @@ export function madeVolume(plan: DiskPlan): VolumeRef | undefined {
   return "volumeName" in origin ? { poolName: origin.poolName, name: origin.volumeName } : undefined;
 }
 
-/** Makes what has to be made and returns the disk as a guest is defined with it. */
-export async function makeDisk(deps: MakeDeps, hostId: string, plan: DiskPlan, call: LongCall): Promise<VmDisk> {
-  const { origin, disk } = plan;
+/**
+ * Makes what has to be made and returns the disk as a guest is defined with it. `repeated`: an attempt before this one may
+ * have left a part of it.
+ */
+export async function makeDisk(
+  deps: MakeDeps,
+  hostId: string,
+  { origin, disk }: DiskPlan,
+  repeated: boolean,
+  call: LongCall,
+): Promise<VmDisk> {
   if (origin.kind === "empty") return { ...disk, sourceType: "file" };
   if (origin.kind === "existing") {
     return { ...disk, source: origin.path, sourceType: origin.sourceType, format: origin.format };
   }
-  await removeVolume(deps, hostId, { poolName: origin.poolName, name: origin.volumeName }, call);
+  const kept = repeated && origin.named === true ? await ownVolume(deps, hostId, origin, call) : undefined;
+  if (kept !== undefined) return { ...disk, source: kept.path, sourceType: origin.sourceType, format: origin.format };
+  if (repeated && origin.named !== true) {
+    await removeVolume(deps, hostId, { poolName: origin.poolName, name: origin.volumeName }, call);
+  }
   const source = await makeVolume(deps, hostId, origin, call);
   return { ...disk, source, sourceType: origin.sourceType, format: origin.format };
 }
@@ -37,8 +50,52 @@ export async function removeDisks(
 ): Promise<void> {
   for (const plan of plans) {
     const made = madeVolume(plan);
-    if (made !== undefined) await removeVolume(deps, hostId, made, call);
+    if (made === undefined) continue;
+    const { origin } = plan;
+    const isOurs = !("named" in origin) || (await ownVolume(deps, hostId, origin, call).catch(notOurs)) !== undefined;
+    if (isOurs) await removeVolume(deps, hostId, made, call);
   }
+}
+
+/** Refuses names that are taken on the host, where virsh may have made a volume since the inventory was read. */
+export async function requireFreeNames(
+  deps: MakeDeps,
+  hostId: string,
+  plans: readonly DiskPlan[],
+  call: LongCall,
+): Promise<void> {
+  for (const { origin } of plans) {
+    if (!("named" in origin)) continue;
+    const { poolName, volumeName } = origin;
+    const taken = await deps.providers.get(hostId).storage.volume.findVolume(poolName, volumeName, call);
+    if (taken !== undefined) throw nameTaken(poolName, volumeName);
+  }
+}
+
+/**
+ * The volume with the name that the plan asked for, if an attempt of ours made it. The name was free when the plan was
+ * stored, so what has it now and is not just what we make was made by someone else: it is neither used nor removed.
+ */
+async function ownVolume(
+  deps: MakeDeps,
+  hostId: string,
+  origin: MadeOrigin,
+  call: LongCall,
+): Promise<{ readonly path: string } | undefined> {
+  const { poolName, volumeName, capacityBytes, format } = origin;
+  const found = await deps.providers.get(hostId).storage.volume.findVolume(poolName, volumeName, call);
+  if (found === undefined || (found.capacityBytes === capacityBytes && found.format === format)) return found;
+  throw nameTaken(poolName, volumeName);
+}
+
+function notOurs(error: unknown): undefined {
+  if (!(error instanceof AppError && error.code === "name_taken")) throw error;
+}
+
+function nameTaken(poolName: string, volumeName: string): AppError {
+  return new AppError("name_taken", `Pool ${poolName} has a volume ${volumeName} that this VM did not make.`, {
+    field: "disks.volumeName",
+  });
 }
 
 /** Returns the volume's path. */

@@ -3,6 +3,7 @@
  * JSON-safe and complete (pools, names, sizes are chosen), so that it survives a crash in an operation's first step.
  */
 import path from "node:path/posix";
+import { checkName } from "@innkeeper/contract/name.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Image } from "@innkeeper/contract/resource/image.ts";
 import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
@@ -22,6 +23,8 @@ interface NewVolume {
   readonly sourceType: "file" | "block";
   readonly format: "raw" | "qcow2";
   readonly capacityBytes: number;
+  /** Its name was asked for, so that what has it need not be ours. */
+  readonly named?: true;
 }
 
 export type DiskOrigin =
@@ -40,6 +43,8 @@ export type DiskOrigin =
 export interface DiskPlan {
   readonly disk: Omit<VmDisk, "source" | "sourceType" | "format" | "backingChain">;
   readonly origin: DiskOrigin;
+  /** The drive is empty after the first start. */
+  readonly ejectAfterInstall?: true;
 }
 
 export interface DiskContext {
@@ -70,7 +75,8 @@ export function planDisks(context: DiskContext, requests: readonly VmDiskCreate[
     const readOnly = request.readOnly ?? (device === "cdrom" ? true : undefined);
     const discard = request.discard ?? (device === "disk" ? true : undefined);
     const tuning = { cache, io, discard, ioThread, serialNumber, bootOrder, ioLimit, readOnly };
-    return { disk: { target, device, bus, ...defined(tuning) }, origin };
+    const eject = request.ejectAfterInstall === true ? { ejectAfterInstall: true as const } : {};
+    return { disk: { target, device, bus, ...defined(tuning) }, origin, ...eject };
   });
 }
 
@@ -80,7 +86,8 @@ function planOrigin(context: DiskContext, request: VmDiskCreate, target: string,
   if (request.capacityBytes === undefined) return { kind: "empty" };
   const pool = choosePool(context, request, field, () => true);
   const format = request.format ?? (isFilePool(pool) ? "qcow2" : "raw");
-  return { kind: "new", ...newVolume(context, pool, target, format, requestedCapacity(pool, request, field)) };
+  const volume = newVolume(context, pool, target, format, requestedCapacity(pool, request, field));
+  return { kind: "new", ...withName(context, pool, volume, request.volumeName, field) };
 }
 
 function newVolume(
@@ -92,6 +99,24 @@ function newVolume(
 ): NewVolume {
   const volumeName = diskVolumeName(context.vm, target, format, context.unique);
   return { poolName: pool.name, volumeName, sourceType: sourceTypeIn(pool), format, capacityBytes };
+}
+
+/** Under the name that is asked for; it must be no volume's. */
+function withName(
+  { inventory }: DiskContext,
+  pool: StoragePool,
+  volume: NewVolume,
+  volumeName: string | undefined,
+  field: string,
+): NewVolume {
+  if (volumeName === undefined) return volume;
+  const wrong = checkName(volumeName);
+  if (wrong !== undefined) refuse(`${field}.volumeName`, `The volume's name ${wrong}.`);
+  if (inventory.by("volume", "poolId", pool.id).some((each) => each.name === volumeName)) {
+    const remedy = "Choose another name, or use it as it is: give its path.";
+    refuse(`${field}.volumeName`, `Pool ${pool.name} has a volume ${volumeName} already.`, "name_taken", remedy);
+  }
+  return { ...volume, volumeName, named: true };
 }
 
 /** The image as this host reaches it; undefined if only its own host does. */

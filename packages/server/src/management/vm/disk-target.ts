@@ -82,6 +82,12 @@ function checkDisk(
     refuse(`${field}.capacityBytes`, "capacityBytes is for new disks only.");
   }
   if (request.linked === true && source !== "image") refuse(`${field}.linked`, "linked needs an image.");
+  if (request.volumeName !== undefined && (source !== undefined || request.capacityBytes === undefined)) {
+    refuse(`${field}.volumeName`, "volumeName is for new disks of capacityBytes only.");
+  }
+  if (request.ejectAfterInstall === true && device === "disk") {
+    refuse(`${field}.ejectAfterInstall`, "Only drives with media can be ejected.");
+  }
   if ((device === "floppy") !== (bus === "fdc")) refuse(`${field}.bus`, `A ${device} can't be on the ${bus} bus.`);
   if (device === "cdrom" && bus === "virtio") refuse(`${field}.bus`, "A CD-ROM drive can't be on the virtio bus.");
   if (bus === "ide" && /^(q35|pc-q35|virt)/.test(options.machine ?? "q35")) {

@@ -16,7 +16,9 @@ export function domainTypeFor(host: Host): string {
 export function specFor(host: Host, request: VmCreate): Omit<VmSpec, "disks" | "nics"> {
   const domainType = domainTypeFor(host);
   const machine = request.machine ?? defaultMachine(host.hardware);
-  const model = request.cpu?.model ?? defaultCpuModel(host.hardware, domainType);
+  // A document says itself what CPU it wants, by saying nothing, too.
+  const fallback = request.domainXml === undefined ? defaultCpuModel(host.hardware, domainType) : undefined;
+  const model = request.cpu?.model ?? fallback;
   return {
     domainType,
     architecture: host.hardware?.architecture ?? "x86_64",

@@ -29,10 +29,9 @@ export interface VmPlan {
 }
 
 /** Throws AppErrors that name the request's field. */
-export function planVm(inventory: Inventory, request: VmCreate): VmPlan {
+export function planVm(inventory: Inventory, request: VmCreate, id: VmId = newId("vm")): VmPlan {
   checkRequest(inventory, request);
-  const id = newId("vm");
-  const vm = { id, name: request.name, uuid: randomUUID() };
+  const vm = { id, name: request.name, uuid: request.uuid ?? randomUUID() };
   const placement =
     request.host === undefined ? placeAnywhere(inventory, request, vm) : placeOn(inventory, request, vm);
   const host = inventory.require("host", placement.hostId);
@@ -48,6 +47,7 @@ function checkRequest(inventory: Inventory, request: VmCreate): void {
   const wrong = checkName(request.name);
   if (wrong !== undefined) refuse("name", `The name ${wrong}.`);
   requireNameFree(inventory, request.name, "name");
+  checkDocuments(inventory, request);
   checkHardware({ ...request, cpu: { count: 1, ...request.cpu } });
   const disks = request.disks ?? [];
   const nics = request.nics ?? [];
@@ -57,6 +57,14 @@ function checkRequest(inventory: Inventory, request: VmCreate): void {
     ...disks.map((disk, index) => ({ field: `disks[${index}]`, bootOrder: disk.bootOrder })),
     ...nics.map((nic, index) => ({ field: `nics[${index}]`, bootOrder: nic.bootOrder })),
   ]);
+}
+
+function checkDocuments(inventory: Inventory, { uuid, domainXml, installXml, start }: VmCreate): void {
+  const owner = uuid === undefined ? undefined : inventory.list("vm").find((vm) => vm.uuid === uuid);
+  if (owner !== undefined) refuse("uuid", `UUID ${uuid} is VM ${owner.name}'s.`, "conflict");
+  if (installXml === undefined) return;
+  if (domainXml === undefined) refuse("installXml", "installXml needs domainXml.");
+  if (start !== true) refuse("installXml", "installXml is of the first start; it needs start.");
 }
 
 type NewVm = Pick<VmPlan["vm"], "id" | "name">;

@@ -11,6 +11,9 @@ import { elements, integer, parseXml } from "#libvirt/xml.ts";
 import type { GuestDefinition } from "#virtualization/port.ts";
 import { buildDomainXml, checkDefinable } from "./domain-xml/build.ts";
 import { parseCpuSet } from "./domain-xml/cpu-set.ts";
+import { parseDocument } from "./domain-xml/document.ts";
+import { readMachine } from "./domain-xml/machine.ts";
+import { readSpec } from "./domain-xml/spec.ts";
 import { hostCpuCount } from "./guest.ts";
 import { type PlatformCapabilities, platformCapabilities, platformOf } from "./platform.ts";
 
@@ -23,17 +26,36 @@ export async function checkDefinition(
   options: CallOptions,
 ): Promise<void> {
   const { remote } = connection;
-  const { spec } = definition;
-  checkDefinable(spec);
   await checkName(connection, definition.name, definition.uuid, options);
-  const capabilities = await platformCapabilities(connection, spec, options);
-  if (capabilities) checkPlatform(spec, capabilities);
+  const { xml: domainXml, spec } = await renderDefinition(connection, definition, options);
   checkSets(spec);
   await checkHost(connection, spec, options);
-  const domainXml = buildDomainXml(definition, platformOf(capabilities));
   await remote.connectDomainXmlToNative({ nativeFormat: "qemu-argv", domainXml }, options).catch((error: unknown) => {
     if (!isLibvirtCode(error, "VIR_ERR_NO_SUPPORT")) throw error;
   });
+}
+
+/**
+ * A definition as the XML that libvirt is given, and what that says (a client's document says more than the spec); throws
+ * what the host's capabilities say no to.
+ */
+export async function renderDefinition(
+  connection: Connection,
+  definition: GuestDefinition,
+  options: CallOptions,
+): Promise<{ readonly xml: string; readonly spec: VmSpec }> {
+  const { document, spec } = definition;
+  checkDefinable(spec);
+  const machine = document === undefined ? spec.machine : readMachine(parseDocument(document));
+  const { domainType, architecture } = spec;
+  const asked = { domainType, architecture, ...(machine !== undefined && { machine }) };
+  const capabilities = await platformCapabilities(connection, asked, options);
+  if (capabilities && document === undefined) checkPlatform(spec, capabilities);
+  const xml = buildDomainXml(definition, platformOf(capabilities));
+  if (document === undefined) return { xml, spec };
+  const said = readSpec(parseXml(xml));
+  if (capabilities) checkPlatform(said, capabilities);
+  return { xml, spec: said };
 }
 
 /** Throws name_taken if another guest than `uuid` has the name. */

@@ -15,15 +15,13 @@ import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { Guest, GuestDefinition } from "#virtualization/port.ts";
-import { checkName, checkPlatform } from "./check.ts";
+import { checkName, renderDefinition } from "./check.ts";
 import { type DomainCall, domainRef } from "./driver-context.ts";
-import { buildDomainXml, checkDefinable } from "./domain-xml/build.ts";
 import { child, text } from "./domain-xml/element.ts";
 import { type Retarget, retarget } from "./domain-xml/retarget.ts";
 import { copySecrets } from "./domain-xml/secret.ts";
 import { readGuest } from "./guest.ts";
 import { copyNvram, defaultNvramFile, deleteNvram, nvramFile } from "./nvram.ts";
-import { platformCapabilities, platformOf } from "./platform.ts";
 
 /** Everything that libvirt keeps beside the XML. Checkpoints' bitmaps stay in the disks. */
 const undefineAll =
@@ -47,10 +45,7 @@ export async function defineFromSpec(
   options: CallOptions,
 ): Promise<Guest> {
   const { remote } = connection;
-  checkDefinable(definition.spec);
-  const capabilities = await platformCapabilities(connection, definition.spec, options);
-  if (capabilities) checkPlatform(definition.spec, capabilities);
-  const xml = buildDomainXml(definition, platformOf(capabilities));
+  const { xml } = await renderDefinition(connection, definition, options);
   await checkName(connection, definition.name, definition.uuid, options);
   const { dom } = await remote.domainDefineXmlFlags({ xml, flags: VIR_DOMAIN_DEFINE_VALIDATE }, options);
   const autostart = definition.spec.autostart === true ? 1 : 0;

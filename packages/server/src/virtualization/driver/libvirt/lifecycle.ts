@@ -4,7 +4,7 @@ import { isLibvirtCode } from "#libvirt/error.ts";
 import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import type { GuestLifecycle } from "#virtualization/port.ts";
 import { changeGuest } from "./change/change.ts";
-import { checkDefinition } from "./check.ts";
+import { checkDefinition, renderDefinition } from "./check.ts";
 import { defineFromSpec, defineFromXml, renameGuest, undefineGuest } from "./definition.ts";
 import { type DomainCall, type GuestDriverContext, onDomain } from "./driver-context.ts";
 
@@ -12,7 +12,7 @@ export function guestLifecycle(context: GuestDriverContext): GuestLifecycle {
   return { ...definitions(context), ...power(context) };
 }
 
-type Definitions = Pick<GuestLifecycle, "check" | "define" | "defineXml" | "change" | "rename" | "undefine">;
+type Definitions = Pick<GuestLifecycle, "check" | "render" | "define" | "defineXml" | "change" | "rename" | "undefine">;
 
 function definitions(context: GuestDriverContext): Definitions {
   return {
@@ -20,6 +20,11 @@ function definitions(context: GuestDriverContext): Definitions {
       onConnection(context, call, `define VM ${definition.name}`, ({ connection, options }) =>
         checkDefinition(connection, definition, options),
       ),
+    render: (definition, call) =>
+      onConnection(context, call, `describe VM ${definition.name}`, async ({ connection, options }) => {
+        const { xml } = await renderDefinition(connection, definition, options);
+        return xml;
+      }),
     define: (definition, call) =>
       onConnection(
         context,

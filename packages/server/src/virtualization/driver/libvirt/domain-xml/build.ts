@@ -10,6 +10,7 @@ import { serializeXml } from "#libvirt/xml.ts";
 import type { GuestDefinition } from "#virtualization/port.ts";
 import { editCpu } from "./cpu.ts";
 import { diskElement } from "./disk.ts";
+import { buildFromDocument, isFromDocument } from "./document.ts";
 import { add, append, ensure } from "./element.ts";
 import { editHardware, type Hardware } from "./hardware.ts";
 import { addControllers, isQ35 } from "./machine.ts";
@@ -51,6 +52,7 @@ export function checkDefinable({ domainType }: Pick<VmSpec, "domainType">): void
 export function buildDomainXml(definition: GuestDefinition, platform: Platform): string {
   const { spec } = definition;
   checkDefinable(spec);
+  if (isFromDocument(definition)) return buildFromDocument(definition, platform);
   const document = new DOMImplementation().createDocument(null, "domain", null);
   const root = document.documentElement;
   if (root === null) throw new TypeError("a new document without an element");

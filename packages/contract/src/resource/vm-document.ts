@@ -1,0 +1,34 @@
+/**
+ * A new VM from a domain document of libvirt: for what the fields of the request do not model. The request's own fields
+ * win; what decides where a guest runs and what it reaches there (host, disks, networks) is only ever in them.
+ */
+import { Type, type Static } from "typebox";
+import { IdOf } from "../id.ts";
+
+const domainXml = (description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength: 262_144, description }));
+
+export const vmCreateDocument = {
+  uuid: Type.Optional(
+    Type.String({
+      pattern: "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+      description: "libvirt's UUID of the domain; default: a random one",
+    }),
+  ),
+  domainXml: domainXml(
+    "a <domain> that the VM is defined from, instead of Innkeeper's defaults. Its disks are those of `disks`, by target, its interfaces those of `nics`, by order; it names no path and no device of the host",
+  ),
+  installXml: domainXml(
+    "with domainXml and start: the <domain> of the first start alone, such as an installer's boot order",
+  ),
+};
+
+/** What vmCreate would make, where, and why there. Nothing was touched. */
+export const VmPreview = Type.Object({
+  hostId: IdOf("host"),
+  hostName: Type.String(),
+  reasons: Type.Array(Type.String(), { description: "why this host" }),
+  domainXml: Type.String({ description: "as libvirt would be given it" }),
+  installXml: Type.Optional(Type.String({ description: "of the first start, where the request has one" })),
+});
+export type VmPreview = Static<typeof VmPreview>;
