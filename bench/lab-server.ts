@@ -4,19 +4,18 @@ import type { LabHost } from "@innkeeper/lab/host.ts";
 import type { Lab } from "@innkeeper/lab/lab.ts";
 import type { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
 
-/** Adds them, and declares their pool `shared` as what it is; resolves with the id of one of these pools. */
+/** Adds them, and declares their pool `shared` as what it is; resolves with the ids of these pools. */
 export async function addLabHosts(
   server: ServerProcess,
   hosts: readonly LabHost[],
   { ca, cert, key }: Lab["clientTls"],
-): Promise<string> {
+): Promise<string[]> {
   const [caCertificate, clientCertificate, clientKey] = await Promise.all(
     [ca, cert, key].map((file) => readFile(file, "utf8")),
   );
   const tls = { caCertificate, clientCertificate, clientKey };
   for (const { name, uri } of hosts) await server.succeed("POST", "/hosts", { name, uri, tls });
   const { items } = await server.call<{ items: { id: string }[] }>("GET", "/pools?filter=name%3Dshared");
-  const poolId = items[0]?.id ?? "";
-  await server.call("PATCH", `/pools/${poolId}`, { shared: true });
-  return poolId;
+  await server.call("PATCH", `/pools/${items[0]?.id}`, { shared: true });
+  return items.map(({ id }) => id);
 }

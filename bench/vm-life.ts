@@ -131,6 +131,7 @@ class Theirs {
         "theirs",
         "memory",
         "--atomic",
+        "--live",
         "--memspec",
         `file=${file("s2.mem")}`,
         "--diskspec",
@@ -218,7 +219,7 @@ const TASKS: Readonly<Record<string, [ours: string, theirs: string, text: string
   create: ["create", "create", "create and start | virsh define, start"],
   virtInstall: ["create", "virtInstall", "create and start | virt-install --import"],
   diskSnapshot: ["disk-snapshot", "disk-snapshot", "snapshot of disks | virsh snapshot-create-as"],
-  memorySnapshot: ["memory-snapshot", "memory-snapshot", "snapshot with memory | virsh snapshot-create-as"],
+  memorySnapshot: ["memory-snapshot", "memory-snapshot", "snapshot with memory | virsh snapshot-create-as --live"],
   revert: ["revert", "revert", "revert to it | virsh destroy, qemu-img, define, restore"],
   clone: ["clone", "clone", "linked clone | qemu-img create, virsh define"],
   migration: ["migration", "migration", "live migration | virsh migrate"],
@@ -245,10 +246,10 @@ try {
   const [, , third, fourth] = lab.hosts;
   if (ourDisk === undefined || theirDisk === undefined || third === undefined || fourth === undefined)
     throw new Error();
-  const poolId = await addLabHosts(server, lab.hosts.slice(0, 2), lab.clientTls);
+  const poolIds = await addLabHosts(server, lab.hosts.slice(0, 2), lab.clientTls);
   const freshDisks = async (): Promise<void> => {
     for (const disk of [ourDisk, theirDisk]) await copyFile(image.path, disk);
-    await server.call("POST", `/pools/${poolId}/refresh`);
+    for (const poolId of poolIds) await server.call("POST", `/pools/${poolId}/refresh`);
   };
   await freshDisks();
   const ours = new Ours(server, ourDisk);
