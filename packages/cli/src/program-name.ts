@@ -1,6 +1,8 @@
 /** Verbs that start another program of this repository instead of calling the API; what runs is in program/table.ts. */
 export const programSummary = {
   up: "Run the control plane here, in the foreground.",
+  restore: "Bring a backup of the control plane back, while no server runs on its state.",
+  recover: "Rebuild a lost or damaged state from what is left of it, backups, and the hosts.",
   demo: "Real guests on two real hosts on this machine; --down removes all of it.",
   lab: "Real libvirt hosts on this machine, in namespaces.",
   test: "Bring what is missing and run all tests.",
@@ -18,8 +20,13 @@ export const programWords: Readonly<Record<ProgramName, readonly string[]>> = {
     "--no-local",
     "--local",
     "--admin-password-file",
+    "--backup-keep",
+    "--backup-folder",
+    "--backup-password-file",
     "--log-level",
   ],
+  restore: ["--state", "--password-file", "--check"],
+  recover: ["--state", "--host", "--hosts-file", "--tls-ca", "--tls-cert", "--tls-key", "--ssh-key", "--force"],
   demo: ["--down"],
   lab: ["up", "down", "list", "exec", "crash", "start", "partition", "heal"],
   test: [],

@@ -17,6 +17,7 @@ import { UserService } from "#management/access/user-service.ts";
 import { AutomaticBackup } from "#management/backup/automatic-backup.ts";
 import { BackupService } from "#management/backup/backup-service.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
+import { ImageRecordKeeper } from "#management/recover/image-record-keeper.ts";
 import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
 import { restServer, serveCertificate } from "#rest/rest-server.ts";
@@ -92,6 +93,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
     stop.abort();
     await rest.close();
   });
+  begun.use(new ImageRecordKeeper({ inventory, providers: wiring.providers, log }));
   await wiring.start();
   const resumed = await tasks.resume();
   const { listenAddress: host, listenPort: port } = config;

@@ -87,5 +87,6 @@ export async function readSecretBox(keyFile: string): Promise<SecretBox | undefi
   if (key.length === keyLength) return new SecretBox(key);
   throw new AppError("store_unavailable", `The key file ${keyFile} is damaged: it does not hold ${keyLength} bytes.`, {
     remedy: keyRemedy,
+    retryable: false,
   });
 }

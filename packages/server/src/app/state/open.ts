@@ -42,21 +42,24 @@ export async function takeState(folder: string): Promise<Disposable> {
 export async function openTakenState(folder: string): Promise<OpenState> {
   await using begun = new AsyncDisposableStack();
   const layout = stateLayout(folder);
-  await refuseLostStore(layout);
+  await hasStore(layout);
   const store = begun.use(await openSqliteStore({ file: layout.store }));
   const secretBox = await openKey(layout, store);
   const running = begun.move();
   return { store, secretBox, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-/** What a state folder has only when it has, or had, a store: the store is the first thing that is made in it. */
-async function refuseLostStore({ store, key, authority }: StateLayout): Promise<void> {
+/**
+ * Whether there is a store; false in a folder that never had one; store_unavailable if it had: the store is the first
+ * thing that is made in a state folder.
+ */
+export async function hasStore({ store, key, authority }: StateLayout): Promise<boolean> {
   const size = await sizeOf(store);
-  if (size !== undefined && size > 0) return;
+  if (size !== undefined && size > 0) return true;
   const signs = [key, path.join(authority, "authority.pem"), `${store}-wal`];
   const sizes = await Promise.all(signs.map(sizeOf));
   const sign = signs.find((_, index) => (sizes[index] ?? 0) > 0);
-  if (sign === undefined) return;
+  if (sign === undefined) return false;
   const what = size === undefined ? "is gone" : "is empty (0 bytes)";
   throw new AppError("store_unavailable", `The store ${store} ${what}, but ${sign} shows that there was one.`, {
     remedy:

@@ -30,6 +30,20 @@ export async function rememberKey(store: Store, box: SecretBox): Promise<void> {
   });
 }
 
+/** Whether the key opens what was read of a store; undefined if nothing there tells. */
+export function sealedWith(
+  {
+    privates,
+  }: { readonly privates: readonly { readonly space: string; readonly key: string; readonly value: unknown }[] },
+  box: SecretBox,
+): boolean | undefined {
+  const check = privates.find(({ space, key }) => space === keyCheckSpace && key === keyCheckKey);
+  if (typeof check?.value === "string") return opens(box, check.value, keyCheckSpace);
+  const credential = privates.find(({ space }) => space === hostCredentialSpace);
+  if (typeof credential?.value !== "string") return undefined;
+  return opens(box, credential.value, hostCredentialContext(credential.key));
+}
+
 async function readSealed(store: Store) {
   return store.transaction(async (transaction) => {
     const check = await transaction.getPrivate(keyCheckSpace, keyCheckKey);

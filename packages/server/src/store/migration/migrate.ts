@@ -24,7 +24,11 @@ export async function migrate(
     throw new AppError(
       "store_unavailable",
       `The store was migrated to schema ${applied.length} by a newer Innkeeper (its migration "${unknown.name}"); this one knows ${applicable.length}. Nothing was changed.`,
-      { remedy: "Start the newer Innkeeper again, or restore a backup that this version made." },
+      {
+        remedy: "Start the newer Innkeeper again, or restore a backup that this version made.",
+        fault: { schema: applied.length },
+        retryable: false,
+      },
     );
   }
   for (const [index, migration] of applicable.entries()) {

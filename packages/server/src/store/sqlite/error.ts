@@ -55,7 +55,8 @@ export function translateSqliteError(error: unknown, file: string): unknown {
   if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") return error;
   const row = meaning[error.errcode & 0xff]; // the low byte is the primary code
   if (row === undefined) return error;
-  return new AppError(row.code, row.message(file), {
+  const words = row === damaged ? ` SQLite says: ${error.message}.` : "";
+  return new AppError(row.code, row.message(file) + words, {
     ...(row.remedy === undefined ? {} : { remedy: row.remedy }),
     ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
     fault: { sqliteCode: error.errcode, sqliteMessage: error.message },

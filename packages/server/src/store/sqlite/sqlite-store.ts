@@ -1,7 +1,7 @@
 /**
  * The embedded store: one SQLite file. Durable at every commit (WAL with synchronous=FULL), held by one process alone
  * (exclusive locking: the kernel drops the lock when the process dies, however it dies), checked when it is opened.
- * A file that is damaged or another's is left as it is, byte for byte.
+ * A file that is damaged, another's or of a newer schema is refused and kept.
  */
 import { closeSync, openSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
