@@ -11,7 +11,7 @@ import { anyGiven, anyOf, given } from "#option/given.ts";
 import { Pairs } from "#option/pairs.ts";
 import { cpuOf, hardwareOf, hardwareOptions, memoryOf, vmFieldOption } from "#option/vm.ts";
 import { followTask } from "#task.ts";
-import { addVerb, collect, type Surroundings, taskOptions } from "#verb.ts";
+import { addVerb, collect, revisionOption, type Surroundings, taskOptions } from "#verb.ts";
 
 export function addSet(noun: Command, surroundings: Surroundings): void {
   addVerb(noun, surroundings, {
@@ -21,7 +21,7 @@ export function addSet(noun: Command, surroundings: Surroundings): void {
     options: (command) =>
       taskOptions(
         hardwareOptions(
-          command
+          revisionOption(command)
             .option("--add-disk <disk>", "a new disk, see below; may be repeated", collect)
             .option("--unpin", "take all pins to CPUs of the host away: the vCPUs' and QEMU's own")
             .option("--normal-cpu-shares", "take the weight against other VMs away, at the next start")
@@ -72,7 +72,8 @@ async function set(invocation: Invocation, name: string): Promise<void> {
   };
   if (Object.keys(body).length === 0) throw usageError("nothing to change", "See `inn vm set --help`.");
   const vm = await find(api, "vm", name);
-  const task = await api.call("vmChange", { parameters: { vmId: vm.id }, body });
+  const ifRevision = options.integer("ifRevision");
+  const task = await api.call("vmChange", { parameters: { vmId: vm.id }, body, ifRevision });
   await followTask(invocation, task, (ended) => `changed ${vm.name}${pendingText(ended)}`);
 }
 
