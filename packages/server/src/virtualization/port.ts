@@ -7,6 +7,7 @@ import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { GuestAddress, VmGuest, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
 import type { VmCpuChange, VmDisk, VmNic, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import type { VmState } from "@innkeeper/contract/state/vm.ts";
+import type { ByteChannel } from "#core/byte-channel.ts";
 import type { Call, LongCall } from "#core/call.ts";
 
 /** Innkeeper's own facts, kept in the domain's <metadata> under our namespace so that `recover` can rebuild the store. */
@@ -349,12 +350,6 @@ export interface GuestMigration {
   isBusy(uuid: string, call: Call): Promise<boolean>;
   /** Cancels a migration that runs; fine if none does. */
   abortMigration(uuid: string, call: Call): Promise<void>;
-}
-
-/** A two-way byte stream. The signal of the call that opened it ends it. */
-export interface ByteChannel {
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
 }
 
 export interface GuestConsole {

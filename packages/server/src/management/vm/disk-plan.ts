@@ -10,6 +10,7 @@ import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
 import type { VmDisk, VmDiskCreate } from "@innkeeper/contract/resource/vm-spec.ts";
 import type { Volume } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
+import { defined } from "#core/defined.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { busOf, deviceOf, nextTarget } from "./disk-target.ts";
 import { choosePool, requestedCapacity, requireRoom } from "./disk-pool.ts";
@@ -237,11 +238,4 @@ function refuseUsed({ inventory, host }: DiskContext, volume: Volume, field: str
     return hostId !== undefined && each.disks.some((disk) => here(hostId, disk.path));
   });
   if (snapshot !== undefined) refuse(field, `Volume ${volume.name} is part of snapshot ${snapshot.name}.`, "conflict");
-}
-
-/** Drops undefined properties (exactOptionalPropertyTypes). */
-function defined<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
 }

@@ -4,7 +4,8 @@ import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { AppError } from "#core/app-error.ts";
 import { serviceContext } from "#rest/handler.ts";
 import { requestContext } from "#rest/request-context.ts";
-import { type ByteChannel, type ConsoleSocket, discardConsole, joinConsole } from "#rest/route/console.ts";
+import type { ByteChannel } from "#core/byte-channel.ts";
+import { type ConsoleSocket, discardConsole, joinConsole } from "#rest/route/console.ts";
 import type { RestServices } from "#rest/service.ts";
 
 type BaseRoute = Pick<RouteOptions, "method" | "url" | "onRequest" | "onResponse">;

@@ -4,12 +4,7 @@
  */
 import type { AccessControl, Principal } from "#management/access/access.ts";
 import { AppError } from "#core/app-error.ts";
-
-/** A two-way byte stream, as the virtualization layer hands one out. */
-export interface ByteChannel {
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
-}
+import type { ByteChannel } from "#core/byte-channel.ts";
 
 /** What is used of a WebSocket of `ws` 8. */
 export interface ConsoleSocket {

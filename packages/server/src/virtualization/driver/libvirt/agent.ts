@@ -5,7 +5,7 @@ import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode } from "#libvirt/error.ts";
 import { addressesOf } from "./address.ts";
 import type { DomainCall } from "./driver-context.ts";
-import { defined } from "./domain-xml/disk.ts";
+import { defined } from "#core/defined.ts";
 import { numberOf } from "./job-progress.ts";
 
 /** An agent answers at once or not at all; libvirt itself waits 5 s for it to wake up. */

@@ -14,7 +14,7 @@ import {
 import type { VmStatistics } from "@innkeeper/contract/resource/vm.ts";
 import { isLibvirtCode } from "#libvirt/error.ts";
 import { domainRef } from "./driver-context.ts";
-import { defined } from "./domain-xml/disk.ts";
+import { defined } from "#core/defined.ts";
 import { stateName } from "./state.ts";
 
 const groups =

@@ -9,7 +9,7 @@ import { Readable, Writable } from "node:stream";
 import { parseUri } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import type { Element } from "#libvirt/xml.ts";
-import type { ByteChannel } from "#virtualization/port.ts";
+import type { ByteChannel } from "#core/byte-channel.ts";
 import { attribute, child, children, wholeNumber } from "./domain-xml/element.ts";
 
 const connectDeadlineMs = 5000;

@@ -5,6 +5,7 @@
 import type { Element } from "@xmldom/xmldom";
 import { foundDiskDevices, type IoLimit, type VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
+import { defined } from "#core/defined.ts";
 import {
   add,
   attribute,
@@ -73,13 +74,6 @@ function readDisk(disk: Element): VmDisk {
     sourceType: attribute(disk, "type") ?? "file",
     ...defined(optional),
   };
-}
-
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-/** Drops the fields that are undefined, as exactOptionalPropertyTypes wants it. */
-export function defined<T extends object>(fields: T): Defined<T> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>;
 }
 
 function readDiscard(driver: Element | undefined): boolean | undefined {

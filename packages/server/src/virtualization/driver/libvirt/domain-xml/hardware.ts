@@ -7,7 +7,7 @@ import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { add, append, attribute, child, children, create, ensure, remove, removeIfEmpty, setText } from "./element.ts";
 import { text, wholeNumber } from "./element.ts";
-import { defined } from "./disk.ts";
+import { defined } from "#core/defined.ts";
 import { editFirmware, readFirmware } from "./firmware.ts";
 import { editMachine, readMachine } from "./machine.ts";
 

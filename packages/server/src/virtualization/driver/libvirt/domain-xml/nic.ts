@@ -3,7 +3,7 @@ import type { Element } from "@xmldom/xmldom";
 import type { VmNic } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { add, attribute, child, children, create, ensure, remove, setAttributes, wholeNumber } from "./element.ts";
-import { defined } from "./disk.ts";
+import { defined } from "#core/defined.ts";
 
 /** The attribute of <source> that says what an interface attaches to, by interface type. */
 const sourceAttribute: Readonly<Record<string, string>> = {

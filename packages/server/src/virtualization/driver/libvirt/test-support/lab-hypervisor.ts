@@ -16,7 +16,8 @@ import type { Call } from "#core/call.ts";
 import { silentLogger } from "#core/log.ts";
 import { systemClock } from "#core/system-clock.ts";
 import type { LibvirtSession } from "#libvirt/session.ts";
-import type { ByteChannel, GuestDefinition, GuestHypervisor, GuestMetadata } from "#virtualization/port.ts";
+import type { ByteChannel } from "#core/byte-channel.ts";
+import type { GuestDefinition, GuestHypervisor, GuestMetadata } from "#virtualization/port.ts";
 import { randomMac } from "../domain-xml/nic.ts";
 import { createLibvirtHypervisor } from "../hypervisor.ts";
 
