@@ -20,6 +20,7 @@ export const nouns: Readonly<Record<string, Noun>> = {
     load: async () => (await import("#command/task.ts")).addTask,
   },
   event: { summary: "Events and changes.", load: async () => (await import("#command/event.ts")).addEvent },
+  audit: { summary: "The audit trail.", load: async () => (await import("#command/audit.ts")).addAudit },
   user: { summary: "Users and API tokens.", load: async () => (await import("#command/user.ts")).addUser },
   system: { summary: "The control plane.", load: async () => (await import("#command/system.ts")).addSystem },
 };

@@ -80,7 +80,7 @@ export function collect(value: string, before: readonly string[] | undefined): s
   return [...(before ?? []), value];
 }
 
-function positive(text: string): string {
+export function positive(text: string): string {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("It must be a whole number above 0.");
   return text;
 }

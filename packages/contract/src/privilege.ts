@@ -37,6 +37,7 @@ export const privileges = [
   "task.cancel",
   "task.retry",
   "event.read",
+  "audit.read",
   "user.read",
   "user.create",
   "user.change",
@@ -46,7 +47,10 @@ export const privileges = [
 ] as const;
 export type Privilege = (typeof privileges)[number];
 
-const readPrivileges = privileges.filter((privilege) => privilege.endsWith(".read") && privilege !== "user.read");
+/** Who the users are, and what each did, is for administrators. */
+const readPrivileges = privileges.filter(
+  (privilege) => privilege.endsWith(".read") && privilege !== "user.read" && privilege !== "audit.read",
+);
 
 /** Built-in roles, named as their like in vSphere and Proxmox. */
 export const role = {

@@ -1,5 +1,6 @@
 /** Endpoints of tasks, events, the change log, and the control plane itself. */
 import { Type } from "typebox";
+import { AuditEntry } from "../resource/audit.ts";
 import { Event } from "../resource/event.ts";
 import { strict } from "../resource/base.ts";
 import { Task } from "../resource/task.ts";
@@ -89,7 +90,19 @@ export const taskEndpoint = endpoints({
   },
 });
 
+/** Newest first, always; the trail is as long as it is, so nobody counts it. */
+const { filter, limit, cursor } = ListQuery.properties;
+
 export const eventEndpoint = endpoints({
+  auditList: {
+    method: "GET",
+    path: "/audit",
+    access: "audit.read",
+    summary: "Lists the audit trail: every request, newest first.",
+    query: Type.Object({ filter, limit, cursor }, strict),
+    status: 200,
+    response: Type.Object({ items: Type.Array(AuditEntry), nextCursor: Type.Optional(Type.String()) }),
+  },
   eventList: {
     method: "GET",
     path: "/events",

@@ -8,9 +8,11 @@ import { mkdir } from "node:fs/promises";
 import { timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import { pinoLogger } from "#core/pino-logger.ts";
+import { stateLayout } from "#core/state-layout.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { AccessControl } from "#management/access/access.ts";
 import { Audit } from "#management/access/audit.ts";
+import { AuditLog } from "#management/access/audit-log.ts";
 import { CredentialTable } from "#management/access/credential-table.ts";
 import { LoginLimit } from "#management/access/login-limit.ts";
 import { UserService } from "#management/access/user-service.ts";
@@ -72,6 +74,9 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   const version = await readVersion();
   const backup = new BackupService({ ...base, stateFolder: config.stateFolder, version });
   const certificate = begun.use(await ApiCertificate.open({ config, clock, log }));
+  const auditFolder = stateLayout(config.stateFolder).audit;
+  await mkdir(auditFolder, { recursive: true, mode: 0o700 });
+  const audit = begun.use(new Audit({ store, clock, log, trail: begun.use(new AuditLog(auditFolder)) }));
   const rest = await restServer(
     {
       ...wiring,
@@ -79,7 +84,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
       tasks,
       access,
       users,
-      audit: begun.use(new Audit({ store, clock, log })),
+      audit,
       backup,
       system: { version, startedAt: timestamp(clock), storeName: "sqlite", probe: () => store.probe() },
       clock,

@@ -1,6 +1,7 @@
 /** Schemas that have a name in the OpenAPI document; clients are generated with these names. */
 import { Change, System } from "@innkeeper/contract/endpoint/system.ts";
 import { Problem } from "@innkeeper/contract/problem.ts";
+import { AuditEntry } from "@innkeeper/contract/resource/audit.ts";
 import { Event } from "@innkeeper/contract/resource/event.ts";
 import { Host, HostAdd, HostChange, HostHardware, HostUsage } from "@innkeeper/contract/resource/host.ts";
 import { Image, ImageCreate } from "@innkeeper/contract/resource/image.ts";
@@ -35,6 +36,7 @@ import { VmCpu, VmDisk, VmMemory, VmNic, VmSpec } from "@innkeeper/contract/reso
 import { Volume, VolumeCreate, VolumeResize } from "@innkeeper/contract/resource/volume.ts";
 
 export const component = {
+  AuditEntry,
   Change,
   Event,
   GuestAddress,

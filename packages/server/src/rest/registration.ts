@@ -4,7 +4,6 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type Endpoint, apiPrefix } from "@innkeeper/contract/endpoint/endpoint.ts";
-import { operationName } from "@innkeeper/contract/endpoint/operation-name.ts";
 import { endpoint, type OperationId } from "@innkeeper/contract/endpoint/table.ts";
 import { bearerSecret } from "#rest/authentication.ts";
 import type { Handler } from "#rest/handler.ts";
@@ -23,15 +22,9 @@ export function registerEndpoints(server: FastifyInstance, services: RestService
     const route = {
       method: each.method,
       url: apiPrefix + each.path.replace(/\{(\w+)\}/g, ":$1"),
-      onRequest: (request: FastifyRequest) => admit(services, each, request),
-      onResponse: async (request: FastifyRequest, reply: FastifyReply) => {
-        const fields = {
-          requestId: request.id,
-          httpStatus: reply.statusCode,
-          elapsedMs: Math.round(reply.elapsedTime),
-        };
-        services.log.debug(fields, operationId);
-        await audit(services, operationId, each, request, reply);
+      onRequest: (request: FastifyRequest) => {
+        request.inn.operationId = operationId;
+        return admit(services, each, request);
       },
     };
     if (each.responseType === "websocket") server.route(consoleRoute(route, each, services));
@@ -62,7 +55,7 @@ async function handle(
   void reply.code(each.status);
   const result: unknown = await handler(context);
   if (reply.sent || reply.raw.headersSent) return reply;
-  if (each.status === 202) request.inn.taskId = (result as { id: string }).id;
+  noteResult(request, each, result);
   if (each.status === 204 || result === undefined) return reply.send();
   const revision = (result as { revision?: unknown }).revision;
   const isResource = typeof revision === "number" && "id" in (result as object);
@@ -74,25 +67,9 @@ async function handle(
   return reply.send(result);
 }
 
-/** One line, and where no task tells of it one event, for every request that is meant to change something. */
-async function audit(
-  services: RestServices,
-  operationId: string,
-  each: Endpoint,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<void> {
-  if (each.method === "GET" && each.responseType !== "websocket") return;
-  const { principal, taskId, errorCode } = request.inn;
-  const login = operationId === "login" ? (request.body as { name?: unknown } | undefined)?.name : undefined;
-  await services.audit.record({
-    action: operationName(operationId),
-    userName: principal?.user.name ?? (typeof login === "string" ? login.slice(0, 100) : undefined),
-    address: request.ip,
-    requestId: request.id,
-    httpStatus: reply.statusCode,
-    path: request.url.split("?", 1)[0] ?? "",
-    ...(errorCode === undefined ? {} : { errorCode }),
-    ...(taskId === undefined ? {} : { taskId }),
-  });
+/** For the audit trail: the task, and the id of what was made. */
+function noteResult({ inn }: FastifyRequest, each: Endpoint, result: unknown): void {
+  const { id, target } = (result ?? {}) as { id?: string; target?: { id?: string } };
+  if (each.status === 202) inn.taskId = id;
+  inn.target = each.status === 202 ? target?.id : each.status === 201 ? id : undefined;
 }

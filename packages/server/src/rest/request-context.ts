@@ -1,6 +1,7 @@
 /** Reads a request as the contract has it: query, body, headers, who asks, and how long it may take. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import type { OperationId } from "@innkeeper/contract/endpoint/table.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Principal } from "#management/access/access.ts";
@@ -26,7 +27,11 @@ export interface RequestState {
   principal: Principal | undefined;
   /** Left by handlers for the audit trail. */
   taskId: string | undefined;
-  errorCode: string | undefined;
+  errorCode: ErrorCode | undefined;
+  /** Of the operation that was asked for; undefined: there is no such endpoint. */
+  operationId: string | undefined;
+  /** Id or name of what it was about. */
+  target: string | undefined;
 }
 
 declare module "fastify" {

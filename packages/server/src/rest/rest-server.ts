@@ -11,6 +11,7 @@ import fastify, { type FastifyInstance } from "fastify";
 import { problemContentType } from "@innkeeper/contract/problem.ts";
 import { AppError, toProblem } from "#core/app-error.ts";
 import { chooseProtocol } from "#rest/authentication.ts";
+import { audit } from "#rest/audit.ts";
 import { asAppError, sendError } from "#rest/error.ts";
 import { parseJsonBody } from "#rest/json-body.ts";
 import { answerPlainRequests } from "#rest/plain-request.ts";
@@ -96,7 +97,13 @@ export async function restServer(
   if (options.tls !== undefined) answerPlainRequests(server.server);
   server.decorateRequest("inn");
   server.addHook("onRequest", async (request, reply) => {
-    request.inn = { principal: undefined, taskId: undefined, errorCode: undefined };
+    request.inn = {
+      principal: undefined,
+      taskId: undefined,
+      errorCode: undefined,
+      operationId: undefined,
+      target: undefined,
+    };
     void reply.headers({
       "x-request-id": request.id,
       "x-content-type-options": "nosniff",
@@ -107,19 +114,17 @@ export async function restServer(
       ...(options.tls === undefined ? {} : { "strict-transport-security": "max-age=31536000" }),
     });
   });
+  server.addHook("onResponse", (request, reply) => audit(services, request, reply));
   server.setErrorHandler((error, request, reply) => {
     const known = asAppError(error);
     request.inn.errorCode = known instanceof AppError ? known.code : "internal";
     return sendError(services.log, error, request, reply);
   });
-  server.setNotFoundHandler((request, reply) =>
-    sendError(
-      services.log,
-      new AppError("not_found", "There is no such endpoint; see /api/v1/openapi.json."),
-      request,
-      reply,
-    ),
-  );
+  server.setNotFoundHandler((request, reply) => {
+    request.inn.errorCode = "not_found";
+    const error = new AppError("not_found", "There is no such endpoint; see /api/v1/openapi.json.");
+    return sendError(services.log, error, request, reply);
+  });
   addBodyParsers(server);
   await server.register(websocket, {
     options: { maxPayload: consoleFrameMaxBytes, handleProtocols: chooseProtocol, perMessageDeflate: false },

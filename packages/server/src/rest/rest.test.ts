@@ -181,6 +181,34 @@ describe("rest", () => {
     assert.deepEqual(types, ["user.create", "access.denied"]);
   });
 
+  test("every request is in the audit trail, for administrators, and nothing in it can pass for something else", async () => {
+    const token = await server.login("operator");
+    await server.call("GET", "/vms", { token, headers: { "x-request-id": "audited-read" } });
+    await server.call("DELETE", "/users/user-000000000000", { token });
+    await server.call("GET", "/no/such%0aendpoint");
+    await server.call("POST", "/login", { body: { name: "root", password: "nonsense" } });
+    const hostAdd = { uri: "qemu+tls://127.0.0.1:1/system", name: "audited" };
+    const task = await server.admin("POST", "/hosts?waitMs=20000", hostAdd);
+    const list = async (filter: string): Promise<Record<string, unknown>[]> =>
+      (await server.admin("GET", `/audit?filter=${encodeURIComponent(filter)}`)).body["items"] as never;
+    const [read] = await list("requestId=audited-read");
+    const user = String((await server.call("GET", "/me", { token })).body["name"]);
+    assert.deepEqual(
+      [read?.["user"], read?.["action"], read?.["result"], read?.["address"], read?.["path"]],
+      [user, "vm.list", "succeeded", "127.0.0.1", "/api/v1/vms"],
+    );
+    const [refused] = await list(`user=${user} and action=user.delete`);
+    assert.deepEqual(
+      [refused?.["target"], refused?.["result"], refused?.["errorCode"], refused?.["credential"]],
+      ["user-000000000000", "refused", "forbidden", "session"],
+    );
+    assert.equal((await list("action=unknown"))[0]?.["errorCode"], "not_found");
+    assert.equal((await list("action=login and errorCode=wrong_credentials"))[0]?.["user"], "root");
+    const [added] = await list("action=host.add");
+    assert.deepEqual([added?.["result"], added?.["taskId"]], ["accepted", task.body["id"]]);
+    assert.equal((await server.call("GET", "/audit", { token })).status, 403);
+  });
+
   test("tokens work like sessions, are one's own, and end when revoked", async () => {
     const created = await server.admin("POST", "/tokens", { name: "ci", expiresInDays: 1 });
     assert.equal(created.status, 201);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { accessFixture } from "#management/access/access-fixture.ts";
 import { sessionMs } from "#management/access/credential-table.ts";
+import { LoginLimit } from "#management/access/login-limit.ts";
 import { hashPassword, randomPassword, verifyPassword } from "#management/access/password.ts";
 
 const here = "192.0.2.1";
@@ -141,7 +142,8 @@ test("the last administrator can't be lost, a name is taken once, a stale change
   await under.users.change(user.id, { fullName: "Alice" }, user.revision);
   await assert.rejects(under.users.change(user.id, { fullName: "A." }, user.revision), {
     code: "precondition_failed",
-    fault: { currentRevision: user.revision + 1, changed: ["fullName"] },
+    fault: { currentRevision: user.revision + 1 },
+    message: /Changed: fullName/,
   });
   await under.users.delete(admin.id);
   assert.deepEqual(
@@ -195,4 +197,52 @@ test("who has a whole IPv6 network is slowed down as one", async () => {
   for (let index = 0; index < 5; index++) await assert.rejects(guess(index), { code: "wrong_credentials" });
   await assert.rejects(guess(6), { code: "too_many_attempts" });
   await under.users.login(alice, "2001:db8:0:1::1");
+});
+
+test("guesses at the same time are not more than guesses one after another", async () => {
+  await using under = await accessFixture();
+  await under.users.create(alice);
+  const guesses = Array.from({ length: 30 }, () => under.users.login({ name: "alice", password: "wrong" }, here));
+  const codes = (await Promise.allSettled(guesses)).map((each) => each.status === "rejected" && each.reason.code);
+  assert.equal(codes.filter((code) => code === "wrong_credentials").length, 5);
+  assert.equal(codes.filter((code) => code === "too_many_attempts").length, 25);
+});
+
+test("one address that tries many users is slowed down for all of them, and others are not", async () => {
+  await using under = await accessFixture();
+  await under.users.create(alice);
+  for (let index = 0; index < 20; index++) {
+    const guess = under.users.login({ name: `user${index}`, password: "wrong" }, here);
+    await assert.rejects(guess, { code: "wrong_credentials" });
+  }
+  await assert.rejects(under.users.login(alice, here), { code: "too_many_attempts" });
+  await under.users.login(alice, "192.0.2.2");
+});
+
+test("guessers from everywhere lock nobody out where he is known, nor on the machine itself, nor for good", async () => {
+  await using under = await accessFixture();
+  await under.users.create(alice);
+  await under.users.login(alice, here);
+  const limit = new LoginLimit({ monotonicMs: () => performance.now() + under.time.aheadMs });
+  limit.attempt("alice", here).succeeded();
+  for (let index = 0; index < 50; index++) limit.attempt("alice", `198.51.100.${index}`);
+  assert.throws(() => limit.attempt("alice", "203.0.113.9"), { code: "too_many_attempts" });
+  limit.attempt("alice", here).succeeded();
+  limit.attempt("alice", "127.0.0.1").succeeded();
+  under.time.aheadMs += 60_001;
+  limit.attempt("alice", "203.0.113.9").succeeded();
+});
+
+test("a user has so many streams at once, and a place again when one ends", async () => {
+  await using under = await accessFixture();
+  await under.users.create(alice);
+  await under.users.create({ ...alice, name: "bob" });
+  const principal = await under.access.authenticate((await under.users.login(alice, here)).secret);
+  const bob = await under.access.authenticate((await under.users.login({ ...alice, name: "bob" }, here)).secret);
+  const places = Array.from({ length: 64 }, () => under.access.openStream(principal));
+  assert.throws(() => under.access.openStream(principal), { code: "too_many_attempts" });
+  using _bobs = under.access.openStream(bob);
+  for (let times = 0; times < 2; times++) places[0]?.[Symbol.dispose]();
+  using _again = under.access.openStream(principal);
+  assert.throws(() => under.access.openStream(principal), { code: "too_many_attempts" });
 });

@@ -6,6 +6,7 @@ import { type Privilege, role } from "@innkeeper/contract/privilege.ts";
 import type { User } from "@innkeeper/contract/resource/user.ts";
 import type { Access } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { AppError } from "#core/app-error.ts";
+import { StreamLimit } from "#management/access/stream-limit.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { Credential, CredentialTable } from "#management/access/credential-table.ts";
 
@@ -15,11 +16,14 @@ export interface Principal {
   /** Of the session or token by which he came. */
   readonly credentialKey: string;
   readonly credentialType: Credential["type"];
+  /** Of an API token. */
+  readonly tokenId?: string;
 }
 
 export class AccessControl {
   readonly #inventory: Inventory;
   readonly #credentials: CredentialTable;
+  readonly #streams = new StreamLimit();
 
   constructor(inventory: Inventory, credentials: CredentialTable) {
     this.#inventory = inventory;
@@ -37,7 +41,9 @@ export class AccessControl {
       );
     }
     await this.#credentials.use(found.key);
-    return { user, credentialKey: found.key, credentialType: found.credential.type };
+    const { type, tokenId } = found.credential;
+    const credential = { credentialKey: found.key, credentialType: type };
+    return { user, ...credential, ...(tokenId === undefined ? {} : { tokenId }) };
   }
 
   /** forbidden, naming the privilege, unless the principal may. */
@@ -64,6 +70,11 @@ export class AccessControl {
       this.#credentials.holds(principal.credentialKey) &&
       this.#inventory.get("user", principal.user.id)?.disabled === false
     );
+  }
+
+  /** A place for a watch or console of this user, until it is disposed. too_many_attempts when he has too many. */
+  openStream({ user }: Principal): Disposable {
+    return this.#streams.take(user.id, user.name);
   }
 
   /** Calls back at once when the principal's credential is ended. Returns how to stop. */

@@ -1,24 +1,16 @@
-/** The audit trail: one log line for every request that changes something, and an event for those that no task tells of. */
+/**
+ * The audit trail: every request in `audit.log`; those that change something as log lines, too, and as events where no task
+ * tells of them. What a client sends is written so that it can't pass for something else, in a file or on a terminal.
+ */
 import { newId } from "@innkeeper/contract/id.ts";
+import type { AuditEntry } from "@innkeeper/contract/resource/audit.ts";
 import type { EventSeverity } from "@innkeeper/contract/resource/event.ts";
 import { type Clock, timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
+import type { AuditLog } from "#management/access/audit-log.ts";
+import { type AuditPage, auditPage, type AuditQuery } from "#management/access/audit-query.ts";
 import { FailedLogins } from "#management/access/failed-login.ts";
 import type { Store } from "#store/port.ts";
-
-export interface AuditEntry {
-  /** `user.create`, `vm.start`. */
-  readonly action: string;
-  /** undefined: nobody was logged in. */
-  readonly userName: string | undefined;
-  readonly address: string;
-  readonly requestId: string;
-  readonly httpStatus: number;
-  readonly path: string;
-  readonly errorCode?: string;
-  /** The task that does it and tells of it. */
-  readonly taskId?: string;
-}
 
 interface Telling {
   readonly type: string;
@@ -26,30 +18,65 @@ interface Telling {
   readonly message: string;
 }
 
-export class Audit implements AsyncDisposable {
-  readonly #deps: { readonly store: Store; readonly clock: Clock; readonly log: Logger };
-  readonly #failedLogins: FailedLogins;
+export type AuditRecord = Omit<AuditEntry, "id">;
 
-  constructor(deps: { readonly store: Store; readonly clock: Clock; readonly log: Logger }) {
+export interface AuditDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly trail: AuditLog;
+}
+
+export class Audit implements AsyncDisposable {
+  readonly #deps: AuditDeps;
+  readonly #failedLogins: FailedLogins;
+  /** The trail can't be written: said once, until it can be again. */
+  #isBroken = false;
+
+  constructor(deps: AuditDeps) {
     this.#deps = { ...deps, log: deps.log.child({ audit: true }) };
     this.#failedLogins = new FailedLogins(deps.clock, (message, userName) =>
       this.#tell({ type: "user.login-failed", severity: "warning", message }, userName),
     );
   }
 
-  async record(entry: AuditEntry): Promise<void> {
-    const { action, userName, address, httpStatus, errorCode, requestId } = entry;
-    this.#deps.log.info(entry, `${action} by ${userName ?? "nobody"}: ${httpStatus}`);
+  async record(given: AuditRecord): Promise<void> {
+    const record = {
+      ...given,
+      path: printable(given.path),
+      ...(given.user !== undefined && { user: printable(given.user) }),
+      ...(given.target !== undefined && { target: printable(given.target) }),
+    };
+    const { action, user, address, httpStatus, errorCode, requestId, method } = record;
+    this.#write(record);
+    if (method === "GET" && errorCode !== "forbidden") return;
+    this.#deps.log.info(record, `${action} by ${user ?? "nobody"}: ${httpStatus}`);
     if (action === "login" && errorCode === "wrong_credentials") {
-      return this.#failedLogins.note(userName ?? "nobody", address);
+      return this.#failedLogins.note(user ?? "nobody", address);
     }
-    const telling = describe(entry);
-    if (telling !== undefined) await this.#tell(telling, userName, requestId);
+    const telling = describe(record);
+    if (telling !== undefined) await this.#tell(telling, user, requestId);
+  }
+
+  /** Newest first. */
+  page(query: AuditQuery, signal: AbortSignal): Promise<AuditPage> {
+    return auditPage(this.#deps.trail.entries(signal), query);
   }
 
   /** Before the store is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#failedLogins[Symbol.asyncDispose]();
+  }
+
+  /** Never throws: what was done is done. */
+  #write(record: AuditRecord): void {
+    try {
+      this.#deps.trail.append(record);
+      this.#isBroken = false;
+    } catch (error) {
+      if (!this.#isBroken) this.#deps.log.error({ err: error }, "the audit trail can't be written");
+      this.#isBroken = true;
+    }
   }
 
   /** Never throws: what was done is done, and the log has it. */
@@ -72,11 +99,11 @@ export class Audit implements AsyncDisposable {
 }
 
 /** What the event says; undefined for what a task tells of, and for requests that were merely wrong. */
-function describe(entry: AuditEntry): Telling | undefined {
+function describe(entry: AuditRecord): Telling | undefined {
   const { action, address, httpStatus, errorCode } = entry;
-  const who = entry.userName ?? "nobody";
+  const who = entry.user ?? "nobody";
   if (entry.taskId !== undefined) return undefined;
-  if (httpStatus < 400) {
+  if (httpStatus < 400 && entry.method !== "GET") {
     const type = action === "login" ? "user.logged-in" : action === "logout" ? "user.logged-out" : action;
     return { type, severity: "info", message: `${action} by ${who} from ${address}` };
   }
@@ -84,4 +111,9 @@ function describe(entry: AuditEntry): Telling | undefined {
     return { type: "access.denied", severity: "warning", message: `${action} was refused to ${who} from ${address}` };
   }
   return undefined;
+}
+
+/** Control, format and bidi characters, line and paragraph separators and lone surrogates as escapes. */
+function printable(text: string): string {
+  return text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, (each) => `\\u{${(each.codePointAt(0) ?? 0).toString(16)}}`);
 }

@@ -1,7 +1,7 @@
 /**
  * Slows guessing of passwords down: after a few failures for a user from an address, for an address, or for a user from
- * anywhere, the next try must wait, twice as long after each failure. In memory and bounded; a login that succeeds clears
- * its own pair, so nobody who knows his password is locked out from where he is by guessers elsewhere for long.
+ * anywhere, the next try must wait, twice as long after each failure. In memory and bounded. Nobody is locked out by
+ * guessers elsewhere: from where a user has logged in before, and on the machine itself, only his own failures there count.
  */
 import type { Clock } from "#core/clock.ts";
 import { AppError } from "#core/app-error.ts";
@@ -15,11 +15,13 @@ interface Limit {
 
 const pairLimit: Limit = { free: 5, maxWaitMs: 15 * 60_000 };
 const addressLimit: Limit = { free: 20, maxWaitMs: 15 * 60_000 };
-/** Generous and short, for it can be reached by others. */
+/** Generous and short, for it can be reached by others. Not for places that the user is known from. */
 const userLimit: Limit = { free: 50, maxWaitMs: 60_000 };
 const firstWaitMs = 1000;
 const forgetMs = 30 * 60_000;
 const entriesMax = 20_000;
+const knownMax = 5000;
+const knownMs = 30 * 86_400_000;
 
 interface Entry {
   failures: number;
@@ -29,6 +31,8 @@ interface Entry {
 export class LoginLimit {
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #entries = new Map<string, Entry>();
+  /** Pairs of user and address that have logged in, by when. */
+  readonly #known = new Map<string, number>();
 
   constructor(clock: Pick<Clock, "monotonicMs">) {
     this.#clock = clock;
@@ -37,7 +41,7 @@ export class LoginLimit {
   /** Throws too_many_attempts, with the seconds to wait, or counts an attempt as failed until `succeeded` says otherwise. */
   attempt(user: string, address: string): { succeeded(): void } {
     const now = this.#clock.monotonicMs();
-    const keys = keysOf(user, address);
+    const keys = this.#keysOf(user, address, now);
     const waitMs = Math.max(...keys.map(({ key, limit }) => this.#waitMs(key, limit, now)));
     if (waitMs > 0) {
       const seconds = Math.ceil(waitMs / 1000);
@@ -49,10 +53,32 @@ export class LoginLimit {
     return {
       succeeded: () => {
         const [pair, ...others] = keys;
-        if (pair !== undefined) this.#entries.delete(pair.key);
+        if (pair !== undefined) {
+          this.#entries.delete(pair.key);
+          this.#remember(pair.key, now);
+        }
         for (const { key } of others) this.#uncount(key);
       },
     };
+  }
+
+  #keysOf(user: string, address: string, now: number): { key: string; limit: Limit }[] {
+    const range = addressRange(address);
+    const pair = JSON.stringify([user, range]);
+    const seenMs = this.#known.get(pair);
+    const isKnown = isLoopback(address) || (seenMs !== undefined && now - seenMs < knownMs);
+    return [
+      { key: pair, limit: pairLimit },
+      { key: `address ${range}`, limit: addressLimit },
+      ...(isKnown ? [] : [{ key: `user ${user}`, limit: userLimit }]),
+    ];
+  }
+
+  #remember(pair: string, now: number): void {
+    this.#known.delete(pair);
+    this.#known.set(pair, now);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > knownMax && oldest !== undefined) this.#known.delete(oldest);
   }
 
   #waitMs(key: string, limit: Limit, now: number): number {
@@ -81,11 +107,7 @@ export class LoginLimit {
   }
 }
 
-function keysOf(user: string, address: string): { key: string; limit: Limit }[] {
-  const range = addressRange(address);
-  return [
-    { key: JSON.stringify([user, range]), limit: pairLimit },
-    { key: `address ${range}`, limit: addressLimit },
-    { key: `user ${user}`, limit: userLimit },
-  ];
+/** RFC 1122 §3.2.1.3, RFC 4291 §2.5.3. Whoever is there has the machine. */
+function isLoopback(address: string): boolean {
+  return address === "::1" || /^(::ffff:)?127\./.test(address);
 }

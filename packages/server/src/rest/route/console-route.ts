@@ -11,7 +11,7 @@ import type { RestServices } from "#rest/service.ts";
 type BaseRoute = Pick<RouteOptions, "method" | "url" | "onRequest" | "onResponse">;
 
 export function consoleRoute(base: BaseRoute, each: Endpoint, services: RestServices): RouteOptions {
-  const opened = new WeakMap<FastifyRequest, ByteChannel>();
+  const opened = new WeakMap<FastifyRequest, { readonly place: Disposable; readonly channel: ByteChannel }>();
   return {
     ...base,
     preHandler: async (request: FastifyRequest, reply: FastifyReply) => {
@@ -19,17 +19,25 @@ export function consoleRoute(base: BaseRoute, each: Endpoint, services: RestServ
       const { vmId } = context.parameters as { vmId: string };
       const query = context.query as { type?: "serial" | "vnc"; force?: boolean } | undefined;
       const options = { type: query?.type ?? "serial", force: query?.force ?? false } as const;
-      const channel = await services.vm.console(vmId, options, serviceContext(context));
-      opened.set(request, channel);
+      const place = services.access.openStream(context.principal);
+      // The socket is the console's from here to its end, whatever becomes of the upgrade.
+      request.raw.socket.once("close", () => place[Symbol.dispose]());
+      try {
+        opened.set(request, { place, channel: await services.vm.console(vmId, options, serviceContext(context)) });
+      } catch (error) {
+        place[Symbol.dispose]();
+        throw error;
+      }
     },
     // Whoever asks without an upgrade learns whether it could be opened, and that this is no way to open it.
     handler: async (request: FastifyRequest) => {
-      const channel = opened.get(request);
-      if (channel !== undefined) await discardConsole(channel);
+      const console = opened.get(request);
+      console?.place[Symbol.dispose]();
+      if (console !== undefined) await discardConsole(console.channel);
       throw new AppError("bad_request", "A console is a WebSocket; ask for it with an upgrade.", { field: "Upgrade" });
     },
     wsHandler: (socket: ConsoleSocket, request: FastifyRequest) => {
-      const channel = opened.get(request);
+      const channel = opened.get(request)?.channel;
       const { principal } = request.inn;
       if (channel === undefined || principal === undefined) return socket.terminate();
       const session = { access: services.access, principal, stop: services.stop };

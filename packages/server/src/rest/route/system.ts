@@ -7,10 +7,11 @@ import type { RestServices } from "#rest/service.ts";
 /** Anyone may ask for health: the store is tried at most this often. */
 const probeMs = 1000;
 
-export function systemHandlers({ inventory, system, backup, clock }: RestServices): HandlerTable {
+export function systemHandlers({ inventory, system, audit, backup, clock }: RestServices): HandlerTable {
   const openapi = openapiDocument(system.version);
   let probed: { readonly atMs: number; readonly result: Promise<void> } | undefined;
   return {
+    auditList: async ({ query, signal }) => audit.page(query ?? {}, signal),
     systemHealth: async () => {
       const now = clock.monotonicMs();
       if (probed === undefined || now - probed.atMs > probeMs) probed = { atMs: now, result: system.probe() };

@@ -40,6 +40,7 @@ export function watchHandlers({ inventory, access, stop }: RestServices): Handle
       // A browser that reconnects asks with its first address and tells in the header how far it came.
       const since = lastEventId(request.headers["last-event-id"]) ?? query?.since ?? inventory.revision;
       await inventory.checkResumable(since);
+      using _place = access.openStream(principal);
       reply.hijack();
       const end = new AbortController();
       const ended = AbortSignal.any([end.signal, signal, stop]);

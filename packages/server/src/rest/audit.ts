@@ -1,0 +1,52 @@
+/** What the audit trail gets of a request, once it is answered. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { operationName } from "@innkeeper/contract/endpoint/operation-name.ts";
+import type { AuditResult } from "@innkeeper/contract/resource/audit.ts";
+import { timestamp } from "#core/clock.ts";
+import type { RestServices } from "#rest/service.ts";
+
+const userMaxLength = 100;
+const pathMaxLength = 500;
+
+export async function audit(services: RestServices, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const { principal, taskId, errorCode, operationId } = request.inn;
+  const httpStatus = reply.statusCode;
+  const target = targetOf(request);
+  const user = principal?.user.name ?? (operationId === "login" ? nameIn(request.body) : undefined);
+  await services.audit.record({
+    time: timestamp(services.clock),
+    address: request.ip,
+    action: operationId === undefined ? "unknown" : operationName(operationId),
+    result: resultOf(httpStatus, taskId),
+    method: request.method,
+    path: (request.url.split("?", 1)[0] ?? "").slice(0, pathMaxLength),
+    httpStatus,
+    durationMs: Math.round(reply.elapsedTime),
+    requestId: request.id,
+    ...(user === undefined ? {} : { user: user.slice(0, userMaxLength) }),
+    ...(target === undefined ? {} : { target }),
+    ...(errorCode === undefined ? {} : { errorCode }),
+    ...(taskId === undefined ? {} : { taskId }),
+    ...(principal === undefined ? {} : { credential: principal.tokenId ?? principal.credentialType }),
+  });
+}
+
+function resultOf(httpStatus: number, taskId: string | undefined): AuditResult {
+  if (httpStatus >= 500) return "failed";
+  if (httpStatus >= 400) return "refused";
+  return taskId === undefined ? "succeeded" : "accepted";
+}
+
+/** Ids of the path, else of what was made, else the name that was given. */
+function targetOf({ params, inn, body, method }: FastifyRequest): string | undefined {
+  const ids = Object.values((params ?? {}) as Readonly<Record<string, string>>);
+  if (inn.operationId !== undefined && ids.length > 0) return ids.join("/").slice(0, userMaxLength);
+  return (
+    inn.target ?? (method === "GET" || inn.operationId === "login" ? undefined : nameIn(body)?.slice(0, userMaxLength))
+  );
+}
+
+function nameIn(body: unknown): string | undefined {
+  const name = typeof body === "object" && body !== null ? (body as { name?: unknown }).name : undefined;
+  return typeof name === "string" ? name : undefined;
+}
