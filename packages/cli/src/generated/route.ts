@@ -64,6 +64,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
   taskGet: { method: "GET", path: "/tasks/{taskId}" },
   taskCancel: { method: "POST", path: "/tasks/{taskId}/cancel" },
   taskRetry: { method: "POST", path: "/tasks/{taskId}/retry" },
+  auditList: { method: "GET", path: "/audit" },
   eventList: { method: "GET", path: "/events" },
   watch: { method: "GET", path: "/watch" },
   login: { method: "POST", path: "/login" },
