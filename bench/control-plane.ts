@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Lab } from "@innkeeper/lab/lab.ts";
-import { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
-import { addLabHosts } from "./lab-server.ts";
+import type { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
+import { addLabHosts, startServer } from "./lab-server.ts";
 import { median, printRow, timed } from "./measure.ts";
 
 const rounds = Number(process.argv[2] ?? 5);
@@ -57,7 +57,7 @@ try {
   await using lab = await Lab.up({ name: `bench-${process.pid}`, hostCount: 2 });
   let token = "";
   {
-    await using server = await ServerProcess.start(folder);
+    await using server = await startServer(folder);
     await server.login(server.firstPassword ?? "");
     ({ token } = server);
     await addLabHosts(server, lab.hosts, lab.clientTls);
@@ -69,7 +69,7 @@ try {
   const idlePct: number[] = [];
   for (let round = 0; round < rounds; round++) {
     let server: ServerProcess | undefined;
-    starts.push(await timed(async () => (server = await ServerProcess.start(folder))));
+    starts.push(await timed(async () => (server = await startServer(folder))));
     if (server === undefined) throw new Error("it did not start");
     server.token = token;
     await untilKnown(server, lab.hosts.length * vmsPerHost);

@@ -1,8 +1,9 @@
 /** A control plane that manages hosts of a lab, for the benches. */
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
+import path from "node:path";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import type { Lab } from "@innkeeper/lab/lab.ts";
-import type { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
+import { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
 
 /** Adds them, and declares their pool `shared` as what it is; resolves with the ids of these pools. */
 export async function addLabHosts(
@@ -18,4 +19,11 @@ export async function addLabHosts(
   const { items } = await server.call<{ items: { id: string }[] }>("GET", "/pools?filter=name%3Dshared");
   await server.call("PATCH", `/pools/${items[0]?.id}`, { shared: true });
   return items.map(({ id }) => id);
+}
+
+/** Started as the launcher does it: code that was compiled before is taken from the cache. */
+export async function startServer(stateFolder: string): Promise<ServerProcess> {
+  const cache = path.resolve(import.meta.dirname, "../node_modules/.cache/inn");
+  await mkdir(cache, { recursive: true });
+  return await ServerProcess.start(stateFolder, { NODE_COMPILE_CACHE: cache });
 }

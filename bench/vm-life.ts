@@ -16,8 +16,8 @@ import type { LabHost } from "@innkeeper/lab/host.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
-import { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
-import { addLabHosts } from "./lab-server.ts";
+import type { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
+import { addLabHosts, startServer } from "./lab-server.ts";
 import { median, printRow, timed } from "./measure.ts";
 
 const rounds = Number(process.argv[2] ?? 7);
@@ -239,7 +239,7 @@ function report(ours: readonly Figures[], theirs: readonly Figures[]): void {
 const folder = await mkdtemp(path.join(tmpdir(), "inn-bench-"));
 try {
   await using lab = await Lab.up({ name: `bench-${process.pid}`, hostCount: 4 });
-  await using server = await ServerProcess.start(folder);
+  await using server = await startServer(folder);
   await server.login(server.firstPassword ?? "");
   const image = await guestImage();
   const [ourDisk, theirDisk] = ["ours.qcow2", "theirs.qcow2"].map((name) => path.join(lab.sharedFolder, name));
