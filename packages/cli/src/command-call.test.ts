@@ -36,6 +36,7 @@ const optionWords: Readonly<Record<string, string>> = {
   "user set": "--disable",
   "user password": "--current-password-file FILE",
   "vm create": "--memory 1G",
+  "vm preview": "--memory 1G",
   "vm set": "--vcpus 2",
   "vm console": "--pipe",
   login: "--user x",

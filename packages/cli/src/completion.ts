@@ -28,6 +28,11 @@ export async function completions(
     if (load === undefined) return [];
     return await cmdletCompletions(await load(), words.slice(cmdletIndex + 1), namesOf);
   }
+  if (before[0] === "virt-install") {
+    const { optionNames } = await import("#virt-install/word.ts");
+    const names = optionNames.filter((name) => name.startsWith("--")).map((value) => ({ value }));
+    return names.filter(({ value }) => value.startsWith(unfinished));
+  }
   const { command, positional, pending } = await walk(root, surroundings, before);
   const all = pending === undefined ? await atWord(command, positional, unfinished) : await valuesOf(pending);
   const isFirst = command === root && pending === undefined;

@@ -6,6 +6,7 @@ import { addBackup } from "#command/backup.ts";
 import { addCompletion } from "#command/completion.ts";
 import { addPowerCli } from "#command/powercli.ts";
 import { addSession } from "#command/session.ts";
+import { addVirtInstall } from "#command/virt-install.ts";
 import { nouns } from "#noun.ts";
 import { cmdletAt } from "#powercli/table.ts";
 import { programSummary } from "#program-name.ts";
@@ -40,6 +41,7 @@ export async function commandTree(
     const command = addNoun(root, name, noun.summary);
     if (loaded(name)) (await noun.load())(command, surroundings);
   }
+  addVirtInstall(root, surroundings);
   addPowerCli(root, surroundings);
   addCompletion(root, surroundings);
   for (const [name, summary] of Object.entries(programSummary)) root.command(name).description(summary);
@@ -53,6 +55,7 @@ Start here:
   inn host add qemu+ssh://root@kvm1/system
   inn vm create web --memory 2G --disk 20G --network default --start
 
+virt-install's command lines run as they are: inn virt-install --name web --memory 2048 --disk size=20 …
 PowerCLI's cmdlets run as they are typed: inn Get-VM, inn New-Snapshot -VM web -Name s1. \`inn powercli\` lists them.
 
 Environment: INN_SERVER, INN_TOKEN, INN_CA_FILE, INN_PASSWORD (login only). Exit codes and more: docs/cli.md.`,
@@ -62,6 +65,7 @@ Environment: INN_SERVER, INN_TOKEN, INN_CA_FILE, INN_PASSWORD (login only). Exit
 
 export async function run(parts: RunParts): Promise<number> {
   try {
+    if (parts.argv[0] === "virt-install") return await (await import("#virt-install/run.ts")).runVirtInstall(parts);
     return cmdletAt(parts.argv) < 0 ? await runVerb(parts) : await (await import("#powercli/run.ts")).runCmdlet(parts);
   } catch (error) {
     return report(error, parts);

@@ -36,11 +36,19 @@ async function runConsole(invocation: Invocation, name: string): Promise<void> {
   }
   const vm = await find(api, "vm", name);
   const force = options.flag("force") === true;
+  if (!pipe) return await attachConsole(invocation, vm, force);
   await using console = await openConsole(api, { vmId: vm.id, force, signal: invocation.signal });
-  if (pipe) {
-    await pipeThrough(invocation, console, options.durationMs("linger") ?? lingerMs);
-    return;
-  }
+  await pipeThrough(invocation, console, options.durationMs("linger") ?? lingerMs);
+}
+
+/** The terminal on the guest's serial line, until the user leaves or the guest stops. */
+export async function attachConsole(
+  invocation: Invocation,
+  vm: { readonly id: string; readonly name: string },
+  force = false,
+): Promise<void> {
+  const { terminal, api } = invocation;
+  await using console = await openConsole(api, { vmId: vm.id, force, signal: invocation.signal });
   invocation.remark(`connected to ${vm.name}; Ctrl-] leaves\r\n`);
   const ended = new AbortController();
   const typed = typeInto(terminal, console, ended.signal);

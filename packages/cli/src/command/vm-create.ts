@@ -18,22 +18,7 @@ export function addCreate(noun: Command, surroundings: Surroundings): void {
     usage: "create [name]",
     summary: "Create a VM with new disks, from an image, or on volumes that exist.",
     operations: ["vmCreate"],
-    options: (command) =>
-      taskOptions(
-        hardwareOptions(
-          command
-            .option("--name <name>", "the VM's name, where it is not an argument")
-            .option("--host <host>", "on which host (default: the one with the most free memory that fits)")
-            .option("--image <image>", "the first disk is made from this image")
-            .option("--disk <disk>", "a disk, see below; may be repeated", collect)
-            .option("--cdrom <path>", "a CD-ROM drive with this ISO file of the host, or `empty`", collect)
-            .option("--network <network>", "a network card, see below; may be repeated", collect)
-            .option("--description <text>")
-            .option("--tag <tag>", "may be repeated", collect)
-            .option("--start", "start it once it is made")
-            .option("--spec <file>", "the request as JSON or YAML, - for standard input; options win over it"),
-        ),
-      ),
+    options: (command) => taskOptions(requestOptions(command)),
     details: `${diskHelp}\n\n${nicHelp}`,
     examples: [
       "vm create web --vcpus 2 --memory 4G --image debian-12 --disk size=20G --network default --start",
@@ -45,7 +30,46 @@ export function addCreate(noun: Command, surroundings: Surroundings): void {
   });
 }
 
+export function addPreview(noun: Command, surroundings: Surroundings): void {
+  addVerb(noun, surroundings, {
+    usage: "preview [name]",
+    summary: "Print the domain XML that `create` with the same options would define, and where; make nothing.",
+    operations: ["vmPreview"],
+    options: requestOptions,
+    details: `${diskHelp}\n\n${nicHelp}`,
+    examples: ["vm preview web --vcpus 2 --memory 4G --image debian-12 --network default"],
+    run: async (invocation, argument) => {
+      const preview = await invocation.api.call("vmPreview", { body: await requestOf(invocation, argument) });
+      invocation.remark(`on host ${preview.hostName}: ${preview.reasons?.join(", ")}\n`);
+      await invocation.show(preview, () => preview.domainXml);
+    },
+    fieldOption: vmFieldOption,
+  });
+}
+
+function requestOptions(command: Command): Command {
+  return hardwareOptions(
+    command
+      .option("--name <name>", "the VM's name, where it is not an argument")
+      .option("--host <host>", "on which host (default: the one with the most free memory that fits)")
+      .option("--image <image>", "the first disk is made from this image")
+      .option("--disk <disk>", "a disk, see below; may be repeated", collect)
+      .option("--cdrom <path>", "a CD-ROM drive with this ISO file of the host, or `empty`", collect)
+      .option("--network <network>", "a network card, see below; may be repeated", collect)
+      .option("--description <text>")
+      .option("--tag <tag>", "may be repeated", collect)
+      .option("--start", "start it once it is made")
+      .option("--spec <file>", "the request as JSON or YAML, - for standard input; options win over it"),
+  );
+}
+
 async function create(invocation: Invocation, argument?: string): Promise<void> {
+  const body = await requestOf(invocation, argument);
+  const task = await invocation.api.call("vmCreate", { body });
+  await followTask(invocation, task, () => `created ${body.start === true ? "and started " : ""}VM ${body.name}`);
+}
+
+async function requestOf(invocation: Invocation, argument: string | undefined): Promise<VmCreate> {
   const { options, api } = invocation;
   const specFile = options.text("spec");
   const base: Partial<VmCreate> =
@@ -59,7 +83,7 @@ async function create(invocation: Invocation, argument?: string): Promise<void> 
   const hostName = options.text("host") ?? base.host;
   const disks = await disksOf(invocation);
   const nics = options.texts("network").map((text) => nicOf("--network", text));
-  const body: VmCreate = {
+  return {
     ...base,
     ...hardwareOf(options),
     ...given({
@@ -75,8 +99,6 @@ async function create(invocation: Invocation, argument?: string): Promise<void> 
     // `--pin` and the like without --vcpus: one vCPU, as the server's own default.
     ...(Object.keys(cpu).length === 0 ? {} : { cpu: { ...cpu, count: cpu.count ?? 1 } }),
   };
-  const task = await api.call("vmCreate", { body });
-  await followTask(invocation, task, () => `created ${body.start === true ? "and started " : ""}VM ${name}`);
 }
 
 /** `--image` is the source of the first disk that has none, or a disk of its own; `--cdrom` comes last. */

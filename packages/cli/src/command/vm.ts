@@ -7,7 +7,7 @@ import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { ApiClient } from "#client.ts";
 import { snapshotsOf } from "#command/snapshot.ts";
 import { addConsole } from "#command/vm-console.ts";
-import { addClone, addCreate } from "#command/vm-create.ts";
+import { addClone, addCreate, addPreview } from "#command/vm-create.ts";
 import { addMigrate } from "#command/vm-migrate.ts";
 import { addPower } from "#command/vm-power.ts";
 import { addSet } from "#command/vm-set.ts";
@@ -29,6 +29,7 @@ async function rows(api: ApiClient, items: readonly Vm[]): Promise<VmRow[]> {
 export function addVm(noun: Command, surroundings: Surroundings): void {
   addRead(noun, surroundings);
   addCreate(noun, surroundings);
+  addPreview(noun, surroundings);
   addSet(noun, surroundings);
   addPower(noun, surroundings);
   addConsole(noun, surroundings);

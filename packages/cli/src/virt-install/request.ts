@@ -1,0 +1,67 @@
+/** The request that a guest becomes: what Innkeeper models as fields, everything else as the domain's document. */
+import { checkName } from "@innkeeper/contract/name.ts";
+import type { VmCreate } from "@innkeeper/contract/resource/vm.ts";
+import { valueError } from "#cli-error.ts";
+import type { Built } from "./build.ts";
+import type { XmlElement } from "./element.ts";
+import { installDocument } from "./install.ts";
+import { resolveDisk, type Storage } from "./storage.ts";
+import type { Words } from "./word.ts";
+
+export async function requestOf({ guest, installation }: Built, words: Words, storage: Storage): Promise<VmCreate> {
+  checkGuestName(guest.name);
+  // In order: two disks of one name would be two different things by then.
+  const disks: NonNullable<VmCreate["disks"]> = [];
+  for (const wish of guest.disks) disks.push(await resolveDisk(wish, storage));
+  const install = installDocument(guest, installation);
+  const host = words.text("--host");
+  return {
+    name: guest.name,
+    ...(host !== undefined && { host }),
+    ...(guest.uuid !== undefined && { uuid: guest.uuid.toLowerCase() }),
+    ...(guest.description !== undefined && { description: guest.description }),
+    ...(words.has("--tag") && { tags: words.texts("--tag") }),
+    ...(words.has("--autostart") && { autostart: true }),
+    start: true,
+    cpu: cpuOf(guest.root),
+    memory: memoryOf(guest.root),
+    ...(guest.machine !== undefined && { machine: guest.machine }),
+    ...(guest.isUefi && { firmware: "uefi" }),
+    ...(guest.all("tpm").length > 0 && { tpm: true }),
+    disks,
+    nics: guest.nics.map(({ network, bridge, mac }) => ({
+      ...(network !== undefined && { network }),
+      ...(bridge !== undefined && { bridge }),
+      ...(mac !== undefined && { mac }),
+    })),
+    domainXml: guest.root.toString(),
+    ...(install !== undefined && { installXml: install.toString() }),
+  };
+}
+
+function checkGuestName(name: string): void {
+  const wrong = checkName(name);
+  if (wrong !== undefined) throw valueError("--name", `The name ${wrong}.`);
+}
+
+function cpuOf(root: XmlElement): NonNullable<VmCreate["cpu"]> {
+  const vcpu = root.find("vcpu");
+  const most = Number(vcpu?.text ?? 1);
+  const current = vcpu?.attributes.get("current");
+  const cpu = root.find("cpu");
+  const mode = cpu?.attributes.get("mode");
+  const model = mode === undefined || mode === "custom" ? cpu?.find("model")?.text : mode;
+  return {
+    count: Number(current ?? most),
+    ...(current !== undefined && { maxCount: most }),
+    ...(model !== undefined && { model }),
+  };
+}
+
+const kibPerMib = 1024;
+
+function memoryOf(root: XmlElement): VmCreate["memory"] {
+  const mib = (name: string): number => Math.round(Number(root.find(name)?.text ?? 0) / kibPerMib);
+  const [sizeMiB, balloonMiB] = [mib("memory"), mib("currentMemory")];
+  return { sizeMiB, ...(balloonMiB > 0 && balloonMiB !== sizeMiB && { balloonMiB }) };
+}

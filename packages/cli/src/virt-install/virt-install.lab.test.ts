@@ -1,0 +1,108 @@
+/** `inn virt-install` on a real host: an image imported and seen on its console, a CD booted, the end of an installation. */
+import assert from "node:assert/strict";
+import { copyFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { after, before, suite, test } from "node:test";
+import { guestImage } from "@innkeeper/lab/guest-image.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { bootIso } from "#test-support/boot-iso.ts";
+import { LabServer } from "#test-support/lab-server.ts";
+
+const installerLine = "INSTALLER ON CD";
+
+function virtInstall(line: string, ...more: string[]): string[] {
+  return ["virt-install", ...line.split(" "), ...more];
+}
+
+suite("virt-install on a real host", { timeout: 900_000 }, () => {
+  let plane: LabServer;
+  before(async () => {
+    plane = await LabServer.up({ name: `virtinstall-${process.pid}`, hostCount: 1 });
+    const { sharedFolder } = plane.lab;
+    const image = (await guestImage()).path;
+    await Promise.all([
+      copyFile(image, path.join(sharedFolder, "one.qcow2")),
+      copyFile(image, path.join(sharedFolder, "two.qcow2")),
+      writeFile(path.join(sharedFolder, "installer.iso"), bootIso(installerLine)),
+    ]);
+    await plane.output("pool", "refresh", "h1/shared");
+  });
+  after(async () => {
+    await plane?.[Symbol.asyncDispose]();
+  });
+
+  async function vm(name: string): Promise<Vm> {
+    return JSON.parse(await plane.output("vm", "show", name, "-o", "json")) as Vm;
+  }
+
+  async function consoleSays(words: readonly string[], pattern: RegExp): Promise<string> {
+    const seen = new AbortController();
+    const { output, errors, exitCode } = await plane.inn(words, {
+      signal: seen.signal,
+      columns: 80,
+      inputIsTerminal: true,
+      onOutput: (text) => {
+        if (pattern.test(text)) seen.abort();
+      },
+    });
+    assert.match(output, pattern, `exit code ${exitCode}: ${errors}`);
+    return output;
+  }
+
+  test("--import: the image boots and is seen on the console, which is attached", async () => {
+    const words = virtInstall(
+      "--name one --memory 192 --vcpus 2 --disk vol=shared/one.qcow2 --import --osinfo linux2022 --graphics none",
+    );
+    const output = await consoleSays(words, /GUEST READY/);
+    assert.match(output, /Starting install\.\.\./);
+    const made = await vm("one");
+    assert.equal(made.state, "running");
+    assert.equal(made.managed, true);
+    assert.deepEqual([made.spec.cpu.count, made.spec.memory.sizeMiB, made.spec.graphics], [2, 192, "none"]);
+    assert.match(await plane.output("vm", "xml", "one"), /<libosinfo:os id="http:\/\/libosinfo.org\/linux\/2022"\/>/);
+  });
+
+  test("--cdrom: the CD boots; at its reboot the VM is off, and starts from its disk", async () => {
+    const install =
+      "--name two --memory 192 --disk vol=shared/two.qcow2 --cdrom shared/installer.iso --osinfo linux2022";
+    const { exitCode, output, errors } = await plane.inn(virtInstall(install, "--graphics", "none", "--wait", "4"));
+    assert.equal(exitCode, 0, errors);
+    assert.match(errors, /No terminal to connect/);
+    assert.match(output, /Domain has shutdown\. Continuing\.[\s\S]*Restarting guest\./);
+    await consoleSays(["vm", "console", "two"], /GUEST READY/);
+    const drive = (await vm("two")).spec.disks.find((disk) => disk.device === "cdrom");
+    assert.equal(drive?.source, undefined, "the installer's CD is still in");
+  });
+
+  test("--noautoconsole returns at once; the console shows what the CD says", async () => {
+    const line = "--name three --memory 128 --disk none --cdrom shared/installer.iso --livecd --osinfo linux2022";
+    const output = await plane.output(...virtInstall(line, "--noautoconsole", "--graphics", "vnc"));
+    assert.match(output, /Domain creation completed: three\./);
+    await consoleSays(["vm", "console", "three"], new RegExp(installerLine));
+    const { spec } = await vm("three");
+    assert.equal(spec.graphics, "vnc");
+    assert.ok(spec.disks.find((disk) => disk.device === "cdrom")?.source?.endsWith("/installer.iso"));
+  });
+
+  test("a new disk under its own name; --print-xml and --dry-run make nothing", async () => {
+    const disk = path.join(plane.lab.sharedFolder, "named.qcow2");
+    const line = `--name four --memory 128 --disk ${disk},size=1 --boot hd --osinfo linux2022 --noautoconsole`;
+    assert.match(await plane.output(...virtInstall(line, "--print-xml")), /named\.qcow2/);
+    assert.match(await plane.output(...virtInstall(line, "--dry-run")), /Dry run completed successfully/);
+    assert.doesNotMatch(await plane.output("volume", "list"), /named\.qcow2/);
+    await plane.output(...virtInstall(line));
+    assert.equal((await vm("four")).spec.disks[0]?.source, disk);
+    const again = await plane.inn(virtInstall(line.replace("four", "five")));
+    assert.equal(again.exitCode, 69, again.errors);
+    assert.match(again.errors, /is a disk of VM four/);
+  });
+
+  test("what a host would be reached by is refused by the server, too", async () => {
+    const line = "--name six --memory 128 --disk none --boot network --osinfo linux2022 --noautoconsole";
+    const xml = ["--xml", "./devices/hostdev/@mode=subsystem"];
+    const { exitCode, errors } = await plane.inn(virtInstall(line, ...xml));
+    assert.equal(exitCode, 69, errors);
+    assert.match(errors, /must not have devices\/hostdev/);
+    assert.equal((await plane.inn(["vm", "show", "six"])).exitCode, 66);
+  });
+});
