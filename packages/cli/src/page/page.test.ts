@@ -33,6 +33,11 @@ test("snapshots are shown as the tree that they are, whatever their order", () =
   assert.deepEqual(lines, ["s1", "├─ s2", "│  ├─ s3", "│  └─ s5  ◀ the VM is here", "└─ s4"]);
 });
 
+test("snapshots that others keep are marked as such", () => {
+  const [line] = snapshotTree([{ ...snapshot(1, null), source: "libvirt" }]);
+  assert.match(line ?? "", /^s1 {2}\(disks only, kept by libvirt, /);
+});
+
 test("a snapshot whose parent is not in the list is a root, and a long chain is no trouble", () => {
   assert.equal(snapshotTree([snapshot(2, 99)]).length, 1);
   const chain = Array.from({ length: 2000 }, (_unused, index) => snapshot(index, index === 0 ? null : index - 1));

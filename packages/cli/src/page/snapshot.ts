@@ -12,6 +12,7 @@ export const snapshotColumns: readonly Column<SnapshotRow>[] = [
   { name: "state", value: (snapshot) => snapshot.vmState },
   { name: "current", value: (snapshot) => (snapshot.current ? "*" : "") },
   { name: "created", value: (snapshot) => ago(snapshot.createdAt) },
+  { name: "source", value: (snapshot) => snapshot.source ?? "innkeeper", extra: true },
   { name: "description", value: (snapshot) => snapshot.description },
   { name: "id", value: (snapshot) => snapshot.id, extra: true },
 ];
@@ -39,7 +40,12 @@ export function snapshotTree(snapshots: readonly Snapshot[]): string[] {
 }
 
 function lineOf(snapshot: Snapshot): string {
-  const marks = [snapshot.withMemory ? "with memory" : "disks only", snapshot.quiesced ? "quiesced" : ""];
+  const { withMemory, quiesced, source } = snapshot;
+  const marks = [
+    withMemory ? "with memory" : "disks only",
+    quiesced ? "quiesced" : "",
+    source === undefined ? "" : `kept by ${source}`,
+  ];
   const here = snapshot.current ? "  ◀ the VM is here" : "";
   return `${snapshot.name}  (${marks.filter((mark) => mark !== "").join(", ")}, ${ago(snapshot.createdAt)})${here}`;
 }
@@ -49,6 +55,7 @@ export function snapshotText(snapshot: SnapshotRow, parentName: string): string 
     ["name", snapshot.name],
     ["id", snapshot.id],
     ["VM", snapshot.vmName],
+    ["source", snapshot.source === undefined ? "Innkeeper" : "libvirt's own keeping (virsh, virt-manager)"],
     ["parent", parentName],
     ["description", snapshot.description],
     ["created", ago(snapshot.createdAt)],

@@ -53,9 +53,11 @@ export function vmText(vm: VmRow, snapshots: readonly Snapshot[]): string {
     ["machine", machineText(spec)],
     ["disks", spec.disks.map(diskText).join("\n") || "none"],
     ["network", spec.nics.map(nicText).join("\n") || "none"],
-    ["snapshots", snapshotLines(vm, snapshots)],
+    ["snapshots", snapshotLines(snapshots)],
     ["created", ago(vm.createdAt)],
   );
+  const other = (spec.otherHardware ?? []).map(({ kind, detail }) => `${kind}  ${detail}`);
+  if (other.length > 0) pairs.push(["also has", other.join("\n")]);
   if (vm.pendingChanges.length > 0) pairs.push(["at next start", vm.pendingChanges.join("\n")]);
   return pairText(pairs);
 }
@@ -124,6 +126,9 @@ function diskText(disk: Vm["spec"]["disks"][number]): string {
     disk.bus,
     disk.format,
     disk.readOnly === true ? "read-only" : "",
+    disk.shareable === true ? "shareable" : "",
+    disk.transient === true ? "transient" : "",
+    disk.encryption === undefined ? "" : `encrypted (${disk.encryption})`,
   ];
   const limits = Object.entries(disk.ioLimit ?? {}).filter(([, value]) => value > 0);
   const tuning = [
@@ -142,8 +147,7 @@ function nicText(nic: Vm["spec"]["nics"][number]): string {
   return `${nic.mac}  ${nic.type} ${nic.network ?? ""}${detail === "" ? "" : `  (${detail})`}`;
 }
 
-function snapshotLines(vm: Vm, snapshots: readonly Snapshot[]): string {
-  const foreign = vm.foreignSnapshotCount === 0 ? [] : [`and ${vm.foreignSnapshotCount} that others keep in libvirt`];
-  const lines = [...snapshotTree(snapshots), ...foreign];
+function snapshotLines(snapshots: readonly Snapshot[]): string {
+  const lines = snapshotTree(snapshots);
   return lines.length === 0 ? "none" : lines.join("\n");
 }

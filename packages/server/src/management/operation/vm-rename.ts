@@ -2,7 +2,6 @@
 import { Type } from "typebox";
 import { checkName } from "@innkeeper/contract/name.ts";
 import { VmRename } from "@innkeeper/contract/resource/vm.ts";
-import { refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
 import { operation } from "#management/task/operation.ts";
 import { refuse } from "#management/vm/field-check.ts";
 import { refuseSavedMemory } from "#management/vm/guest-read.ts";
@@ -31,7 +30,6 @@ export function vmRename(deps: OperationDeps) {
     requireState(vm, "rename", "renamed");
     requirePersistent(vm, "renamed");
     requireNameFree(deps.inventory, name, "name", vm.id);
-    if (name !== vm.name) refuseForeignSnapshots(vm);
     return { hostId: vm.hostId, uuid: vm.uuid, oldName: vm.name };
   }
 
@@ -40,7 +38,6 @@ export function vmRename(deps: OperationDeps) {
     const { guest } = deps.providers.get(hostId);
     const now = await guest.inventory.read(uuid, { signal });
     if (now.name === name) return;
-    refuseForeignSnapshots(now);
     refuseSavedMemory(now, "be renamed");
     await guest.lifecycle.rename(uuid, name, { signal });
   }

@@ -14,7 +14,9 @@ import { requirePersistent } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import { foreignReaders } from "./layer.ts";
 import { readWorld } from "./layer-world.ts";
+import { deleteFiles, poolNamesOfPaths } from "./merge.ts";
 import { foreignSnapshotsOf, metadataOf, snapshotsOf } from "./snapshot-record.ts";
+import { withDescendants } from "./tree.ts";
 
 export interface ForeignPlan {
   readonly foreign: true;
@@ -25,6 +27,8 @@ export interface ForeignPlan {
   readonly snapshotId: Snapshot["id"];
   readonly name: string;
   readonly children: boolean;
+  /** Files of saved memory that go with a deletion: libvirt 9.0 leaves them behind. */
+  readonly memoryPaths: readonly string[];
   /** Innkeeper's own facts, which a revert must not take back; undefined: the VM's XML has none. */
   readonly own?: Pick<Vm, "description" | "tags" | "template">;
 }
@@ -61,8 +65,14 @@ export async function planForeign(
     uuid: vm.uuid,
     snapshotId: snapshot.id,
     name: snapshot.name,
+    memoryPaths: request.act === "delete" ? memoryPathsOf(deps, vm, snapshot, request.children) : [],
     ...(vm.managed && { own: { description, tags, template } }),
   };
+}
+
+function memoryPathsOf({ inventory }: OperationDeps, vm: Vm, snapshot: Snapshot, children: boolean): string[] {
+  const dropped = children ? withDescendants(foreignSnapshotsOf(inventory, vm.id), snapshot) : [snapshot];
+  return dropped.flatMap(({ memoryPath }) => memoryPath ?? []);
 }
 
 function refuseMixed({ inventory }: OperationDeps, vm: Vm): void {
@@ -97,9 +107,12 @@ export function foreignStep<I>(deps: OperationDeps): Step<I> {
       if (!isForeign(plan)) return;
       const call = { signal: context.signal };
       const { snapshot } = deps.providers.get(plan.hostId).guest;
-      if (plan.act === "delete") await snapshot.deleteForeign(plan.uuid, plan.name, plan, call).catch(explain);
-      else await revert(deps, plan, call);
-      await syncGuest(deps, context, plan);
+      if (plan.act === "revert") await revert(deps, plan, call);
+      else {
+        await snapshot.deleteForeign(plan.uuid, plan.name, plan, call).catch(explain);
+        await deleteFiles(deps, plan.hostId, plan.memoryPaths, call);
+      }
+      await syncGuest(deps, context, plan, poolNamesOfPaths(deps, plan.hostId, plan.memoryPaths));
     },
   };
 }

@@ -10,7 +10,7 @@ import { afterChange, withoutNull } from "./guest-change.ts";
 import { checkHardware, hostProblems, type Problem } from "./hardware-check.ts";
 import { requirePersistent, requireState } from "./lookup.ts";
 import { checkNics, nicProblems } from "./nic-plan.ts";
-import { poolOfPath } from "./storage-reach.ts";
+import { poolOfPath, requirePoolOfPath } from "./storage-reach.ts";
 
 export function checkChange(inventory: Inventory, vm: Vm, request: VmChange): void {
   requireState(vm, "change", "changed");
@@ -102,6 +102,8 @@ function checkGrow(inventory: Inventory, vm: Vm, disk: VmDisk, capacityBytes: nu
     const message = `Disk ${disk.target} is ${disk.source}, a device of its host that is in no storage pool: it has the device's size.`;
     refuse(at, message, "unsupported", "Grow the device on its host.");
   }
+  // One that is off grows as a volume.
+  if (!isActive(vm)) requirePoolOfPath(inventory, vm.hostId, disk.source, `Disk ${disk.target} of VM ${vm.name}`);
   const volume = inventory.byHost("volume", vm.hostId).find((each) => each.path === disk.source);
   if (volume !== undefined && capacityBytes < volume.capacityBytes) {
     refuse(at, `Disk ${disk.target} has ${volume.capacityBytes} bytes: disks only grow.`);

@@ -10,6 +10,7 @@ import { suite, test } from "node:test";
 import type { Element } from "@xmldom/xmldom";
 import { AppError } from "#core/app-error.ts";
 import { parseXml, serializeXml } from "#libvirt/xml.ts";
+import { canonical } from "../test-support/canonical-xml.ts";
 import { libvirtTests } from "../test-support/libvirt-source.ts";
 import { fieldChanges } from "../test-support/wild-change.ts";
 import { applyChange } from "./apply-change.ts";
@@ -22,19 +23,6 @@ const { folder, skip } = libvirtTests();
 
 /** Files that are no XML on purpose: libvirt's tests of bad input. */
 const noXml: readonly string[] = [];
-
-/** An element as text that is the same for the same meaning: attributes sorted, white space between elements left out. */
-function canonical(element: Element): string {
-  const attributes = Array.from(element.attributes, (each) => `${each.name}=${JSON.stringify(each.value)}`).sort();
-  const content: string[] = [];
-  for (let node = element.firstChild; node !== null; node = node.nextSibling) {
-    if (node.nodeType === node.ELEMENT_NODE) content.push(canonical(node as Element));
-    else if (node.nodeType === node.TEXT_NODE || node.nodeType === node.CDATA_SECTION_NODE) {
-      if ((node.nodeValue ?? "").trim() !== "") content.push(JSON.stringify(node.nodeValue?.trim()));
-    }
-  }
-  return `<${element.nodeName} ${attributes.join(" ")}>${content.join("")}</>`;
-}
 
 suite("domains from the wild", { skip }, () => {
   const domains: { readonly name: string; readonly xml: string }[] = [];
