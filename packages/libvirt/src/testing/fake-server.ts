@@ -34,6 +34,7 @@ export function encoded(struct: string, value: unknown): Buffer {
 
 export interface FakeServer extends AsyncDisposable {
   readonly uri: string;
+  /** Those that are connected now. */
   readonly peers: readonly Peer[];
 }
 
@@ -70,6 +71,7 @@ export async function fakeServer(script: Script): Promise<FakeServer> {
       },
     };
     peers.push(peer);
+    socket.on("close", () => void peers.splice(peers.indexOf(peer), 1));
     const reader = new FrameReader((message) => {
       if (!opening(message, peer)) script(message, peer);
     });

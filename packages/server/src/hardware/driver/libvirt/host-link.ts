@@ -1,6 +1,8 @@
 /**
  * One host kept connected through libvirt. One attempt at a time; after a failure the next follows after a delay that
- * doubles up to a cap, with jitter so that hosts that went down together are not all asked at the same instant.
+ * doubles up to a cap, with jitter so that hosts that went down together are not all asked at the same instant. A loss
+ * is followed by an attempt at once, unless the connection had only just been made: a daemon that dies again and again
+ * is not helped by being asked without pause.
  * Invariant: nothing is thrown from the background; `status` says why the link is down, as of the latest attempt.
  */
 import { connect, type Connection, type ConnectOptions } from "@innkeeper/libvirt";
@@ -31,6 +33,8 @@ export interface HostLinkOptions extends UriPolicy {
 const retryMinMs = 500;
 const retryMaxMs = 30_000;
 const connectTimeoutMs = 10_000;
+/** A connection that lasted so long was a good one: what comes after is a new story. */
+const stableMs = 30_000;
 /** After a loss the first attempt tells whether the host is there at all; it must not take long. */
 const reconnectTimeoutMs = 5_000;
 /** Dead hosts are found after (count + 1) × interval, at most one more: 8 to 10 s. */
@@ -147,17 +151,23 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
   }
 
   async #run(): Promise<void> {
+    const { clock } = this.#options;
     let failures = 0;
     let timeoutMs = this.#options.connectTimeoutMs ?? connectTimeoutMs;
     while (!this.#closing.signal.aborted) {
       try {
         this.#connection = await this.#connect(timeoutMs);
-        failures = 0;
         this.#failure = undefined;
         this.#setStatus({ state: "connected", detail: "" });
         this.#attempt.resolve(this.#connection);
-        await this.#untilLost(this.#connection);
+        const sinceMs = clock.monotonicMs();
+        const why = await this.#untilLost(this.#connection);
         timeoutMs = reconnectTimeoutMs;
+        if (clock.monotonicMs() - sinceMs >= stableMs) failures = 0;
+        else if (++failures > 1 && !this.#closing.signal.aborted) {
+          this.#fail(new AppError("host_unreachable", `The connection to the host is lost again and again (${why}).`));
+          await this.#pause(failures - 1);
+        }
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         failures++;
@@ -179,8 +189,8 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
     }
   }
 
-  /** Ends with the connection: then the next attempt follows at once, and calls wait for it. */
-  async #untilLost(connection: Connection): Promise<void> {
+  /** Ends with the connection, and tells why it did; calls wait for the next attempt. */
+  async #untilLost(connection: Connection): Promise<string> {
     const closing = this.#closing.signal;
     const close = (): void => void connection.close();
     closing.addEventListener("abort", close, { once: true });
@@ -189,10 +199,11 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
     closing.removeEventListener("abort", close);
     this.#connection = undefined;
     this.#attempt = Promise.withResolvers();
-    if (closing.aborted) return;
     const why = error?.message ?? "closed";
+    if (closing.aborted) return why;
     this.#options.log.warn({ uri: this.#address.uri, why }, "connection to host lost");
     this.#setStatus({ state: "connecting", detail: `The connection was lost (${why}).` });
+    return why;
   }
 
   #fail(failure: AppError): void {
