@@ -76,6 +76,16 @@ export class LabHost {
     await setHostLink(this.name, await this.#switchPid(), "up", signal);
   }
 
+  /** Drops everything between this host and one address, both ways and unheard; to all others it stays connected. */
+  async cutOff(address: string, signal?: AbortSignal): Promise<void> {
+    for (const rule of cutRules(address)) await this.exec(["iptables", "--insert", ...rule], { signal });
+  }
+
+  /** Undoes `cutOff`. Connections that have not given up go on. */
+  async rejoin(address: string, signal?: AbortSignal): Promise<void> {
+    for (const rule of cutRules(address)) await this.exec(["iptables", "--delete", ...rule], { signal });
+  }
+
   /** SIGKILL for the daemon; guests run on. Resolves when it is gone. */
   async killLibvirtd(signal?: AbortSignal): Promise<void> {
     const daemonPid = (await this.exec(["cat", daemonPidFile], { signal })).stdout.trim();
@@ -121,6 +131,13 @@ export class LabHost {
     if (init === undefined) throw new Error("the lab's switch is not running: take the lab down and up again");
     return init;
   }
+}
+
+function cutRules(address: string): string[][] {
+  return [
+    ["INPUT", "--source", address, "--jump", "DROP"],
+    ["OUTPUT", "--destination", address, "--jump", "DROP"],
+  ];
 }
 
 export const switchName = "switch";

@@ -112,15 +112,18 @@ export function checkConnection({
     const isAsked = traits !== undefined && reception !== undefined;
     return isAsked ? [noted("connection", `Whether its host reaches host ${target.name} was not tried.`)] : [];
   }
-  if (contact.result === "reached") return [];
-  if (contact.result === "refused") {
-    const message = `Its host does not let VM ${vm.name} go: ${contact.detail}`;
-    const remedy = "Change the VM so that its host lets it go, or power it off and move it then.";
-    return [refused("connection", "unsupported", message, remedy, { field: "vmId" })];
-  }
+  if (contact.result === "reached" || contact.result === "refused") return [];
   const code = contact.result === "untrusted" ? "host_untrusted" : "host_unreachable";
   const message = `Host ${source?.name ?? vm.hostId} can't reach host ${target.name} at ${uri}: ${contact.detail}`;
   return [refused("connection", code, message, contactRemedy[contact.result](target.name, uri))];
+}
+
+/** What its own host has against it and no other check explains; told only when none of them found an error. */
+export function checkRefusal({ vm, contact }: MigrationFacts): MigrationFinding[] {
+  if (contact?.result !== "refused") return [];
+  const message = `Its host does not let VM ${vm.name} go: ${contact.detail}`;
+  const remedy = "Change the VM so that its host lets it go, or power it off and move it then.";
+  return [refused("guest", "unsupported", message, remedy, { field: "vmId" })];
 }
 
 /** Seen from the control plane, and of one port of the range: a hint, no proof. */

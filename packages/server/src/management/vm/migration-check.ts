@@ -17,6 +17,7 @@ import {
   checkHost,
   checkIdentity,
   checkPort,
+  checkRefusal,
   checkVersion,
 } from "./migration-check-host.ts";
 import { checkCpu, checkDefinition, checkFirmware, checkMachine, checkTpm } from "./migration-check-machine.ts";
@@ -50,7 +51,7 @@ export function migrationFindings(facts: MigrationFacts): MigrationFinding[] {
   const unfit = checkHost(facts);
   if (unfit.length > 0) return unfit;
   const findings = Object.values(checks).flatMap((check) => check(facts));
-  return findings.some(isError) ? findings : [...findings, ...checkDefinition(facts)];
+  return findings.some(isError) ? findings : [...findings, ...checkRefusal(facts), ...checkDefinition(facts)];
 }
 
 export function migrationReport(facts: MigrationFacts): HostMigrationReport {

@@ -135,15 +135,57 @@ suite("migration of a guest", () => {
     assert.equal((await h1.guest.inventory.read(uuid, call)).state, "running");
   });
 
-  test("a definition with state beside it is not moved without that state", async () => {
-    const tpm = testDefinition("keeper", { tpm: true });
-    await h1.guest.lifecycle.define({ ...tpm, metadata: testMetadata() }, call);
-    const moving = h1.guest.migration.migrateOffline(tpm.uuid, { targetUri: h2.host.uri }, call);
-    await assert.rejects(moving, hasCode("unsupported"));
+  test("what a host keeps of a guest that is off goes along: UEFI variables and the TPM's state", async () => {
+    const keeper = testDefinition("keeper", { tpm: true, firmware: "uefi", memory: { sizeMiB: 128 } });
+    await h1.guest.lifecycle.define({ ...keeper, metadata: testMetadata() }, call);
+    assert.deepEqual(await h1.guest.migration.readState(keeper.uuid, call), []);
+    await h1.guest.lifecycle.start(keeper.uuid, {}, call);
+    await assert.rejects(h1.guest.migration.readState(keeper.uuid, call), hasCode("invalid_state"));
+    await h1.guest.lifecycle.forceOff(keeper.uuid, call);
+    const files = await h1.guest.migration.readState(keeper.uuid, call);
+    assert.equal(files.length, 2);
+    assert.deepEqual(
+      files.map((file) => file.path),
+      (await h1.guest.migration.traits(keeper.uuid, call)).stateFiles,
+    );
+    const paths = files.map((file) => file.path);
+    await h2.guest.migration.writeState(keeper.uuid, files, call);
+    await h2.guest.migration.deleteState({ uuid: keeper.uuid, paths }, call);
+    const left = await h2.host.exec(["find", ...["nvram", "../swtpm"].map((name) => `/var/lib/libvirt/qemu/${name}`)]);
+    assert.doesNotMatch(left.stdout, /keeper|tpm2/);
+    await h2.guest.migration.writeState(keeper.uuid, files, call);
+    await h1.guest.migration.migrateOffline(keeper.uuid, { targetUri: h2.host.uri }, call);
+    await assert.rejects(h2.guest.migration.deleteState({ uuid: keeper.uuid, paths }, call), hasCode("conflict"));
+    await assert.rejects(h2.guest.migration.writeState(keeper.uuid, files, call), hasCode("conflict"));
+    assert.deepEqual(await h2.guest.migration.readState(keeper.uuid, call), files);
+    await h2.guest.lifecycle.start(keeper.uuid, {}, call);
+    await h2.guest.lifecycle.forceOff(keeper.uuid, call);
+    const outside = [{ path: "/etc/shadow", bytes: new Uint8Array(1) }];
+    await assert.rejects(h1.guest.migration.writeState(keeper.uuid, outside, call), hasCode("internal"));
+    assert.equal((await h2.host.exec(["virsh", "-q", "pool-list", "--all"])).stdout.trim().split("\n").length, 2);
     await assert.rejects(
       h1.guest.migration.migrateOffline(uuid, { targetUri: h2.host.uri }, call),
       hasCode("invalid_state"),
     );
+  });
+
+  test("whether a host reaches another is found out without moving anything", async () => {
+    const ask = async (targetUri: string) => (await h1.guest.migration.contact(uuid, { targetUri }, call)).result;
+    assert.equal(await ask(h2.host.uri), "reached");
+    assert.equal(await ask("qemu+tls://elsewhere/system"), "name-unknown");
+    assert.equal(await ask(`qemu+tls://${h2.host.address}:1/system`), "unreachable");
+    assert.equal(await has(h2), false);
+    assert.equal((await h1.guest.inventory.read(uuid, call)).state, "running");
+  });
+
+  test("memory goes to the address of the target's daemon if its own name is not known to the source", async () => {
+    await h2.host.exec(["sed", "-i", "/^migration_host/d", "/etc/libvirt/qemu.conf"], { signal });
+    await h2.host.exec(["hostname", "nameless"], { signal });
+    await h2.host.killLibvirtd(signal);
+    await h2.host.startLibvirtd(signal);
+    const result = await h1.guest.migration.migrateLive(uuid, to(h2), call);
+    assert(result.transferredBytes > 1024 ** 2);
+    assert.equal((await h2.guest.inventory.read(uuid, call)).state, "running");
   });
 
   test("UEFI variables and an emulated TPM move live with the guest", async () => {
