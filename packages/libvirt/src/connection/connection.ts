@@ -121,7 +121,10 @@ export class Connection implements AsyncDisposable {
   async close(): Promise<void> {
     await Promise.all([...this.#children].map((child) => child.close()));
     const quiet = this.events.deregisterAll().then(() => this.#channel.idle());
-    await Promise.race([quiet, this.closed, delay(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
+    const waiting = new AbortController();
+    const patience = delay(CLOSE_TIMEOUT_MS, undefined, { ref: false, signal: waiting.signal }).catch(() => undefined);
+    await Promise.race([quiet, this.closed, patience]);
+    waiting.abort();
     if (this.isOpen) await this.remote.connectClose({}, { timeoutMs: CLOSE_TIMEOUT_MS }).catch(() => undefined);
     this.#channel.fail("closed", "the connection was closed by this side");
     await this.closed;

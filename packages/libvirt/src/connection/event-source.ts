@@ -93,6 +93,7 @@ interface Registry {
   readonly leaving: Set<Promise<unknown>>;
   early: { id: number; event: Record<string, unknown>; byteLength: number }[];
   earlyBytes: number;
+  isEarlyFull: boolean;
   registering: number;
 }
 
@@ -118,6 +119,7 @@ export class EventSource {
         leaving: new Set(),
         early: [],
         earlyBytes: 0,
+        isEarlyFull: false,
         registering: 0,
       };
       this.#registries.set(of.name, registry);
@@ -212,9 +214,10 @@ export class EventSource {
         id = callbackId(answer);
         registry.active.set(id, self);
         for (const early of registry.early) if (early.id === id) self.push(early.event, early.byteLength);
+        if (registry.isEarlyFull) self.overflow("too much came before the registration was answered");
       } finally {
         registry.registering -= 1;
-        if (registry.registering === 0) Object.assign(registry, { early: [], earlyBytes: 0 });
+        if (registry.registering === 0) Object.assign(registry, { early: [], earlyBytes: 0, isEarlyFull: false });
       }
     };
     const subscription: AnySubscription = new EventSubscription(
@@ -261,8 +264,11 @@ function dispatch(registry: Registry, struct: string, payload: Buffer): void {
   const subscription = registry.active.get(id);
   const { byteLength } = payload;
   if (subscription !== undefined) return subscription.push(event, byteLength);
-  const isRoom = registry.early.length < EARLY_LIMIT && registry.earlyBytes + byteLength <= EARLY_BYTES_MAX;
-  if (registry.registering === 0 || !isRoom) return;
+  if (registry.registering === 0) return;
+  if (registry.early.length >= EARLY_LIMIT || registry.earlyBytes + byteLength > EARLY_BYTES_MAX) {
+    registry.isEarlyFull = true;
+    return;
+  }
   registry.early.push({ id, event, byteLength });
   registry.earlyBytes += byteLength;
 }

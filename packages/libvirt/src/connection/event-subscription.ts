@@ -42,11 +42,15 @@ export class EventSubscription<T> implements AsyncIterableIterator<T, undefined>
     const waiter = this.#waiters.shift();
     if (waiter !== undefined) return waiter.resolve({ value: event, done: false });
     if (this.#queue.length >= this.#limit || this.#queuedBytes + byteLength > QUEUE_BYTES_MAX) {
-      const waiting = `${this.#queue.length} events (${this.#queuedBytes} bytes)`;
-      return void this.#stop(new EventOverflowError(`${waiting} wait for their consumer, and no more are kept`));
+      return this.overflow(`${this.#queue.length} events (${this.#queuedBytes} bytes) wait for their consumer`);
     }
     this.#queue.push({ event, byteLength });
     this.#queuedBytes += byteLength;
+  }
+
+  /** Events are missed from here on. @param why as the error's text begins. */
+  overflow(why: string): void {
+    void this.#stop(new EventOverflowError(`${why}, and no more are kept`));
   }
 
   /** No more events: null ends the loop after those that wait, an error is thrown after them. */

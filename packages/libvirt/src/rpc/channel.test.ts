@@ -323,8 +323,8 @@ describe("memory", { timeout: 60_000 }, () => {
     const huge = "x".repeat(1_000_000);
     await using server = await fakeServer((message, peer) => {
       if (procedureName(message) !== "connectDomainEventCallbackRegisterAny") return peer.reply(message, null);
-      for (let count = 0; count < 20; count += 1) peer.socket.write(eventFrame(99, huge));
       peer.reply(message, "ConnectDomainEventCallbackRegisterAnyRet", { callbackID: 7 });
+      for (let count = 0; count < 20; count += 1) peer.socket.write(eventFrame(99, huge));
       for (let count = 0; count < 70; count += 1) peer.socket.write(eventFrame(7, huge));
     });
     await using connection = await connect(server.uri);
@@ -336,6 +336,25 @@ describe("memory", { timeout: 60_000 }, () => {
     };
     await assert.rejects(drain(), EventOverflowError);
     assert.ok(count > 60 && count <= 67, `${count} events were kept`);
+  });
+
+  test("events that come before the registration is answered are kept, but not without end: then the gap is told", async () => {
+    for (const [count, size] of [
+      [5, 1_000],
+      [20, 1_000_000],
+    ] as const) {
+      await using server = await fakeServer((message, peer) => {
+        if (procedureName(message) !== "connectDomainEventCallbackRegisterAny") return peer.reply(message, null);
+        for (let sent = 0; sent < count; sent += 1) peer.socket.write(eventFrame(7, "x".repeat(size)));
+        peer.reply(message, "ConnectDomainEventCallbackRegisterAnyRet", { callbackID: 7 });
+      });
+      await using connection = await connect(server.uri);
+      const events = connection.events.domain("lifecycle");
+      await events.ready;
+      const isWhole = size === 1_000;
+      for (let seen = 0; seen < (isWhole ? count : 16); seen += 1) assert.equal((await events.next()).done, false);
+      if (!isWhole) await assert.rejects(events.next(), EventOverflowError);
+    }
   });
 
   test("a peer that pings without end and reads nothing gets one answer, not as many as it asked for", async () => {
