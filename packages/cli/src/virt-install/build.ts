@@ -21,8 +21,6 @@ import type { Words } from "./word.ts";
 export interface Built {
   readonly guest: Guest;
   readonly installation: Installation;
-  /** What was chosen for the user. */
-  readonly remarks: readonly string[];
 }
 
 export function buildGuest(words: Words, facts: HostFacts, os: GuestOs, name: string): Built {
@@ -34,7 +32,7 @@ export function buildGuest(words: Words, facts: HostFacts, os: GuestOs, name: st
   }
   const installation = installationOf(words);
   const disks = chooseDisks(guest, diskTexts(words));
-  const remarks = [chooseMemory(guest), disks.remark].filter((remark) => remark !== undefined);
+  guest.remarks.push(...[chooseMemory(guest), disks.remark].filter((remark) => remark !== undefined));
   for (const text of disks.texts) addDisk(guest, text);
   if (installation.cdrom !== undefined) {
     addCdrom(guest, installation.cdrom, installation.hasInstallPhase && !os.windows);
@@ -47,7 +45,7 @@ export function buildGuest(words: Words, facts: HostFacts, os: GuestOs, name: st
   setBootDevices(guest, installation);
   setDefaults(guest);
   for (const text of words.texts("--xml")) applyXml(guest, text);
-  return { guest, installation, remarks };
+  return { guest, installation };
 }
 
 function applyGeneral(guest: Guest, words: Words): void {
@@ -73,11 +71,17 @@ function checkType({ facts }: Guest, type: string | undefined): void {
 /** Texts of an option with sub-options, the old options' included. */
 function domainTexts(words: Words, option: string): string[] {
   const texts = words.texts(option);
-  if (option === "--memory" && texts.length === 0) return words.texts("--ram").slice(-1);
+  if (option === "--memory" && words.has("--ram")) {
+    if (texts.length > 0) throw refuse("--ram", "--ram can't go with --memory.");
+    return words.texts("--ram").slice(-1);
+  }
   if (option === "--vcpus") return [...texts, ...words.texts("--cpuset").map((set) => `cpuset=${set}`)];
-  if (option !== "--features" || texts.length > 0) return texts;
-  const off = ["acpi", "apic"].filter((name) => words.has(`--no${name}`)).map((name) => `${name}=off`);
-  return off.length === 0 ? [] : [off.join(",")];
+  if (option !== "--features") return texts;
+  const off = ["acpi", "apic"].filter((name) => words.has(`--no${name}`));
+  if (off.length === 0) return texts;
+  if (texts.length > 0)
+    throw refuse(`--no${off[0]}`, `--no${off[0]} can't go with --features.`, `Say --features ${off[0]}=off.`);
+  return [off.map((name) => `${name}=off`).join(",")];
 }
 
 export function diskTexts(words: Words): string[] {

@@ -51,6 +51,7 @@ export function addDevice(guest: Guest, option: string, text: string): void {
   if (option === "--controller" && (text === "usb2" || text === "usb3")) return addUsbControllers(guest, text);
   const given = withoutDefaults(translated(option, parse(option, text, definition)));
   if (given.has("num_pcie_root_ports")) {
+    if (given.size > 1) throw refuse(option, "--controller num_pcie_root_ports stands alone.");
     guest.rootPortCount = integer(option, "num_pcie_root_ports", given.get("num_pcie_root_ports"));
     return;
   }

@@ -18,6 +18,7 @@ const specials: Readonly<Record<string, Special>> = {
   "--metadata": applyMetadata,
   "--boot": applyBoot,
   "--features": applyFeatures,
+  "--clock": applyClock,
 };
 
 export function applyDomainOption(guest: Guest, option: string, text: string): void {
@@ -104,6 +105,15 @@ function withoutFeatures(text: string): string {
 function applyCpu(guest: Guest, given: Given, text: string): void {
   const cpu = guest.root.ensure("cpu");
   const model = given.get("model");
+  const secure = given.has("secure") && onOff("--cpu", "secure", given.get("secure"));
+  if (secure) {
+    const remedy = "host-model has all of the host's; or add those that you want: +md-clear,+spec-ctrl,+ssbd.";
+    throw refuse(
+      "--cpu",
+      "--cpu secure=on is not supported: a host's mitigations are not added to named models.",
+      remedy,
+    );
+  }
   if (model !== undefined) applyModel(guest, cpu, model);
   for (const word of splitWords(text)) {
     const [key = "", value] = word.split("=", 2);
@@ -125,6 +135,7 @@ function applyModel(guest: Guest, cpu: XmlElement, typed: string): void {
     cpu.set({ mode: model });
     return;
   }
+  guest.remarks.push(`--cpu ${model} has only the mitigations of its model (+md-clear and the like add others).`);
   cpu.set({ mode: "custom", match: "exact" });
   cpu.ensure("model").text = model;
 }
@@ -173,6 +184,15 @@ function applyFeatures(guest: Guest, given: Given): void {
     const features = guest.root.ensure("features");
     if (onOff("--features", name, given.get(name))) features.ensure(name);
     else guest.featuresOff.add(name);
+  }
+}
+
+/** libvirt knows a tick policy for rtc and pit alone, and takes no notice of others. */
+function applyClock(guest: Guest, given: Given): void {
+  for (const name of given.keys()) {
+    if (/^(platform|hpet|tsc|kvmclock|hypervclock)_tickpolicy$/.test(name)) {
+      guest.remarks.push(`--clock ${name} has no effect: libvirt knows it for rtc and pit only.`);
+    }
   }
 }
 

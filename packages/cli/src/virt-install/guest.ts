@@ -17,6 +17,8 @@ export class Guest {
   readonly without = new Set<DefaultDevice>();
   /** acpi, apic, pae: elements that are there by default. */
   readonly featuresOff = new Set<string>();
+  /** What the user is to know of what was chosen or has no effect. */
+  readonly remarks: string[] = [];
   name = "";
   uuid: string | undefined;
   description: string | undefined;

@@ -28,6 +28,9 @@ export function addNetwork(guest: Guest, typed: string): void {
 
 function attachment(given: Given): Pick<NicWish, "network" | "bridge"> {
   const type = given.get("type") ?? (given.has("network") ? "network" : given.has("bridge") ? "bridge" : "default");
+  if (given.has("network") && given.has("bridge")) {
+    throw refuse("--network", "--network takes one of network and bridge.");
+  }
   const source = given.get("source") ?? given.get(type === "bridge" ? "bridge" : "network");
   if (type === "default") return { network: "default" };
   if (type !== "network" && type !== "bridge") {

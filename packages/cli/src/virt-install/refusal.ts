@@ -16,6 +16,8 @@ const reasons = {
   network: "Innkeeper attaches network cards to libvirt networks and bridges: network=NAME, bridge=NAME.",
   remoteDisk:
     "disks that the host reaches by itself are not supported. Make a storage pool of it: inn pool create --help.",
+  backing: "an image knows its own format: leave it out.",
+  os: "the system is chosen in one place: --osinfo.",
   edit: "there is nothing to clear in a new VM; it is virt-xml's.",
   platform: "the emulator and the guest's type are the host's.",
   hostFile: "it is a file on this machine that a host would have to read.",

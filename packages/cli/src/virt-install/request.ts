@@ -12,7 +12,7 @@ export async function requestOf({ guest, installation }: Built, words: Words, st
   checkGuestName(guest.name);
   // In order: two disks of one name would be two different things by then.
   const disks: NonNullable<VmCreate["disks"]> = [];
-  for (const wish of guest.disks) disks.push(await resolveDisk(wish, storage));
+  for (const wish of guest.disks) disks.push(await resolveDisk(wish, storage, guest.remarks));
   const install = installDocument(guest, installation);
   const host = words.text("--host");
   return {

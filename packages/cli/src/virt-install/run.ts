@@ -59,7 +59,29 @@ function informationOf(words: Words, version: string): string | undefined {
 
 const checks: readonly string[] = ["path_in_use", "disk_size", "path_exists", "mac_in_use", "all"];
 
+/** Of options that say different things, one would have to be ignored. */
+const conflicts: readonly (readonly [string, string])[] = [
+  ["--cdrom", "--pxe"],
+  ["--cdrom", "--import"],
+  ["--pxe", "--import"],
+  ["--install", "--import"],
+  ["--install", "--pxe"],
+  ["--noautoconsole", "--destroy-on-exit"],
+];
+
 function checkWords(words: Words): void {
+  for (const [first, second] of conflicts) {
+    if (words.has(first) && words.has(second)) throw refuse(second, `${second} can't go with ${first}.`);
+  }
+  if (words.has("--livecd") && !words.has("--cdrom")) throw refuse("--livecd", "--livecd needs --cdrom.");
+  checkChecks(words);
+  const hasInstaller = ["--cdrom", "--pxe", "--import", "--boot", "--install", "--print-xml", "--print-step"];
+  if (hasInstaller.some((option) => words.has(option))) return;
+  const remedy = "Say --cdrom MEDIUM, --import, --pxe, or --boot hd|cdrom|….";
+  throw refuse("--import", "It is not said how the guest is installed.", remedy);
+}
+
+function checkChecks(words: Words): void {
   for (const text of words.texts("--check")) {
     for (const word of text.split(",")) {
       const [name = "", value = ""] = word.split("=");
@@ -70,10 +92,6 @@ function checkWords(words: Words): void {
       }
     }
   }
-  const hasInstaller = ["--cdrom", "--pxe", "--import", "--boot", "--install", "--print-xml", "--print-step"];
-  if (hasInstaller.some((option) => words.has(option))) return;
-  const remedy = "Say --cdrom MEDIUM, --import, --pxe, or --boot hd|cdrom|….";
-  throw refuse("--import", "It is not said how the guest is installed.", remedy);
 }
 
 interface Prepared {
@@ -90,11 +108,12 @@ async function prepare(invocation: Invocation, words: Words): Promise<Prepared> 
   const built = buildGuest(words, facts, os, name);
   const { guest } = built;
   if (guest.name === "") guest.name = await freeName(invocation, os);
-  const said = [...generalRemarks(words, facts.kvm), ...remarks, ...built.remarks];
-  if (name === "") said.push(`Using default --name ${guest.name}`);
+  if (name === "") guest.remarks.push(`Using default --name ${guest.name}`);
+  const request = await requestOf(built, words, fleetStorage(api, hosts));
   const isQuiet = words.has("--quiet") || printStep(words) !== undefined;
-  if (!isQuiet) for (const remark of said) invocation.remark(`${remark}\n`);
-  return { built, request: await requestOf(built, words, fleetStorage(api, hosts)) };
+  const said = isQuiet ? [] : [...generalRemarks(words, facts.kvm), ...remarks, ...guest.remarks];
+  for (const remark of said) invocation.remark(`${remark}\n`);
+  return { built, request };
 }
 
 function generalRemarks(words: Words, kvm: boolean): string[] {
@@ -167,6 +186,9 @@ function consoleType(words: Words, { guest }: Built, wait: number | undefined): 
   if (asked === "graphical") {
     const remedy = "Look at the screen in the browser, or say --autoconsole text.";
     throw refuse("--autoconsole", "--autoconsole graphical is not supported: no viewer is started.", remedy);
+  }
+  if (asked === "none" && words.has("--destroy-on-exit")) {
+    throw refuse("--destroy-on-exit", "--destroy-on-exit needs a console that can be left.");
   }
   return asked === "text" || (asked === "default" && guest.all("graphics").length === 0) ? "text" : "none";
 }

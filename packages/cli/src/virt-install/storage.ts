@@ -36,10 +36,11 @@ const bytesPerGiB = 1024 ** 3;
 /** Pools whose volumes are block devices (libvirt's storage drivers). */
 const blockPools: readonly string[] = ["logical", "disk", "iscsi", "scsi", "mpath", "zfs"];
 
-export async function resolveDisk(wish: DiskWish, storage: Storage): Promise<Disk> {
+/** `remarks` gets what is taken otherwise than it may have been meant. */
+export async function resolveDisk(wish: DiskWish, storage: Storage, remarks: string[]): Promise<Disk> {
   const { element } = wish;
   const target = element.find("target")?.attributes;
-  const content = await contentOf(wish, storage);
+  const content = await contentOf(wish, storage, remarks);
   return {
     device: (element.attributes.get("device") ?? "disk") as NonNullable<Disk["device"]>,
     bus: busOf(target?.get("bus")),
@@ -57,12 +58,16 @@ function busOf(bus: string | undefined): NonNullable<Disk["bus"]> {
   throw refuse("--disk", `--disk bus=${bus ?? ""} is not supported: there are ${buses.join(", ")}.`);
 }
 
-async function contentOf(wish: DiskWish, storage: Storage): Promise<Partial<Disk>> {
+async function contentOf(wish: DiskWish, storage: Storage, remarks: string[]): Promise<Partial<Disk>> {
   const { option } = wish;
   if (wish.volume !== undefined) return await volumeContent(wish, wish.volume, storage);
   if (wish.path !== undefined) {
     const volume = await storage.volumeAt(wish.path);
-    if (volume !== undefined) return existing(wish, volume);
+    if (volume !== undefined) {
+      if (wish.sizeGiB !== undefined)
+        remarks.push(`${wish.path} is there already: it is used as it is, size says nothing.`);
+      return existing(wish, volume);
+    }
     if (wish.sizeGiB === undefined && wish.backing === undefined) throw missing(option, wish.path);
     return await newVolume(wish, await poolOfFolder(wish.path, storage), path.basename(wish.path), storage);
   }
@@ -100,8 +105,9 @@ function missing(option: string, what: string): CliError {
 
 function existing(wish: DiskWish, volume: StoredVolume): Partial<Disk> {
   const format = ["iso", "unknown"].includes(volume.format) ? "raw" : volume.format;
-  if (wish.expectedFormat !== undefined && wish.expectedFormat !== format) {
-    throw valueError(wish.option, `${volume.path} is ${format}, not ${wish.expectedFormat}.`);
+  const expected = wish.expectedFormat ?? wish.format;
+  if (expected !== undefined && expected !== format) {
+    throw valueError(wish.option, `${volume.path} is ${format}, not ${expected}.`);
   }
   if (blockPools.includes(volume.pool.type)) tuneBlock(wish.element);
   return { path: volume.path };

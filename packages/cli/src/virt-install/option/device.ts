@@ -38,7 +38,7 @@ const character = (element: string): DeviceOption => ({
 const disk = subOptions(
   `path -
    backing_store -
-   backing_format -
+   backing_format !backing
    pool -
    vol -
    size -

@@ -114,8 +114,8 @@ export const domainOptions: Readonly<Record<string, DomainOption>> = {
      genid        ./genid
      genid_enable ./genid flag
      description  - commas
-     os_name      -
-     os_full_id   -`,
+     os_name      !os
+     os_full_id   !os`,
   ),
   "--boot": option(
     "os",
@@ -124,7 +124,7 @@ export const domainOptions: Readonly<Record<string, DomainOption>> = {
      cdrom -
      fd -
      network -
-     refresh-machine-type -
+     refresh-machine-type !edit
      os_type -
      arch -
      machine -
