@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseJsonBody } from "./json-body.ts";
+import { PassThrough, Readable } from "node:stream";
+import { parseJsonBody, readBody } from "./json-body.ts";
 
 const parse = (text: string): unknown => parseJsonBody(Buffer.from(text));
 
@@ -38,4 +39,13 @@ test("what two programs would read differently is refused, by field", () => {
   for (const bytes of [[0xff], [0x22, 0xc0, 0x80, 0x22], [0x22, 0xed, 0xa0, 0x80, 0x22]]) {
     assert.throws(() => parseJsonBody(Uint8Array.from(bytes)), { code: "bad_request", message: /UTF-8/ });
   }
+});
+
+test("a body that is too large or too slow is given up", async () => {
+  assert.equal(String(await readBody(Readable.from([Buffer.from("ab"), Buffer.from("c")]), 3)), "abc");
+  await assert.rejects(readBody(Readable.from([Buffer.alloc(2), Buffer.alloc(2)]), 3), { code: "too_large" });
+  const slow = new PassThrough();
+  slow.write("{");
+  await assert.rejects(readBody(slow, 100, 5), /too slowly/);
+  assert.ok(slow.destroyed);
 });

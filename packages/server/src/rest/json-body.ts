@@ -2,9 +2,30 @@
  * JSON of a request as I-JSON (RFC 7493), of which everyone reads the same: valid UTF-8, no name twice in an object (else
  * one program checks the first and another uses the last), no number that loses digits; and nested only so deep.
  */
+import type { Readable } from "node:stream";
 import { AppError } from "#core/app-error.ts";
 
 const depthMax = 32;
+/** A MiB over a slow line; who takes longer holds a connection for nothing. */
+const bodyTimeoutMs = 30_000;
+
+/** All of a body of at most `maxBytes` that comes in time; else too_large, or the connection is cut. */
+export async function readBody(payload: Readable, maxBytes: number, timeoutMs = bodyTimeoutMs): Promise<Buffer> {
+  const timer = setTimeout(() => payload.destroy(new Error("the body came too slowly")), timeoutMs);
+  try {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > maxBytes)
+        throw new AppError("too_large", `The body is larger than the ${maxBytes} bytes that it may be.`);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** undefined for an empty body; bad_request says what is wrong, and names the field where there is one. */
 export function parseJsonBody(body: Uint8Array): unknown {

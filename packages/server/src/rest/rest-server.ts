@@ -13,7 +13,7 @@ import { AppError, toProblem } from "#core/app-error.ts";
 import { chooseProtocol } from "#rest/authentication.ts";
 import { audit } from "#rest/audit.ts";
 import { asAppError, sendError } from "#rest/error.ts";
-import { parseJsonBody } from "#rest/json-body.ts";
+import { parseJsonBody, readBody } from "#rest/json-body.ts";
 import { answerPlainRequests } from "#rest/plain-request.ts";
 import { registerEndpoints } from "#rest/registration.ts";
 import type { RestServices } from "#rest/service.ts";
@@ -118,6 +118,8 @@ export async function restServer(
   server.setErrorHandler((error, request, reply) => {
     const known = asAppError(error);
     request.inn.errorCode = known instanceof AppError ? known.code : "internal";
+    // What is still to come of a refused body is not waited for; uploads have their own way (octets.ts).
+    if (!request.raw.complete && request.body === undefined) void reply.header("connection", "close");
     return sendError(services.log, error, request, reply);
   });
   server.setNotFoundHandler((request, reply) => {
@@ -136,8 +138,8 @@ export async function restServer(
 /** JSON in valid UTF-8 alone; octet streams are handed over unread; anything else is refused. */
 function addBodyParsers(server: FastifyInstance): void {
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser("application/json", { parseAs: "buffer" }, async (_request: unknown, body: Buffer) =>
-    parseJsonBody(body),
+  server.addContentTypeParser("application/json", async (_request: unknown, payload: IncomingMessage) =>
+    parseJsonBody(await readBody(payload, jsonBodyMaxBytes)),
   );
   server.addContentTypeParser("application/octet-stream", async (_request: unknown, payload: unknown) => payload);
 }

@@ -1,5 +1,6 @@
 /** What holds for all endpoints: ETags, conditions, request ids, headers, lists, tasks, idempotency, restarts. */
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { Type } from "typebox";
 import { type Operation, operation } from "#management/task/operation.ts";
@@ -179,6 +180,28 @@ describe("rest", () => {
     const { body } = await server.admin("GET", "/events?limit=2");
     const types = (body["items"] as { type: string }[]).map((event) => event.type);
     assert.deepEqual(types, ["user.create", "access.denied"]);
+  });
+
+  test("a body without an end is cut off where it is too long, with or without its length told", async () => {
+    const told = await server.admin("POST", "/users", Buffer.alloc(50 * 2 ** 20, 0x20));
+    assert.deepEqual([told.status, told.body["code"]], [413, "too_large"]);
+    const { hostname, port } = new URL(server.url);
+    const socket = connect(Number(port), hostname);
+    const head = `POST /api/v1/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${server.token}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    socket.write(head);
+    const chunk = `10000\r\n${" ".repeat(0x10000)}\r\n`;
+    const answer: string[] = [];
+    socket.setEncoding("utf8").on("data", (text: string) => answer.push(text));
+    socket.on("error", () => undefined);
+    let sentBytes = 0;
+    while (answer.length === 0 && !socket.destroyed && sentBytes < 50 * 2 ** 20) {
+      sentBytes += chunk.length;
+      await new Promise((resolve) => socket.write(chunk, resolve));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.match(answer.join(""), /^HTTP\/1\.1 413 /);
+    assert.ok(sentBytes < 20 * 2 ** 20, `${sentBytes}`);
+    socket.destroy();
   });
 
   test("every request is in the audit trail, for administrators, and nothing in it can pass for something else", async () => {

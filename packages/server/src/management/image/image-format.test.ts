@@ -55,7 +55,7 @@ test("hostile and broken qcow2 files are refused with the reason", () => {
     [{ capacity: 0n }, /claims/],
     [{ clusterBits: 40 }, /clusters/],
     [{ version: 9 }, /unknown version/],
-    [{ l1: [10_000, 300_000n] }, /cut off/],
+    [{ l1: [10_000, 327_680n] }, /cut off/],
     [{ refcount: [1n << 40n, 1] }, /cut off/],
     [{ l2Offset: 1n << 40n }, /cut off/],
   ];

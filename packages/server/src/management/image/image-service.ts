@@ -21,10 +21,12 @@ import type { ClaimTable } from "#management/task/claim-table.ts";
 import { hostClaim, poolClaim } from "#management/task/resource-claim.ts";
 import { isFilePool } from "#management/vm/storage-reach.ts";
 import { safeStem } from "#management/vm/volume-name.ts";
+import { requireOwnContent } from "#management/volume/volume-content.ts";
 import { describeUsers, volumeUsers } from "#management/volume/volume-user.ts";
 import type { HostVolume } from "#storage/port.ts";
 import type { Store } from "#store/port.ts";
-import { inspectedBytes, inspectImage } from "./image-format.ts";
+import { contentExtent, inspectedBytes, inspectImage, requireWhole } from "./image-format.ts";
+import type { Qcow2Extent } from "./qcow2-extent.ts";
 import { withHead } from "./upload-head.ts";
 
 export interface ImageServiceDeps {
@@ -50,6 +52,14 @@ export interface ImageUpload {
 /** Uploads that are under way, by image id: what to remove after a crash. */
 const uploadSpace = "image-upload";
 const cleanupDeadlineMs = 60_000;
+
+interface Upload {
+  readonly id: ImageId;
+  readonly request: ImageUpload;
+  readonly place: Place;
+  readonly format: string;
+  readonly extent: Qcow2Extent | undefined;
+}
 
 interface Place {
   readonly hostId: string;
@@ -83,6 +93,7 @@ export class ImageService {
           field: "volumeId",
         });
       }
+      await requireOwnContent(providers.get(pool.hostId).storage.volume, present, context, "volumeId");
       const writers = volumeUsers(inventory, volume).filter((user) => user.kind !== "volume");
       if (writers.length > 0) {
         const message = `Volume ${volume.name} is used by ${describeUsers(writers)}. Nothing was changed.`;
@@ -121,7 +132,8 @@ export class ImageService {
       const extension = format === "raw" ? "img" : format;
       const volumeName = `${safeStem(request.name)}-${id.slice("img-".length)}.${extension}`;
       const place = { hostId: pool.hostId, poolName: pool.name, volumeName };
-      return await this.#transfer(id, request, place, format, whole, context);
+      const extent = contentExtent(head, request.sizeBytes);
+      return await this.#transfer({ id, request, place, format, extent }, whole, context);
     } catch (error) {
       await source.cancel(error).catch(() => undefined);
       throw error;
@@ -143,10 +155,7 @@ export class ImageService {
   }
 
   async #transfer(
-    id: ImageId,
-    request: ImageUpload,
-    place: Place,
-    format: string,
+    { id, request, place, format, extent }: Upload,
     content: ReadableStream<Uint8Array>,
     context: ServiceContext & { readonly onProgress?: (done: number, total: number) => void },
   ): Promise<Image> {
@@ -155,13 +164,14 @@ export class ImageService {
     const { poolName, volumeName } = place;
     this.#active.add(id);
     const hash = createHash("sha256");
-    const hashed = content.pipeThrough(hashing(hash));
+    const hashed = content.pipeThrough(observed((chunk) => (hash.update(chunk), extent?.push(chunk))));
     try {
       await store.transaction((transaction) => transaction.putPrivate(uploadSpace, id, place));
       // A raw volume of the file's size takes the file as it is; libvirt detects what it is when it looks again.
       const definition = { poolName, name: volumeName, format: "raw", capacityBytes: request.sizeBytes } as const;
       await volume.createVolume(definition, context);
       await volume.upload(poolName, volumeName, hashed, request.sizeBytes, context);
+      requireWhole(extent);
       const sha256 = hash.digest("hex");
       if (request.sha256 !== undefined && request.sha256 !== sha256) {
         const message = `The file's SHA-256 is ${sha256}, not ${request.sha256}. Nothing was stored.`;
@@ -258,10 +268,11 @@ export class ImageService {
   }
 }
 
-function hashing(hash: ReturnType<typeof createHash>): TransformStream<Uint8Array, Uint8Array> {
+/** The same stream, each chunk shown as it passes. */
+function observed(show: (chunk: Uint8Array) => void): TransformStream<Uint8Array, Uint8Array> {
   return new TransformStream({
     transform(chunk, controller) {
-      hash.update(chunk);
+      show(chunk);
       controller.enqueue(chunk);
     },
   });

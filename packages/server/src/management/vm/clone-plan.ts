@@ -45,7 +45,11 @@ export function planClone(
       disk: { target: layer.target, device: "disk", bus: "" },
       origin: linked
         ? { kind: "overlay", backing: { path: layer.path, format: layer.format }, ...volume }
-        : { kind: "copy", source: { poolName: own.name, name: volumeNameIn(own, layer.path) }, ...volume },
+        : {
+            kind: "copy",
+            source: { poolName: own.name, name: volumeNameIn(own, layer.path), format: layer.format },
+            ...volume,
+          },
     };
   });
 }

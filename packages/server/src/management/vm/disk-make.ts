@@ -6,7 +6,8 @@ import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
-import type { DiskOrigin, DiskPlan } from "./disk-plan.ts";
+import { requireOwnContent, requireRawContent } from "#management/volume/volume-content.ts";
+import type { CopySource, DiskOrigin, DiskPlan } from "./disk-plan.ts";
 import { removeVolume, type VolumeRef } from "./guest-file.ts";
 
 type MakeDeps = Pick<OperationDeps, "providers" | "clock">;
@@ -31,6 +32,7 @@ export async function makeDisk(
 ): Promise<VmDisk> {
   if (origin.kind === "empty") return { ...disk, sourceType: "file" };
   if (origin.kind === "existing") {
+    await requireSafe(deps, hostId, origin, call);
     return { ...disk, source: origin.path, sourceType: origin.sourceType, format: origin.format };
   }
   const kept = repeated && origin.named === true ? await ownVolume(deps, hostId, origin, call) : undefined;
@@ -98,6 +100,30 @@ function nameTaken(poolName: string, volumeName: string): AppError {
   });
 }
 
+/** As raw it is taken as it is; as anything else QEMU follows what its header names. */
+async function requireSafe(
+  deps: MakeDeps,
+  hostId: string,
+  { path, format }: Extract<DiskOrigin, { kind: "existing" }>,
+  call: LongCall,
+): Promise<void> {
+  if (format === "raw") return;
+  const { volume } = deps.providers.get(hostId).storage;
+  const found = await volume.findVolumeByPath(path, call);
+  if (found === undefined) throw new AppError("not_found", `There is no volume ${path}.`, { field: "disks" });
+  await requireOwnContent(volume, found, call, "disks");
+}
+
+/** libvirt copies by the format that it finds, not by the one that is used. */
+async function requireSafeSource(deps: MakeDeps, hostId: string, source: CopySource, call: LongCall): Promise<void> {
+  const { volume } = deps.providers.get(hostId).storage;
+  const found = await volume.findVolume(source.poolName, source.name, call);
+  // What is gone is said by who copies it.
+  if (found === undefined) return;
+  const check = source.format === "qcow2" ? requireOwnContent : requireRawContent;
+  await check(volume, found, call, "disks");
+}
+
 /** Returns the volume's path. */
 async function makeVolume(deps: MakeDeps, hostId: string, origin: MadeOrigin, call: LongCall): Promise<string> {
   const { volume } = deps.providers.get(hostId).storage;
@@ -109,6 +135,7 @@ async function makeVolume(deps: MakeDeps, hostId: string, origin: MadeOrigin, ca
     case "overlay":
       return (await volume.createVolume({ ...definition, backing: origin.backing }, call)).path;
     case "copy": {
+      await requireSafeSource(deps, hostId, origin.source, call);
       const copy = await volume.cloneVolume(origin.source, definition, call);
       if (copy.capacityBytes < capacityBytes) await volume.resizeVolume(poolName, name, capacityBytes, call);
       return copy.path;

@@ -28,12 +28,19 @@ interface NewVolume {
   readonly named?: true;
 }
 
+export interface CopySource {
+  readonly poolName: string;
+  readonly name: string;
+  /** What it is used as: its content must not pass for another. */
+  readonly format: string;
+}
+
 export type DiskOrigin =
   | { readonly kind: "empty" }
   | { readonly kind: "existing"; readonly path: string; readonly sourceType: string; readonly format: string }
   | ({ readonly kind: "new" } & NewVolume)
   /** A full copy within the host; what is overlaid is flattened. */
-  | ({ readonly kind: "copy"; readonly source: { readonly poolName: string; readonly name: string } } & NewVolume)
+  | ({ readonly kind: "copy"; readonly source: CopySource } & NewVolume)
   | ({ readonly kind: "overlay"; readonly backing: { readonly path: string; readonly format: string } } & NewVolume)
   /** A full copy from another host, through the control plane. */
   | ({
@@ -161,7 +168,7 @@ function planFromImage(context: DiskContext, request: VmDiskCreate, target: stri
   const capacityBytes = requestedCapacity(pool, grown, field);
   const format = request.format ?? (isFilePool(pool) ? "qcow2" : "raw");
   if (near !== undefined) {
-    const source = { poolName: near.poolName, name: image.volumeName };
+    const source = { poolName: near.poolName, name: image.volumeName, format: image.format };
     return { kind: "copy", source, ...newVolume(context, pool, target, format, capacityBytes) };
   }
   return planTransfer(context, image, newVolume(context, pool, target, format, capacityBytes), field);
@@ -214,7 +221,27 @@ function planExisting(context: DiskContext, request: VmDiskCreate, field: string
   if (pool === undefined) throw new AppError("internal", `volume ${known.id} has no pool`);
   if (deviceOf(request) === "disk" && request.readOnly !== true) refuseUsed(context, known, at);
   const format = known.format === "iso" || known.format === "unknown" ? "raw" : known.format;
+  if (format !== "raw" && format !== "qcow2") {
+    const remedy = "Convert it first: qemu-img convert -O qcow2 FILE FILE.qcow2";
+    refuse(at, `Volume ${known.name} is a ${format} disk; guests run from raw and qcow2.`, "unsupported", remedy);
+  }
+  refuseForeignLayers(context, known, at);
   return { kind: "existing", path: volumePath, sourceType: sourceTypeIn(pool), format };
+}
+
+/** What lies below a volume must be volumes, too: else the guest would be given any file of the host that a header names. */
+function refuseForeignLayers({ inventory, host }: DiskContext, volume: Volume, field: string): void {
+  const volumes = inventory.byHost("volume", host.id);
+  const seen = new Set<string>();
+  let layer: Volume | undefined = volume;
+  while (layer?.backingPath !== undefined && !seen.has(layer.path)) {
+    seen.add(layer.path);
+    const below: string = layer.backingPath;
+    layer = volumes.find((each) => each.path === below);
+    if (layer !== undefined) continue;
+    const message = `Volume ${volume.name} lies on ${below}, which is no volume of host ${host.name}'s pools.`;
+    refuse(field, message, "invalid_field", "If that is right, put the file into a pool, or flatten the volume.");
+  }
 }
 
 /** A volume that is written must not be anyone else's: a VM's, an image, or a layer that others lie on. */

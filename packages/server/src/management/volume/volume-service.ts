@@ -1,7 +1,7 @@
 /** Content of volumes in and out. */
 import type { Volume } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
-import { inspectedBytes, inspectImage } from "#management/image/image-format.ts";
+import { inspectedBytes, inspectImage, otherDisk } from "#management/image/image-format.ts";
 import { withHead } from "#management/image/upload-head.ts";
 import type { ServiceContext } from "#management/service-context.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
@@ -99,6 +99,10 @@ function checkContent(volume: Volume, head: Uint8Array, sizeBytes: number): void
     if (!isQcow2) throw new AppError("invalid_field", `The content is not qcow2, as volume ${volume.name} is.`);
     inspectImage(head, sizeBytes);
     return;
+  }
+  const other = otherDisk(head);
+  if (other !== undefined) {
+    throw new AppError("invalid_field", `The content is a ${other} disk, volume ${volume.name} is ${volume.format}.`);
   }
   if (isQcow2) throw new AppError("invalid_field", `The content is qcow2, volume ${volume.name} is ${volume.format}.`);
   if (sizeBytes <= volume.capacityBytes) return;

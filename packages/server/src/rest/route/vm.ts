@@ -10,8 +10,7 @@ export function vmHandlers({ vm }: RestServices): HandlerTable {
       void context.reply.type("application/xml; charset=utf-8").send(xml);
     },
     vmPreview: (context) => vm.preview(context.body, serviceContext(context)),
-    vmMigrationCheck: (context) =>
-      vm.migrationCheck(context.parameters.vmId, context.body, serviceContext(context)),
+    vmMigrationCheck: (context) => vm.migrationCheck(context.parameters.vmId, context.body, serviceContext(context)),
     vmGuest: (context) => vm.guest(context.parameters.vmId, serviceContext(context)),
     vmStatistics: (context) => vm.statistics(context.parameters.vmId, serviceContext(context)),
     vmScreenshot: async (context) => {

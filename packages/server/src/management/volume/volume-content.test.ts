@@ -1,0 +1,95 @@
+/** Content that leads out of a host's pools is found, however deep it lies and however it is written. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { HostVolume } from "#storage/port.ts";
+import { requireOwnContent, requireRawContent } from "./volume-content.ts";
+
+function qcow2(backing?: string, dataFile = false): Buffer {
+  const bytes = Buffer.alloc(65_536);
+  bytes.write("QFI\u00fb", 0, "latin1");
+  bytes.writeUInt32BE(3, 4);
+  bytes.writeUInt32BE(104, 100);
+  if (dataFile) bytes.writeBigUInt64BE(4n, 72);
+  if (backing === undefined) return bytes;
+  bytes.writeBigUInt64BE(512n, 8);
+  bytes.writeUInt32BE(Buffer.byteLength(backing), 16);
+  bytes.write(backing, 512);
+  return bytes;
+}
+
+function volume(name: string): HostVolume {
+  return {
+    poolName: "default",
+    name,
+    path: `/pool/${name}`,
+    format: "qcow2",
+    capacityBytes: 1,
+    allocationBytes: 1,
+  };
+}
+
+/** The files of one pool. */
+function pool(files: Readonly<Record<string, Buffer>>) {
+  let open = 0;
+  const volumes = {
+    findVolumeByPath: async (path: string) => {
+      const name = path.replace(/^\/pool\//, "");
+      return Object.hasOwn(files, name) ? volume(name) : undefined;
+    },
+    download: async (_pool: string, name: string) => {
+      open++;
+      const content = new ReadableStream<Uint8Array>({
+        start: (controller) => controller.enqueue(files[name] ?? Buffer.alloc(0)),
+        cancel: () => void open--,
+      });
+      return { content, sizeBytes: 1 << 30 };
+    },
+  };
+  const signal = AbortSignal.timeout(10_000);
+  return {
+    own: (name: string) => requireOwnContent(volumes, volume(name), { signal }, "volumeId"),
+    raw: (name: string) => requireRawContent(volumes, volume(name), { signal }, "volumeId"),
+    stillOpen: () => open,
+  };
+}
+
+test("chains within the pools are taken, relative names, too", async () => {
+  const { own, stillOpen } = pool({
+    "top.qcow2": qcow2("/pool/middle.qcow2"),
+    "middle.qcow2": qcow2("./base.qcow2"),
+    "base.qcow2": qcow2(),
+    "plain.img": Buffer.alloc(65_536),
+  });
+  for (const name of ["top.qcow2", "middle.qcow2", "base.qcow2", "plain.img"]) await own(name);
+  assert.equal(stillOpen(), 0);
+});
+
+test("what leads out is refused, by field, and no stream stays open", async () => {
+  const { own, stillOpen } = pool({
+    "absolute.qcow2": qcow2("/etc/shadow"),
+    "dots.qcow2": qcow2("../etc/shadow"),
+    "tricky.qcow2": qcow2("/pool/../etc/shadow"),
+    "json.qcow2": qcow2('json:{"driver":"file","filename":"/etc/shadow"}'),
+    "nbd.qcow2": qcow2("nbd://192.0.2.1/x"),
+    "control.qcow2": qcow2("a\u0000b"),
+    "deep.qcow2": qcow2("absolute.qcow2"),
+    "data.qcow2": qcow2(undefined, true),
+    "loop.qcow2": qcow2("loop.qcow2"),
+  });
+  for (const name of ["absolute", "dots", "tricky", "json", "nbd", "control", "deep", "data", "loop"]) {
+    await assert.rejects(own(`${name}.qcow2`), { code: "invalid_field", field: "volumeId" }, name);
+  }
+  assert.equal(stillOpen(), 0);
+});
+
+test("a raw disk that a guest made look like another is not copied by that look", async () => {
+  const { raw, own } = pool({
+    "raw.img": Buffer.alloc(65_536),
+    "looks.img": qcow2("/etc/shadow"),
+    "vmdk.img": Buffer.from("KDMV".padEnd(65_536, "\0")),
+  });
+  await raw("raw.img");
+  await assert.rejects(raw("looks.img"), { code: "conflict" });
+  await assert.rejects(raw("vmdk.img"), { code: "conflict", message: /VMDK/ });
+  await assert.rejects(own("vmdk.img"), { code: "unsupported", message: /VMDK/ });
+});
