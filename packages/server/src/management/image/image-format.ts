@@ -166,7 +166,7 @@ export function contentExtent(head: Uint8Array, sizeBytes: number): Qcow2Extent 
 
 /** Throws when a part of the file is missing. */
 export function requireWhole(extent: Qcow2Extent | undefined): void {
-  if (extent?.beyond !== undefined) throw truncated("data that it names lies beyond its end");
+  if (extent?.isBeyond === true) throw truncated("data that it names lies beyond its end");
 }
 
 function notAnImage(why: string): AppError {

@@ -23,7 +23,7 @@ export class Qcow2Extent {
   #partial: Buffer[] = [];
   #chunkStart = 0;
   #position = 0;
-  #beyond: number | undefined;
+  #highest = 0;
 
   constructor(header: Qcow2Header, sizeBytes: number) {
     this.#sizeBytes = sizeBytes;
@@ -34,9 +34,14 @@ export class Qcow2Extent {
     this.#firstBytes = header.l1Entries * 8;
   }
 
-  /** A place that lies at or behind the file's end; undefined if none was found yet. */
-  get beyond(): number | undefined {
-    return this.#beyond;
+  /** The farthest place that was named so far. */
+  get highest(): number {
+    return this.#highest;
+  }
+
+  /** Whether a place was named that lies at or behind the file's end. */
+  get isBeyond(): boolean {
+    return this.#highest >= this.#sizeBytes;
   }
 
   /** The next piece of the file. */
@@ -85,6 +90,6 @@ export class Qcow2Extent {
   }
 
   #note(offset: number): void {
-    if (offset >= this.#sizeBytes) this.#beyond ??= offset;
+    if (offset > this.#highest) this.#highest = offset;
   }
 }
