@@ -30,42 +30,33 @@ function volume(name: string): HostVolume {
 
 /** The files of one pool. */
 function pool(files: Readonly<Record<string, Buffer>>) {
-  let open = 0;
   const volumes = {
     findVolumeByPath: async (path: string) => {
       const name = path.replace(/^\/pool\//, "");
       return Object.hasOwn(files, name) ? volume(name) : undefined;
     },
-    download: async (_pool: string, name: string) => {
-      open++;
-      const content = new ReadableStream<Uint8Array>({
-        start: (controller) => controller.enqueue(files[name] ?? Buffer.alloc(0)),
-        cancel: () => void open--,
-      });
-      return { content, sizeBytes: 1 << 30 };
-    },
+    read: async (_pool: string, name: string, { length }: { length: number }) =>
+      (files[name] ?? Buffer.alloc(0)).subarray(0, length),
   };
   const signal = AbortSignal.timeout(10_000);
   return {
     own: (name: string) => requireOwnContent(volumes, volume(name), { signal }, "volumeId"),
     raw: (name: string) => requireRawContent(volumes, volume(name), { signal }, "volumeId"),
-    stillOpen: () => open,
   };
 }
 
 test("chains within the pools are taken, relative names, too", async () => {
-  const { own, stillOpen } = pool({
+  const { own } = pool({
     "top.qcow2": qcow2("/pool/middle.qcow2"),
     "middle.qcow2": qcow2("./base.qcow2"),
     "base.qcow2": qcow2(),
     "plain.img": Buffer.alloc(65_536),
   });
   for (const name of ["top.qcow2", "middle.qcow2", "base.qcow2", "plain.img"]) await own(name);
-  assert.equal(stillOpen(), 0);
 });
 
-test("what leads out is refused, by field, and no stream stays open", async () => {
-  const { own, stillOpen } = pool({
+test("what leads out is refused, by field", async () => {
+  const { own } = pool({
     "absolute.qcow2": qcow2("/etc/shadow"),
     "dots.qcow2": qcow2("../etc/shadow"),
     "tricky.qcow2": qcow2("/pool/../etc/shadow"),
@@ -79,7 +70,6 @@ test("what leads out is refused, by field, and no stream stays open", async () =
   for (const name of ["absolute", "dots", "tricky", "json", "nbd", "control", "deep", "data", "loop"]) {
     await assert.rejects(own(`${name}.qcow2`), { code: "invalid_field", field: "volumeId" }, name);
   }
-  assert.equal(stillOpen(), 0);
 });
 
 test("a raw disk that a guest made look like another is not copied by that look", async () => {

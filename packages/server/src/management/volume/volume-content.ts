@@ -9,7 +9,6 @@ import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { otherDisk } from "#management/image/image-format.ts";
 import { isQcow2, readQcow2Header } from "#management/image/qcow2-header.ts";
-import { withHead } from "#management/image/upload-head.ts";
 import type { HostVolume, VolumePort } from "#storage/port.ts";
 
 /** Header, its extensions and the backing file's name lie in the first cluster. */
@@ -17,7 +16,7 @@ const headBytes = 64 * 1024;
 /** libvirt's and QEMU's chains are shorter; a longer one is a loop. */
 const layersMax = 200;
 
-type Volumes = Pick<VolumePort, "download" | "findVolumeByPath">;
+type Volumes = Pick<VolumePort, "read" | "findVolumeByPath">;
 type Located = Pick<HostVolume, "poolName" | "name" | "path">;
 
 /** Throws invalid_field, naming `field`, when the volume leads out of the host's pools, and unsupported for other formats. */
@@ -64,11 +63,8 @@ export async function requireRawContent(volumes: Volumes, volume: Located, call:
   });
 }
 
-async function headOf(volumes: Volumes, { poolName, name }: Located, call: Call): Promise<Uint8Array> {
-  const { content } = await volumes.download(poolName, name, call);
-  const { head, content: rest } = await withHead(content, headBytes);
-  await rest.cancel("only its begin was wanted").catch(() => undefined);
-  return head;
+function headOf(volumes: Volumes, { poolName, name }: Located, call: Call): Promise<Uint8Array> {
+  return volumes.read(poolName, name, { offset: 0, length: headBytes }, call);
 }
 
 function leadsOut(name: string, what: string, field: string): AppError {
