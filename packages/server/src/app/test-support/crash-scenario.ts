@@ -74,6 +74,11 @@ async function booted(plane: ControlPlane, vmId: string): Promise<void> {
   }
   throw new Error("the guest did not boot");
 }
+/** A VM with one disk, in a client's own words. */
+function installedDocument(bootDevice: string): string {
+  const disk = '<disk device="disk"><target dev="vda" bus="virtio"/></disk>';
+  return `<domain><os><type machine="q35">hvm</type><boot dev="${bootDevice}"/></os><devices>${disk}</devices></domain>`;
+}
 const nothing = async (): Promise<void> => {};
 
 export const scenarios: readonly Scenario[] = [
@@ -89,6 +94,20 @@ export const scenarios: readonly Scenario[] = [
           { capacityBytes: 1 << 26, pool: "local" },
         ],
         nics: [{ network: "default" }],
+        start: true,
+      },
+    }),
+  },
+  {
+    operation: "vm.create",
+    title: "vm.create from a document, with another for the first start, and a disk with a name of its own",
+    prepare: async () => ({
+      request: {
+        name: "subject",
+        memory: { sizeMiB: 96 },
+        disks: [{ target: "vda", bus: "virtio", capacityBytes: 1 << 26, pool: "local", volumeName: "own.qcow2" }],
+        domainXml: installedDocument("hd"),
+        installXml: installedDocument("network"),
         start: true,
       },
     }),
