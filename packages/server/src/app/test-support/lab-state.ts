@@ -34,10 +34,9 @@ export async function labState(lab: Lab): Promise<LabState> {
 /** Files and domains that nothing in the inventory accounts for, and documents of VMs that no host has. */
 export async function orphans(lab: Lab, state: LabState, inventory: Inventory, store: Store): Promise<string[]> {
   const known = new Set<string>();
-  const add = (hostId: string, path: string): void => {
-    const host = inventory.require("host", hostId);
-    known.add(path.startsWith(`${lab.sharedFolder}/`) ? `shared:${path}` : `${host.name}:${path}`);
-  };
+  const nameOf = (hostId: string, path: string): string =>
+    path.startsWith(`${lab.sharedFolder}/`) ? `shared:${path}` : `${inventory.require("host", hostId).name}:${path}`;
+  const add = (hostId: string, path: string): void => void known.add(nameOf(hostId, path));
   for (const image of inventory.list("image")) add(image.hostId, image.path);
   const documents = new Set<string>();
   for (const vm of inventory.list("vm")) {
@@ -48,6 +47,15 @@ export async function orphans(lab: Lab, state: LabState, inventory: Inventory, s
     for (const snapshot of inventory.by("snapshot", "vmId", vm.id)) {
       for (const path of [...snapshot.disks.map((disk) => disk.path), snapshot.memoryPath])
         if (path) add(vm.hostId, path);
+    }
+  }
+  // Layers that libvirt does not tell of, of a VM that is off: the files themselves name the ones below.
+  for (let before = -1; before < known.size;) {
+    before = known.size;
+    for (const volume of inventory.list("volume")) {
+      if (volume.backingPath !== undefined && known.has(nameOf(volume.hostId, volume.path))) {
+        add(volume.hostId, volume.backingPath);
+      }
     }
   }
   const domains = state.domains.map((line) => /^\S+: \S+/.exec(line)?.[0] ?? line);

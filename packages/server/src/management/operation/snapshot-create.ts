@@ -23,6 +23,7 @@ import {
 import { operation } from "#management/task/operation.ts";
 import { isWritten, refuseDisks, refuseUnsavable } from "#management/vm/device-rule.ts";
 import { refuse } from "#management/vm/field-check.ts";
+import { unlessGone } from "#management/vm/guest-read.ts";
 import { requirePersistent, requireState, vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import type { Guest } from "#virtualization/port.ts";
@@ -83,7 +84,7 @@ export function snapshotCreate(deps: OperationDeps) {
           const plan = resultIfAny<Plan>("plan");
           if (plan === undefined) return;
           await dropSnapshot(deps.store, plan.vmId, plan.snapshotId, plan.parentId);
-          if (deps.inventory.get("vm", plan.vmId) !== undefined) await writeMetadata(deps, plan.vmId, { signal });
+          await writeMetadata(deps, plan.vmId, { signal }).catch(unlessGone);
         },
       },
       {

@@ -20,7 +20,7 @@ import { type DiskPlan, planDisks } from "#management/vm/disk-plan.ts";
 import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { type ResolvedChange, toGuestChange, toInverse } from "#management/vm/guest-change.ts";
-import { refuseSavedMemory } from "#management/vm/guest-read.ts";
+import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { planNics } from "#management/vm/nic-plan.ts";
 import { requirePoolOfPath, volumeNameIn } from "#management/vm/storage-reach.ts";
@@ -206,7 +206,7 @@ async function growStopped(deps: OperationDeps, made: Plan, request: VmChange, c
   return applied;
 }
 
-/** Live parts by the inverse change, the persistent configuration as a whole. A disk that grew stays grown. */
+/** Live parts by the inverse change, the persistent configuration as a whole. A disk that grew stays grown; a guest that is gone has nothing to restore. */
 async function restore(
   deps: OperationDeps,
   input: Input,
@@ -215,7 +215,8 @@ async function restore(
   call: Call,
 ): Promise<void> {
   const { guest } = deps.providers.get(made.hostId);
-  const now = await guest.inventory.read(made.uuid, call);
+  const now = await readGuestIfAny(guest, made.uuid, call);
+  if (now === undefined) return;
   const metadata = await metadataOf(deps, made.vmId, made.own);
   const resolved = await resolve(deps, input, made, disks);
   const live = isActive(now) ? toInverse(resolved, made.spec, now.spec) : {};
@@ -249,8 +250,8 @@ async function resolve(
 /** Those of the files that the running guest has open still: an unplug that it did not follow waits for its next start. */
 async function stillAttached(deps: OperationDeps, made: Plan, paths: readonly string[], call: Call): Promise<string[]> {
   if (paths.length === 0) return [];
-  const now = await deps.providers.get(made.hostId).guest.inventory.read(made.uuid, call);
-  const used = new Set(isActive(now) ? sourcesOf(now.spec) : []);
+  const now = await readGuestIfAny(deps.providers.get(made.hostId).guest, made.uuid, call);
+  const used = new Set(now !== undefined && isActive(now) ? sourcesOf(now.spec) : []);
   return paths.filter((path) => used.has(path));
 }
 

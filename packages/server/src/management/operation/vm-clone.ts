@@ -29,7 +29,7 @@ import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
 import { checkClone, cloneSource, isAsFrozen } from "#management/vm/clone-check.ts";
-import { refuseSavedMemory, removeGuest } from "#management/vm/guest-read.ts";
+import { refuseSavedMemory, removeGuest, unlessGone } from "#management/vm/guest-read.ts";
 import { nameClaim, vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
@@ -139,7 +139,7 @@ function baseStep(deps: OperationDeps): Step<Input> {
       const made = resultIfAny<Plan>("plan");
       if (made?.snapshot === undefined) return;
       await dropSnapshot(deps.store, made.sourceId, made.snapshot.id, made.snapshot.parentId);
-      await writeMetadata(deps, made.sourceId, { signal });
+      await writeMetadata(deps, made.sourceId, { signal }).catch(unlessGone);
     },
   };
 }

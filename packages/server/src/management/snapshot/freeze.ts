@@ -105,6 +105,9 @@ export async function freeze(
   const now = await guest.inventory.read(plan.uuid, call);
   const switched = switchedDisks(now, plan);
   if (switched.length === plan.disks.length) return;
+  if (plan.memory !== undefined && !isActive(now)) {
+    throw new AppError("invalid_state", `VM ${now.name} was switched off meanwhile: it has no memory to save.`);
+  }
   if (switched.length > 0) {
     const names = switched.map((disk) => disk.target).join(", ");
     throw new AppError("conflict", `Only disks ${names} are on their overlays: someone else changes the disks, too.`);
@@ -115,10 +118,13 @@ export async function freeze(
   await guest.snapshot.freeze(plan.uuid, { overlays, quiesce: options.quiesce, ...memory }, call);
 }
 
-/** Idempotent. A guest that is gone keeps its overlays: they hold its data. */
+/** Idempotent. Of a guest that is gone the overlays stay, for they hold its data; its saved memory is of no use. */
 export async function thaw(deps: OperationDeps, plan: FreezePlan, call: LongCall): Promise<void> {
   const { guest } = deps.providers.get(plan.hostId);
-  if ((await readGuestIfAny(guest, plan.uuid, call)) === undefined) return;
+  if ((await readGuestIfAny(guest, plan.uuid, call)) === undefined) {
+    if (plan.memory !== undefined) await removeVolume(deps, plan.hostId, plan.memory, call);
+    return;
+  }
   await waitForJobs(deps, plan, call);
   const switched = switchedDisks(await guest.inventory.read(plan.uuid, call), plan);
   if (switched.length > 0) {

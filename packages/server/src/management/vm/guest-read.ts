@@ -32,7 +32,8 @@ export async function removeGuest(guest: GuestHypervisor, uuid: string, call: Ca
   await guest.lifecycle.undefine(uuid, call).catch(unlessGone);
 }
 
-function unlessGone(error: unknown): void {
+/** For a promise's catch: what is gone needs no more. */
+export function unlessGone(error: unknown): void {
   if (!isGone(error)) throw error;
 }
 

@@ -1,0 +1,178 @@
+/**
+ * Domains, volumes, pools and networks changed with virsh behind a task's back, right before any of its steps, for every
+ * registered operation on VMs and snapshots: the task ends, as done or with a clear refusal, what it can't undo it names
+ * and undoes on a retry, it leaves nothing over, and nothing of others is harmed. By default a part of the matrix, that
+ * meets every operation and every meddling; all of it with INNKEEPER_MEDDLE=all, or of one title with that title.
+ */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import { Lab } from "@innkeeper/lab/lab.ts";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
+import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
+import { addImage, type Scenario, scenarios } from "#app/test-support/crash-scenario.ts";
+import { labState, orphans } from "#app/test-support/lab-state.ts";
+import {
+  canaryFiles,
+  canaryState,
+  meddle,
+  type Meddling,
+  placeCanaries,
+  sweep,
+  vmMeddlings,
+} from "#app/test-support/meddling.ts";
+import { hasEnded } from "#management/task/engine.ts";
+import { vmOperations } from "./vm-table.ts";
+
+const chosen = process.env["INNKEEPER_MEDDLE"];
+const endMs = 120_000;
+/** Of one operation by default: its first situation, and two of its steps. */
+const partial = scenarios.filter(
+  (scenario, index) => scenarios.findIndex(({ operation }) => operation === scenario.operation) === index,
+);
+
+describe("virsh behind a task's back", () => {
+  let lab: Lab;
+  let plane: ControlPlane;
+  let folder: string;
+  let canaries: string;
+  let armed: { readonly step: string; readonly act: () => Promise<void> } | undefined;
+
+  before(async () => {
+    await Lab.down("meddle");
+    lab = await Lab.up({ name: "meddle", hostCount: 2 });
+    folder = await mkdtemp(path.join(tmpdir(), "inn-meddle-"));
+    await placeCanaries(lab);
+    plane = await ControlPlane.open({
+      folder,
+      access: await labAccess(lab),
+      async onStepBoundary({ step, phase }) {
+        if (step !== armed?.step || phase !== "before") return;
+        const { act } = armed;
+        armed = undefined;
+        await act();
+      },
+    });
+    await addImage(lab, plane);
+    canaries = await canaryState(lab);
+  });
+
+  after(async () => {
+    await plane?.[Symbol.asyncDispose]();
+    await lab?.down();
+    if (folder !== undefined) await rm(folder, { recursive: true });
+  });
+
+  for (const scenario of chosen === undefined ? partial : scenarios) {
+    if (chosen !== undefined && chosen !== "all" && !scenario.title.includes(chosen)) continue;
+    test(scenario.title, { timeout: 1_800_000 }, async (t) => {
+      const faults: unknown[] = [];
+      for (const { step, meddling } of casesOf(scenario)) {
+        const what = `${meddling.title} before ${step}`;
+        try {
+          const { state, error } = await run(scenario, step, meddling);
+          t.diagnostic(`${what}: ${state}${error === undefined ? "" : `: ${error.code}: ${error.detail}`}`);
+        } catch (cause) {
+          faults.push(new Error(`${scenario.title}: ${what}`, { cause }));
+        }
+      }
+      if (faults.length > 0) throw new AggregateError(faults, `${faults.length} cases`);
+    });
+  }
+
+  function casesOf(scenario: Scenario): { step: string; meddling: Meddling }[] {
+    const steps = vmOperations(plane.deps).find(({ name }) => name === scenario.operation)?.steps ?? [];
+    const names = steps.map(({ name }) => name);
+    if (chosen !== undefined) return names.flatMap((step) => vmMeddlings.map((meddling) => ({ step, meddling })));
+    const first = partial.indexOf(scenario);
+    const some = names.filter((_step, index) => (first + index) % 2 === 0);
+    return some.slice(0, 2).flatMap((step, index) => {
+      const meddling = vmMeddlings[(first + index * 3) % vmMeddlings.length];
+      return meddling === undefined ? [] : [{ step, meddling }];
+    });
+  }
+
+  async function run(scenario: Scenario, step: string, meddling: Meddling): Promise<Task> {
+    await clear();
+    const input = await scenario.prepare(plane);
+    let byHand = new Set<string>();
+    let orphaned: readonly string[] = [];
+    let isDescribed = false;
+    armed = {
+      step,
+      async act() {
+        const { files } = await labState(lab);
+        if (meddling.title === "removed") orphaned = files;
+        await meddle(lab, meddling.script);
+        byHand = new Set((await labState(lab)).files).difference(new Set(files));
+        isDescribed = await hasDescription();
+      },
+    };
+    const { id } = await plane.engine.submit(scenario.operation, input, { userName: "tester" });
+    const task = await plane.engine.wait(id, endMs);
+    assert.ok(hasEnded(task), `it is still ${task.state}: ${task.message}`);
+    assert.equal(armed, undefined, "the moment never came");
+    await meddle(lab, meddling.restore ?? "");
+    await settle(task);
+    // The disks of a VM that is taken away by hand are nobody's afterwards, and stay; what a failed task made does not.
+    const makes = task.state === "succeeded" ? undefined : productOf(scenario);
+    const excused = orphaned.filter((file) => makes === undefined || !path.basename(file).startsWith(makes));
+    await checkWorld(new Set([...excused, ...byHand]));
+    // A change by hand is not lost, unless the operation brings an older configuration back, or the domain to an end.
+    const mayForget = ["vm.delete", "snapshot.revert"].includes(scenario.operation) || task.state !== "succeeded";
+    if (isDescribed && !mayForget) assert.ok(await hasDescription(), "the change by hand is lost");
+    return task;
+  }
+
+  /** A refusal is clear, and what is left half-done can be dealt with. */
+  async function settle(task: Task): Promise<void> {
+    const told = `${task.error?.code}: ${task.error?.detail}`;
+    if (task.state !== "succeeded") assert.ok(task.error?.detail !== undefined && task.error.code !== "internal", told);
+    if (task.unfinished === undefined) return;
+    const retry = await plane.engine.retry(task.id, "tester");
+    const again = await plane.engine.wait(retry.id, endMs);
+    assert.equal(again.state, "succeeded", `${told}; the retry: ${again.error?.detail}`);
+  }
+
+  async function checkWorld(excused: ReadonlySet<string>): Promise<void> {
+    for (const { id } of plane.inventory.list("host")) {
+      await plane.deps.hostSync.syncHost(id, { signal: AbortSignal.timeout(60_000) });
+    }
+    const state = await labState(lab);
+    const isCanary = (line: string): boolean => canaryFiles(lab).some((file) => line.endsWith(`:${file}`));
+    const left = await orphans(
+      lab,
+      { ...state, files: state.files.filter((file) => !isCanary(file)) },
+      plane.inventory,
+      plane.store,
+    );
+    assert.deepEqual(
+      left.filter((each) => !excused.has(each.replace("file ", ""))),
+      [],
+      "left behind",
+    );
+    assert.equal(await canaryState(lab), canaries);
+  }
+
+  async function hasDescription(): Promise<boolean> {
+    const look = "for d in $(virsh -q list --all --name); do virsh desc $d --config; done";
+    const shown = await Promise.all(lab.hosts.map((host) => host.exec(["sh", "-c", look])));
+    return shown.some(({ stdout }) => stdout.includes("meddled"));
+  }
+
+  async function clear(): Promise<void> {
+    armed = undefined;
+    await sweep(lab);
+    for (const { id } of plane.inventory.list("host")) {
+      await plane.deps.hostSync.syncHost(id, { signal: AbortSignal.timeout(60_000) });
+    }
+    assert.deepEqual(new Set(plane.inventory.list("vm").map(({ name }) => name)), new Set(["canary"]));
+  }
+});
+
+/** How the files begin that an operation makes for a new VM. */
+function productOf({ operation }: Scenario): string | undefined {
+  return operation === "vm.create" ? "subject" : operation === "vm.clone" ? "clone" : undefined;
+}
