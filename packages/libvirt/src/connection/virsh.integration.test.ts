@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { VIR_DOMAIN_STATS_STATE } from "#generated/domain-constant.ts";
 import { daemonUnavailable, startDaemon } from "#testing/daemon.ts";
-import { createPool, createVolume } from "#testing/fixture.ts";
+import { createPool, createVolume, startGuest } from "#testing/fixture.ts";
 import { connect } from "./connect.ts";
 import type { TypedParameters } from "#codec/typed-parameter.ts";
 import type { Daemon } from "#testing/daemon.ts";
@@ -121,6 +121,33 @@ describe("against virsh", { skip: reason ?? false, timeout: 120_000 }, () => {
     ]);
     assert.match(upload.stdout, /image\.raw: 9437284 bytes, 1048676 of them sent/u);
     assert.equal((await stat(join(daemon.folder, "example/image.raw"))).size, 9_437_284);
+  });
+
+  test("the console example shows what the guest says, and ends at its key; the migration example names the refusal", async () => {
+    const dom = await startGuest(qemu, "talker");
+    const uri = `qemu:///system?socket=${daemon.socket}`;
+    const child = spawn(process.execPath, [join(EXAMPLES, "serial-console.ts"), uri, dom.name], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const { promise: exited, resolve } = Promise.withResolvers<number | null>();
+    child.once("exit", resolve);
+    // What the firmware said before the console was open is gone: it is made to say it again.
+    const again = setInterval(() => void qemu.remote.domainReset({ dom }).catch(() => undefined), 500);
+    let text = "";
+    for await (const chunk of child.stdout) {
+      text += String(chunk);
+      if (text.includes("SeaBIOS")) child.stdin.write(Buffer.of(0x1d));
+    }
+    clearInterval(again);
+    assert.equal(await exited, 0);
+    const migration = run(process.execPath, [
+      join(EXAMPLES, "migrate-domain.ts"),
+      uri,
+      dom.name,
+      "qemu+tcp://127.0.0.1:1/system",
+    ]);
+    await assert.rejects(migration, /VIR_ERR_\w+ from VIR_FROM_\w+: .*127\.0\.0\.1/u);
+    await qemu.remote.domainDestroy({ dom });
   });
 
   test("the event example shows an event and ends at a signal", async () => {

@@ -1,13 +1,18 @@
 // A real daemon behind a proxy that cuts, delays, repeats, drops and alters bytes: whatever arrives, every call ends, by
 // its answer or by one typed error, and nothing stays behind.
 import { strict as assert } from "node:assert";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { connect } from "#connection/connect.ts";
 import { EventOverflowError } from "#connection/event-subscription.ts";
+import { Authority, readPem } from "#testing/certificate.ts";
 import { daemonUnavailable, startDaemon } from "#testing/daemon.ts";
 import { startProxy } from "#testing/proxy.ts";
 import { CallTimeoutError, ConnectError, ConnectionLostError, LibvirtError, ProtocolError } from "./error.ts";
+import type { ConnectOptions } from "#connection/connect.ts";
 import type { Connection } from "#connection/connection.ts";
 import type { Daemon } from "#testing/daemon.ts";
 import type { ProxyLink, Tap } from "#testing/proxy.ts";
@@ -142,13 +147,22 @@ async function xml({ remote }: Connection): Promise<string> {
 }
 
 describe("a daemon behind a hostile network", { skip: daemonUnavailable() ?? false, timeout: 300_000 }, () => {
+  let folder: string;
+  let tls: NonNullable<ConnectOptions["tls"]>;
   let daemon: Daemon;
+  let expected: unknown;
 
   before(async () => {
-    daemon = await startDaemon();
+    folder = await mkdtemp(join(tmpdir(), "innkeeper-pki-"));
+    const authority = new Authority(folder, "ca");
+    tls = readPem(authority.issue("client", [], "clientAuth"));
+    daemon = await startDaemon({ tls: authority.issue("server", ["IP:127.0.0.1"], "serverAuth") });
+    await using connection = await connect(`test:///default?socket=${daemon.socket}`);
+    expected = await connection.remote.connectListAllDomains({ needResults: 1 });
   });
   after(async () => {
     await daemon?.stop();
+    await rm(folder, { recursive: true, force: true });
   });
 
   test("cut, delayed, dropped, altered, repeated bytes and noise: each call ends, by one typed error at most", async () => {
@@ -181,6 +195,26 @@ describe("a daemon behind a hostile network", { skip: daemonUnavailable() ?? fal
     process.off("unhandledRejection", onStray).off("uncaughtException", onStray);
     assert.deepEqual(stray, []);
     for (const [what, count] of Object.entries(outcomes)) assert.ok(count > 0, `${what}: ${count}`);
+  });
+
+  test("the same under TLS, in the handshake and after it: nothing altered gets through", async () => {
+    for (const what of ["cut", "drop", "flip", "repeat", "noise"] as const) {
+      for (const at of [3, 700, 2_500, 4_000]) {
+        const tap = faulty([{ from: "daemon", at, what, value: 129 }]);
+        await using proxy = await startProxy(daemon.tlsPort, tap);
+        const uri = `test+tls://127.0.0.1:${proxy.port}/default`;
+        const connection = await bounded(connect(uri, { timeoutMs: 500, tls })).catch((error: unknown) => {
+          assertTyped(error);
+          return null;
+        });
+        if (connection === null) continue;
+        const results = await bounded(traffic(connection));
+        for (const result of results) if (result.status === "rejected") assertTyped(result.reason);
+        const [list] = results;
+        if (list?.status === "fulfilled") assert.deepEqual(list.value, expected);
+        await bounded(connection.close());
+      }
+    }
   });
 
   test("a slow network, byte by byte, loses nothing", async () => {

@@ -1,4 +1,4 @@
-// A proxy before a real daemon's local socket, for tests of what daemons and networks do when they misbehave: byte by
+// A proxy before a real daemon's local socket or port, for tests of what daemons and networks do when they misbehave: byte by
 // byte (cut, delay, repeat, alter), or message by message (hide a procedure, alter an answer, add an event).
 import { mkdtemp, rm } from "node:fs/promises";
 import { createConnection, createServer } from "node:net";
@@ -22,17 +22,22 @@ export interface Tap {
 }
 
 export interface Proxy extends AsyncDisposable {
+  /** Where the proxy before a local socket listens. */
   readonly socket: string;
+  /** Where the proxy before a port listens, on 127.0.0.1; else 0. */
+  readonly port: number;
   /** Clients connected now. */
   readonly clientCount: number;
 }
 
-export async function startProxy(daemonSocket: string, tapOf: (link: ProxyLink) => Tap): Promise<Proxy> {
+/** @param daemonAt the daemon's local socket, or its port on 127.0.0.1. */
+export async function startProxy(daemonAt: string | number, tapOf: (link: ProxyLink) => Tap): Promise<Proxy> {
   const folder = await mkdtemp(join(tmpdir(), "innkeeper-proxy-"));
   const socket = join(folder, "sock");
   const cuts = new Set<() => void>();
   const server = createServer((client) => {
-    const daemon = createConnection({ path: daemonSocket });
+    const daemon =
+      typeof daemonAt === "string" ? createConnection({ path: daemonAt }) : createConnection({ port: daemonAt });
     const cut = (): void => {
       client.destroy();
       daemon.destroy();
@@ -49,10 +54,14 @@ export async function startProxy(daemonSocket: string, tapOf: (link: ProxyLink) 
     for (const each of [client, daemon]) each.on("error", cut).on("close", cut);
   });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once("error", reject).listen(socket, resolve);
+  server.once("error", reject);
+  if (typeof daemonAt === "string") server.listen(socket, resolve);
+  else server.listen(0, "127.0.0.1", resolve);
   await promise;
+  const address = server.address();
   return {
     socket,
+    port: typeof address === "object" && address !== null ? address.port : 0,
     get clientCount() {
       return cuts.size;
     },

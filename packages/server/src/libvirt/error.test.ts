@@ -107,6 +107,29 @@ test("a procedure that the daemon lacks is not supported, and what has it is nam
   assert.equal(procedureNeed("domainAbortJobFlags"), "8.5.0 or newer, which has domainAbortJobFlags");
 });
 
+test("a code that is newer than this client is the host's failure, in its own words", () => {
+  const error = new LibvirtError(
+    {
+      code: 250,
+      domain: 250,
+      message: "the future",
+      level: 2,
+      str1: null,
+      str2: null,
+      str3: null,
+      dom: null,
+      net: null,
+      int1: 0,
+      int2: 0,
+    },
+    "domainCreate",
+  );
+  const { code, message, fault } = mapLibvirtError(error, { what });
+  assert.equal(code, "host_failed");
+  assert.match(message, /the host says: the future$/);
+  assert.deepEqual(fault, { libvirtCode: "VIR_ERR_250", libvirtMessage: "the future" });
+});
+
 test("a failed login names the field that is wrong", () => {
   const rows: [LoginSubject | undefined, string | undefined][] = [
     ["user", "sasl.userName"],

@@ -1,17 +1,28 @@
 /**
  * Which libvirt a host must have. Everything that the drivers call and every flag that they send is in the oldest
- * supported release (a test reads their sources for what is newer); newer daemons are spoken to as to that one.
+ * supported release (a test reads their sources for what is newer); newer daemons are spoken to as to that one. Who
+ * needs more asks for the daemon's version.
  */
-import { type Connection, procedureSince } from "@innkeeper/libvirt";
+import { type CallOptions, type Connection, procedureSince } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
-import type { ConnectedCall } from "./session.ts";
 
 /** Debian 11's; RHEL 8.6 and 9, Ubuntu 22.04 and openSUSE 15.4 have newer ones. */
 export const minimumLibvirtVersion = 7_000_000n;
 
-/** AppError unsupported when the daemon is older. */
-export async function requireSupported(connection: Connection, options: ConnectedCall["options"]): Promise<void> {
+const versions = new WeakMap<Connection, bigint>();
+
+/** Of the connection's daemon, asked once: one that is upgraded is connected to anew. */
+export async function libvirtVersion(connection: Connection, options: CallOptions): Promise<bigint> {
+  const known = versions.get(connection);
+  if (known !== undefined) return known;
   const { libVer } = await connection.remote.connectGetLibVersion({}, options);
+  versions.set(connection, libVer);
+  return libVer;
+}
+
+/** AppError unsupported when the daemon is older. */
+export async function requireSupported(connection: Connection, options: CallOptions): Promise<void> {
+  const libVer = await libvirtVersion(connection, options);
   if (libVer >= minimumLibvirtVersion) return;
   throw new AppError(
     "unsupported",

@@ -1,0 +1,113 @@
+/**
+ * Every libvirt call that the drivers make, made by this client and by python3-libvirt (libvirt's own C client) against
+ * the same daemon: same answers to the last bit, same effects, same errors. A procedure that a driver begins to use and
+ * that is not compared here fails the test.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { type Connection, connect } from "@innkeeper/libvirt";
+import { Lab } from "@innkeeper/lab/lab.ts";
+import { Comparison } from "./test-support/comparison.ts";
+import { domainChanges, domainMakings } from "./test-support/compared-domain-change.ts";
+import { domainReads } from "./test-support/compared-domain-read.ts";
+import { hostReads } from "./test-support/compared-host.ts";
+import { networkChanges, networkMakings, networkReads } from "./test-support/compared-network.ts";
+import {
+  poolChanges,
+  poolMakings,
+  poolReads,
+  volumeChanges,
+  volumeMakings,
+  volumeReads,
+  volumeRemovals,
+} from "./test-support/compared-storage.ts";
+import { daemonSocket } from "./test-support/daemon-socket.ts";
+import { protocolUse } from "./test-support/protocol-use.ts";
+import { Python } from "./test-support/python.ts";
+
+const labName = "comparison";
+/** Where python finds an object by its name `n`. */
+const poolLookup = "c.storagePoolLookupByName(n)";
+const networkLookup = "c.networkLookupByName(n)";
+const domainLookup = "c.lookupByName(n)";
+const volumeLookup = (suffix: string): string =>
+  `c.storagePoolLookupByName('local').storageVolLookupByName(n + '${suffix}')`;
+
+const itself = (name: string): Promise<string> => Promise.resolve(name);
+
+describe("calls compared with python3-libvirt", { timeout: 300_000 }, () => {
+  let lab: Lab;
+  let connection: Connection;
+  let python: Python;
+  let comparison: Comparison;
+
+  before(async () => {
+    await Lab.down(labName);
+    lab = await Lab.up({ name: labName, hostCount: 1 });
+    const uri = `qemu+unix:///system?socket=${await daemonSocket(lab.folder, lab.host("h1"))}`;
+    connection = await connect(uri);
+    python = new Python(uri);
+    comparison = new Comparison(connection, python);
+  });
+  after(async () => {
+    await connection?.close();
+    await python?.[Symbol.asyncDispose]();
+    await lab?.down();
+  });
+
+  const domain = async (name: string) => (await connection.remote.domainLookupByName({ name })).dom;
+  const network = async (name: string) => (await connection.remote.networkLookupByName({ name })).net;
+  const pool = async (name: string) => (await connection.remote.storagePoolLookupByName({ name })).pool;
+  const volume = (suffix: string) => async (name: string) =>
+    (await connection.remote.storageVolLookupByName({ pool: await pool("local"), name: name + suffix })).vol;
+
+  test("pools and volumes", async () => {
+    await comparison.changes(poolMakings, itself, "n");
+    await comparison.changes(poolChanges, pool, poolLookup);
+    await comparison.changes(volumeMakings, itself, "n");
+    await comparison.changes(volumeChanges, volume(".raw"), volumeLookup(".raw"));
+    await comparison.reads(poolReads, await pool("local"), poolLookup, "local");
+    await comparison.reads(volumeReads, await volume(".qcow2")("twin-a"), volumeLookup(".qcow2"), "twin-a");
+    const goneVolume = await volume("-copy.qcow2")("twin-a");
+    const gonePool = await pool("twin-a");
+    await python.keep("gone_volume", volumeLookup("-copy.qcow2").replace("(n ", "('twin-a' "));
+    await python.keep("gone_pool", "c.storagePoolLookupByName('twin-a')");
+    await comparison.changes(volumeRemovals, volume("-copy.qcow2"), volumeLookup("-copy.qcow2"));
+    await comparison.reads(volumeReads, goneVolume, "gone_volume", "twin-a");
+    await python.run("gone_pool.destroy()");
+    await comparison.reads(poolReads, gonePool, "gone_pool", "twin-a");
+  });
+
+  test("networks", async () => {
+    await comparison.changes(networkMakings, itself, "n");
+    const gone = await network("twin-a");
+    await python.keep("gone_network", "c.networkLookupByName('twin-a')");
+    await comparison.reads(networkReads, gone, networkLookup, "twin-a");
+    await comparison.reads(networkReads, await network("default"), networkLookup, "default");
+    await comparison.changes(networkChanges, network, networkLookup);
+    await comparison.reads(networkReads, gone, "gone_network", "twin-a");
+  });
+
+  test("domains, off, running and gone; the host", async () => {
+    await comparison.changes(domainMakings, itself, "n");
+    const dom = await domain("twin-a");
+    await python.keep("gone_domain", "c.lookupByName('twin-a')");
+    await comparison.reads(domainReads, dom, domainLookup, "twin-a");
+    const isRunningFrom = domainChanges.findLastIndex(({ procedure }) => procedure === "domainCreate") + 1;
+    await comparison.changes(domainChanges.slice(0, isRunningFrom), domain, domainLookup);
+    await comparison.reads(domainReads, await domain("twin-a"), domainLookup, "twin-a");
+    await comparison.reads(hostReads, undefined, "None", "twin-a");
+    await comparison.changes(domainChanges.slice(isRunningFrom), domain, domainLookup);
+    await comparison.reads(domainReads, dom, "gone_domain", "twin-a");
+    // What was saved could be restored still.
+    const onGone = domainChanges.filter(
+      ({ before, procedure }) => before === undefined && procedure !== "domainRestoreFlags",
+    );
+    await comparison.changes(onGone, () => Promise.resolve(dom), "gone_domain");
+  });
+
+  test("nothing that the drivers call is left out", () => {
+    const { procedures } = protocolUse();
+    assert.deepEqual([...procedures].filter((name) => !comparison.made.has(name)).toSorted(), []);
+  });
+});

@@ -1,0 +1,63 @@
+/** Makes compared calls, by this client and by python3-libvirt on one daemon, and tells which were made. */
+import assert from "node:assert/strict";
+import { type Connection, LibvirtError } from "@innkeeper/libvirt";
+import { type ComparedCall, isBetween, plain, twins, withoutIdentity } from "./compared-call.ts";
+import type { Outcome, Python } from "./python.ts";
+
+export class Comparison {
+  /** Names of procedures. */
+  readonly made = new Set<string>();
+  readonly #connection: Connection;
+  readonly #python: Python;
+
+  constructor(connection: Connection, python: Python) {
+    this.#connection = connection;
+    this.#python = python;
+  }
+
+  /** Both see the same of one object; numbers that move lie between two looks of python's. */
+  async reads<O>(calls: readonly ComparedCall<O>[], object: O, lookup: string, name: string): Promise<void> {
+    for (const call of calls) {
+      this.made.add(call.procedure);
+      const variables = { n: JSON.stringify(name), o: lookup };
+      const first = await this.#python.run(call.python, variables);
+      const own = await outcomeOf(call.ours(this.#connection.remote, object, this.#connection));
+      const second = await this.#python.run(call.python, variables);
+      const text = `${call.procedure}: ${JSON.stringify(own)} is not python's ${JSON.stringify(first)}`;
+      assert.ok(isBetween(own, first, second, call.drifts === true), text);
+    }
+  }
+
+  /** Both do the same, each to its twin; then the twins are the same. */
+  async changes<O>(
+    calls: readonly ComparedCall<O>[],
+    objectOf: (name: string) => Promise<O>,
+    lookup: string,
+  ): Promise<void> {
+    const [mine, theirs] = twins;
+    const object = await objectOf(mine);
+    for (const name of twins) await this.#python.keep(name, lookup.replaceAll(/\bn\b/gu, JSON.stringify(name)));
+    for (const { procedure, ours, python, look = "None", before } of calls) {
+      this.made.add(procedure);
+      if (before !== undefined) for (const name of twins) await this.#on(name, before);
+      const own = await outcomeOf(ours(this.#connection.remote, object, this.#connection));
+      const other = await this.#on(theirs, python);
+      assert.deepEqual(withoutIdentity(own), withoutIdentity(other), `${procedure}: outcome`);
+      const [effect, otherEffect] = [await this.#on(mine, look), await this.#on(theirs, look)];
+      assert.deepEqual(withoutIdentity(effect), withoutIdentity(otherEffect), `${procedure}: effect`);
+    }
+  }
+
+  #on(name: string, code: string): Promise<Outcome> {
+    return this.#python.run(code, { n: JSON.stringify(name), o: name });
+  }
+}
+
+async function outcomeOf(call: Promise<unknown>): Promise<Outcome> {
+  try {
+    return { value: plain(await call) };
+  } catch (error) {
+    if (!(error instanceof LibvirtError)) throw error;
+    return { error: [error.code, error.domain, error.message] };
+  }
+}
