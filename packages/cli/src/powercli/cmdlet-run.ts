@@ -138,7 +138,7 @@ export class CmdletRun {
     const { field } = error.detail;
     const names = this.cmdlet.parameterOfField;
     if (field === undefined || names === undefined || field.startsWith("-")) return error;
-    const path = field.replace(/^request\./, "").replaceAll(/\[(\d+)\]/g, ".$1");
+    const path = field.replace(/^request\./, "").replaceAll(/(\[\d+\]|\.\d+)/g, "");
     for (let prefix = path; prefix !== ""; prefix = prefix.slice(0, Math.max(0, prefix.lastIndexOf(".")))) {
       const name = names[prefix];
       if (name !== undefined) return error.withOption(`-${name}`);

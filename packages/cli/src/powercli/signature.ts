@@ -42,7 +42,7 @@ export interface Signature {
   /** Command lines without the leading `inn`. */
   readonly examples: readonly string[];
   readonly details?: string;
-  /** The parameter that stands for a field of the request, by dotted path; the longest prefix counts. */
+  /** The parameter that stands for a field of the request, by dotted path without numbers; the longest prefix counts. */
   readonly parameterOfField?: Readonly<Record<string, string>>;
 }
 

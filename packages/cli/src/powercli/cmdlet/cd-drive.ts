@@ -41,7 +41,7 @@ export const setCdDrive: Cmdlet = {
   ],
   refused: { HostDevice: "a drive of the host is given to a VM with virsh" },
   examples: ["Get-CDDrive -VM web | inn Set-CDDrive -IsoPath '[default] debian-12.iso' -Confirm:$false"],
-  parameterOfField: { "disksChange.0.source": "IsoPath", disksChange: "CD" },
+  parameterOfField: { "disksChange.source": "IsoPath", disksChange: "CD" },
   run: async (run) => {
     const { api, bound } = run;
     const iso = bound.text("IsoPath");

@@ -81,7 +81,11 @@ export const newHardDisk: Cmdlet = {
     "New-HardDisk -VM web -CapacityGB 40",
     "New-HardDisk web -CapacityGB 100 -Datastore fast -StorageFormat Thick",
   ],
-  parameterOfField: { "disksAdd.0.path": "DiskPath", "disksAdd.0.pool": "Datastore", disksAdd: "CapacityGB" },
+  parameterOfField: {
+    "disksAdd.path": "DiskPath",
+    "disksAdd.pool": "Datastore",
+    "disksAdd.capacityBytes": "CapacityGB",
+  },
   run: async (run) => {
     const { api, bound } = run;
     const size = capacityBytes(bound);

@@ -76,7 +76,7 @@ export const newNetworkAdapter: Cmdlet = {
   ],
   refused: noSwitches,
   examples: ["New-NetworkAdapter -VM web -NetworkName default -Type Vmxnet3 -StartConnected"],
-  parameterOfField: { "nicsAdd.0.mac": "MacAddress", "nicsAdd.0.model": "Type", nicsAdd: "NetworkName" },
+  parameterOfField: { "nicsAdd.mac": "MacAddress", "nicsAdd.model": "Type", nicsAdd: "NetworkName" },
   run: async (run) => {
     const { api, bound } = run;
     const type = types.find((each) => each === bound.text("Type"));
@@ -132,7 +132,7 @@ export const setNetworkAdapter: Cmdlet = {
     "Get-NetworkAdapter -VM web | inn Set-NetworkAdapter -NetworkName lan -Confirm:$false",
     "Set-NetworkAdapter 'web/Network adapter 1' -Connected:false -Confirm:$false",
   ],
-  parameterOfField: { "nicsChange.0.network": "NetworkName", nicsChange: "NetworkAdapter" },
+  parameterOfField: { "nicsChange.network": "NetworkName", nicsChange: "NetworkAdapter" },
   run: async (run) => {
     const { api, bound } = run;
     const connected = bound.flag("Connected");
