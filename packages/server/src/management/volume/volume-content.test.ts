@@ -35,8 +35,8 @@ function pool(files: Readonly<Record<string, Buffer>>) {
       const name = path.replace(/^\/pool\//, "");
       return Object.hasOwn(files, name) ? volume(name) : undefined;
     },
-    read: async (_pool: string, name: string, { length }: { length: number }) =>
-      (files[name] ?? Buffer.alloc(0)).subarray(0, length),
+    read: async (_pool: string, name: string, { offset, length }: { offset: number; length: number }) =>
+      (files[name] ?? Buffer.alloc(0)).subarray(offset, offset + length),
   };
   const signal = AbortSignal.timeout(10_000);
   return {
@@ -82,4 +82,20 @@ test("a raw disk that a guest made look like another is not copied by that look"
   await assert.rejects(raw("looks.img"), { code: "conflict" });
   await assert.rejects(raw("vmdk.img"), { code: "conflict", message: /VMDK/ });
   await assert.rejects(own("vmdk.img"), { code: "unsupported", message: /VMDK/ });
+});
+
+test("what is cut off, or larger than any disk, is refused", async () => {
+  const huge = qcow2();
+  huge.writeBigUInt64BE(8n * 1024n ** 6n - 512n, 24);
+  const far = qcow2();
+  far.writeBigUInt64BE(1024n ** 3n, 40);
+  far.writeUInt32BE(1, 36);
+  const { own } = pool({ "cut.qcow2": qcow2().subarray(0, 100), "huge.qcow2": huge, "far.qcow2": far });
+  await assert.rejects(own("cut.qcow2"), { code: "invalid_field", field: "volumeId", message: /cut off/ });
+  await assert.rejects(own("far.qcow2"), { code: "invalid_field", field: "volumeId", message: /cut off/ });
+  await assert.rejects(own("huge.qcow2"), {
+    code: "invalid_field",
+    field: "volumeId",
+    message: /claims 9223372036854775296/,
+  });
 });

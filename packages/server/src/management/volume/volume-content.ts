@@ -2,13 +2,16 @@
  * Whether a volume's content may be followed. A guest that has a raw disk can write a qcow2 header onto it that names any
  * file of the host as its backing or data file; whoever then reads the volume by its probed format (libvirt does when it
  * copies one, QEMU when a disk is attached as qcow2) gives the guest that file. So before a volume is copied, attached as
- * anything but raw, or made an image, its header is read: all that it names must be volumes themselves.
+ * anything but raw, or made an image, its header is read: all that it names must be volumes themselves, and it must be
+ * whole and no larger than any disk.
  */
 import { posix } from "node:path";
+import { volumeMaxBytes } from "@innkeeper/contract/resource/volume.ts";
+import { formatBytes } from "@innkeeper/contract/unit.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { otherDisk } from "#management/image/image-format.ts";
-import { isQcow2, readQcow2Header } from "#management/image/qcow2-header.ts";
+import { isQcow2, type Qcow2Header, readQcow2Header } from "#management/image/qcow2-header.ts";
 import type { HostVolume, VolumePort } from "#storage/port.ts";
 
 /** Header, its extensions and the backing file's name lie in the first cluster. */
@@ -32,7 +35,7 @@ export async function requireOwnContent(volumes: Volumes, volume: Located, call:
         remedy: "Convert it first: qemu-img convert -O qcow2 FILE FILE.qcow2",
       });
     }
-    const header = isQcow2(head) ? readQcow2Header(head) : undefined;
+    const header = isQcow2(head) ? await wholeHeader(volumes, { layer, head, name, field }, call) : undefined;
     if (header?.hasDataFile === true) throw leadsOut(name, "its data in another file (data file)", field);
     const backing = header?.backingPath;
     if (backing === undefined) return;
@@ -42,6 +45,42 @@ export async function requireOwnContent(volumes: Volumes, volume: Located, call:
     layer = below;
   }
   throw leadsOut(name, `a chain of more than ${layersMax} files`, field);
+}
+
+interface Layer {
+  readonly layer: Located;
+  readonly head: Uint8Array;
+  readonly name: string;
+  readonly field: string;
+}
+
+/** Throws invalid_field for one that QEMU could not open: cut off, or larger than any disk. */
+async function wholeHeader(volumes: Volumes, { layer, head, name, field }: Layer, call: Call): Promise<Qcow2Header> {
+  const header = readQcow2Header(head);
+  const tablesEnd = header === undefined ? Infinity : endOfTables(header);
+  if (header !== undefined && header.capacityBytes > BigInt(volumeMaxBytes)) {
+    const most = formatBytes(volumeMaxBytes);
+    const message = `${name} claims ${header.capacityBytes} bytes; disks have at most ${most}. Nothing was done.`;
+    throw new AppError("invalid_field", message, { field });
+  }
+  const isShort = tablesEnd > head.byteLength && head.byteLength < headBytes;
+  const isWhole = !isShort && (tablesEnd <= head.byteLength || (await reaches(volumes, layer, tablesEnd, call)));
+  if (header !== undefined && isWhole) return header;
+  throw new AppError("invalid_field", `${name} is cut off: its tables lie beyond its end. Nothing was done.`, {
+    field,
+    remedy: "Copy it anew from where it came, and refresh the pool.",
+  });
+}
+
+function endOfTables(header: Qcow2Header): number {
+  const l1End = Number(header.l1Offset) + header.l1Entries * 8;
+  return Math.max(l1End, Number(header.refcountOffset) + header.refcountClusters * 2 ** header.clusterBits);
+}
+
+async function reaches(volumes: Volumes, { poolName, name }: Located, end: number, call: Call): Promise<boolean> {
+  // Beyond what can be asked for: no file is so long.
+  if (!Number.isSafeInteger(end)) return false;
+  return (await volumes.read(poolName, name, { offset: end - 1, length: 1 }, call)).byteLength === 1;
 }
 
 /** A relative name is beside the layer itself; `json:…`, `nbd://…` and the like are no files of a pool (QEMU block.c). */
