@@ -9,7 +9,7 @@ import { newId } from "@innkeeper/contract/id.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
-import { timestamp } from "#core/clock.ts";
+import { type Clock, timestamp } from "#core/clock.ts";
 import { type Logger, silentLogger } from "#core/log.ts";
 import { openSecretBox } from "#core/secret-box.ts";
 import { systemClock } from "#core/system-clock.ts";
@@ -51,6 +51,7 @@ export interface ControlPlaneOptions {
   readonly folder: string;
   readonly access: LabAccess;
   readonly log?: Logger;
+  readonly clock?: Clock;
   readonly onStepBoundary?: (boundary: StepBoundary) => void | Promise<void>;
 }
 
@@ -74,8 +75,7 @@ export class ControlPlane implements AsyncDisposable {
 
   /** Connected to all hosts, everything read, unfinished tasks resumed. */
   static async open(options: ControlPlaneOptions): Promise<ControlPlane> {
-    const { log = silentLogger, access } = options;
-    const clock = systemClock;
+    const { log = silentLogger, access, clock = systemClock } = options;
     const store = await openSqliteStore({ file: path.join(options.folder, "store.sqlite") });
     const secretBox = await openSecretBox(path.join(options.folder, "key"));
     const inventory = await Inventory.open(store);
@@ -92,7 +92,7 @@ export class ControlPlane implements AsyncDisposable {
           log.warn({ err: error }, "leftovers could not be removed"),
         );
       },
-      providerFactory: (hostId, address) => libvirtProvider(hostId, address, log),
+      providerFactory: (hostId, address) => libvirtProvider(hostId, address, log, clock),
     });
     const deps: OperationDeps = { ...base, hostSync: reconciler };
     const { onStepBoundary } = options;
@@ -181,8 +181,7 @@ export class ControlPlane implements AsyncDisposable {
   }
 }
 
-function libvirtProvider(hostId: string, address: HostAddress, log: Logger): Provider {
-  const clock = systemClock;
+function libvirtProvider(hostId: string, address: HostAddress, log: Logger, clock: Clock): Provider {
   const link = new LibvirtHostLink(address, { clock, log: log.child({ hostId }), allowPlainTcp: false });
   const context = { session: link, clock, log, uri: address.uri };
   return {

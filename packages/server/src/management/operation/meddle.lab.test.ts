@@ -1,7 +1,7 @@
 /**
  * Domains, volumes, pools and networks changed with virsh behind a task's back, right before any of its steps, for every
  * registered operation on VMs and snapshots: the task ends, as done or with a clear refusal, what it can't undo it names
- * and undoes on a retry, it leaves nothing over, and nothing of others is harmed. By default a part of the matrix, that
+ * and undoes on a retry, it leaves nothing over, and nothing of others is harmed; all on a clock that jumps. By default a part of the matrix, that
  * meets every operation and every meddling; all of it with INNKEEPER_MEDDLE=all, or of one title with that title.
  */
 import assert from "node:assert/strict";
@@ -24,6 +24,7 @@ import {
   vmMeddlings,
 } from "#app/test-support/meddling.ts";
 import { hasEnded } from "#management/task/engine.ts";
+import { jumpingClock } from "#management/test-support/jumping-clock.ts";
 import { vmOperations } from "./vm-table.ts";
 
 const chosen = process.env["INNKEEPER_MEDDLE"];
@@ -48,6 +49,8 @@ describe("virsh behind a task's back", () => {
     plane = await ControlPlane.open({
       folder,
       access: await labAccess(lab),
+      // Nothing of all this depends on what time it is.
+      clock: jumpingClock(),
       async onStepBoundary({ step, phase }) {
         if (step !== armed?.step || phase !== "before") return;
         const { act } = armed;

@@ -18,7 +18,7 @@ import type { Store } from "#store/port.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 
 /** The system's clock, but waiting is short: retries with back-off of minutes take milliseconds. */
-const hastyClock: Clock = {
+export const hastyClock: Clock = {
   ...systemClock,
   sleep: (delayMs, signal) => systemClock.sleep(Math.min(delayMs, 1), signal),
 };
@@ -46,23 +46,32 @@ export class EngineFixture implements AsyncDisposable {
   engine: TaskEngine;
   readonly #folder: string;
   readonly #operations: readonly Operation[];
+  readonly #clock: Clock;
   readonly #secretBox = new SecretBox(randomBytes(32));
 
-  private constructor(folder: string, store: Store, inventory: Inventory, operations: readonly Operation[]) {
+  private constructor(
+    folder: string,
+    store: Store,
+    inventory: Inventory,
+    operations: readonly Operation[],
+    clock: Clock,
+  ) {
     this.#folder = folder;
     this.store = store;
     this.inventory = inventory;
     this.#operations = operations;
+    this.#clock = clock;
     this.engine = this.#newEngine();
   }
 
   static async open(
     operations: readonly Operation[],
     wrap: (store: Store) => Store = (store) => store,
+    clock: Clock = hastyClock,
   ): Promise<EngineFixture> {
     const folder = await mkdtemp(path.join(tmpdir(), "inn-engine-"));
     const store = wrap(await openSqliteStore({ file: path.join(folder, "store.sqlite") }));
-    return new EngineFixture(folder, store, await Inventory.open(store), operations);
+    return new EngineFixture(folder, store, await Inventory.open(store), operations, clock);
   }
 
   /** Submits and waits for the end. */
@@ -103,7 +112,7 @@ export class EngineFixture implements AsyncDisposable {
       store,
       inventory,
       secretBox: this.#secretBox,
-      clock: hastyClock,
+      clock: this.#clock,
       log: silentLogger,
       operations: this.#operations,
       claims: new ClaimTable(),
