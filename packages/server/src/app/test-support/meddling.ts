@@ -22,7 +22,7 @@ const removeDomains = eachDomain(
 );
 
 export const vmMeddlings: readonly Meddling[] = [
-  { title: "described", script: eachDomain("virsh desc $d --config --new-desc meddled") },
+  { title: "given a title", script: eachDomain("virsh desc $d --config --title --new-desc meddled") },
   { title: "removed", script: removeDomains },
   { title: "switched off or on", script: eachDomain(`if ${isUp}; then virsh destroy $d; else virsh start $d; fi`) },
   {

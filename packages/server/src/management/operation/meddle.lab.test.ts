@@ -102,7 +102,7 @@ describe("virsh behind a task's back", () => {
     const input = await scenario.prepare(plane);
     let byHand = new Set<string>();
     let orphaned: readonly string[] = [];
-    let isDescribed = false;
+    let isTitled = false;
     armed = {
       step,
       async act() {
@@ -110,7 +110,7 @@ describe("virsh behind a task's back", () => {
         if (meddling.title === "removed") orphaned = files;
         await meddle(lab, meddling.script);
         byHand = new Set((await labState(lab)).files).difference(new Set(files));
-        isDescribed = await hasDescription();
+        isTitled = await hasTitle();
       },
     };
     const { id } = await plane.engine.submit(scenario.operation, input, { userName: "tester" });
@@ -125,7 +125,7 @@ describe("virsh behind a task's back", () => {
     await checkWorld(new Set([...excused, ...byHand]));
     // A change by hand is not lost, unless the operation brings an older configuration back, or the domain to an end.
     const mayForget = ["vm.delete", "snapshot.revert"].includes(scenario.operation) || task.state !== "succeeded";
-    if (isDescribed && !mayForget) assert.ok(await hasDescription(), "the change by hand is lost");
+    if (isTitled && !mayForget) assert.ok(await hasTitle(), "the change by hand is lost");
     return task;
   }
 
@@ -159,8 +159,8 @@ describe("virsh behind a task's back", () => {
     assert.equal(await canaryState(lab), canaries);
   }
 
-  async function hasDescription(): Promise<boolean> {
-    const look = "for d in $(virsh -q list --all --name); do virsh desc $d --config; done";
+  async function hasTitle(): Promise<boolean> {
+    const look = "for d in $(virsh -q list --all --name); do virsh desc $d --config --title; done";
     const shown = await Promise.all(lab.hosts.map((host) => host.exec(["sh", "-c", look])));
     return shown.some(({ stdout }) => stdout.includes("meddled"));
   }
