@@ -75,8 +75,17 @@ function hardwarePairs(hardware: NonNullable<Host["hardware"]>): [string, string
     ["guests", hardware.domainTypes.join(", ")],
     ["firmware", hardware.firmwares.join(", ")],
     ["TPM", hardware.tpmSupported ? "emulated TPM 2.0" : "no"],
+    ["guests kept in by", confinementText(hardware.confinements)],
     ["hypervisor", `${hardware.hypervisor} ${hardware.hypervisorVersion}, libvirt ${hardware.libvirtVersion}`],
   ];
+}
+
+/** libvirt's security drivers; without one of the first two, a guest that breaks out of QEMU has what QEMU's user has. */
+function confinementText(confinements: readonly string[] | undefined): string {
+  if (confinements === undefined) return "";
+  const [strong] = confinements.filter((each) => each === "selinux" || each === "apparmor");
+  if (strong !== undefined) return `sVirt (${strong})`;
+  return `${confinements.includes("dac") ? "QEMU's own user" : "nothing"}; no SELinux or AppArmor: see docs/security.md`;
 }
 
 export function kvmText(kvm: NonNullable<Host["hardware"]>["kvm"]): string {

@@ -46,6 +46,12 @@ export const HostHardware = Type.Object({
   cpuModels: Type.Array(Type.String({ description: "CPU models usable by a guest here" })),
   domainTypes: Type.Array(Type.String({ description: "kvm, qemu, xen, lxc, test" })),
   tpmSupported: Type.Boolean(),
+  confinements: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        "by which libvirt keeps guests from the host and from one another: selinux, apparmor, dac (users of their own); none is an empty list",
+    }),
+  ),
   graphicsTypes: Type.Optional(Type.Array(Type.String({ description: "vnc, spice …; absent: the host does not say" }))),
   videoModels: Type.Optional(Type.Array(Type.String({ description: "virtio, qxl …; absent: the host does not say" }))),
 });

@@ -58,6 +58,7 @@ export async function readHardware(connected: ConnectedCall, log: Logger): Promi
     cpuModels: [...domain.cpuModels],
     domainTypes: [...capabilities.domainTypes],
     tpmSupported: domain.tpmSupported,
+    confinements: [...capabilities.confinements],
     ...(domain.graphicsTypes === undefined ? {} : { graphicsTypes: [...domain.graphicsTypes] }),
     ...(domain.videoModels === undefined ? {} : { videoModels: [...domain.videoModels] }),
   };

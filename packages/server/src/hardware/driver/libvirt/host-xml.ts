@@ -27,6 +27,8 @@ export interface Capabilities {
   readonly domainTypes: readonly string[];
   readonly machineTypes: readonly string[];
   readonly emulator: string | undefined;
+  /** Security drivers that are on; libvirt tells `none` where there is none but users. */
+  readonly confinements: readonly string[];
 }
 
 export function readCapabilities(xmlText: string): Capabilities {
@@ -62,6 +64,9 @@ export function readCapabilities(xmlText: string): Capabilities {
     ),
     machineTypes: unique(arches.flatMap((arch) => elements(arch, "machine").map((each) => each.textContent ?? ""))),
     emulator: arches.map((arch) => text(arch, "emulator")).find((path) => path !== undefined),
+    confinements: elements(root, "host/secmodel/model")
+      .map((model) => model.textContent ?? "")
+      .filter((model) => model !== "none" && model !== ""),
   };
 }
 
