@@ -6,7 +6,7 @@ const fields = (params: readonly { readonly field: string; readonly value: bigin
 
 const cpuXml = '<cpu match="exact"><model fallback="forbid">qemu64</model></cpu>';
 const nativeXml =
-  '<domain type="qemu"><name>native</name><memory>32768</memory><os><type arch="x86_64" machine="pc">hvm</type></os></domain>';
+  '<domain type="qemu"><name>native</name><uuid>00000000-0000-4000-8000-000000000001</uuid><memory>32768</memory><os><type arch="x86_64" machine="pc">hvm</type></os></domain>';
 const text = (value: string): string => JSON.stringify(value);
 
 export const hostReads: readonly ComparedCall<undefined>[] = [

@@ -1,5 +1,5 @@
 /** Makes compared calls, by this client and by python3-libvirt on one daemon, and tells which were made. */
-import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
 import { type Connection, LibvirtError } from "@innkeeper/libvirt";
 import { type ComparedCall, isBetween, plain, twins, withoutIdentity } from "./compared-call.ts";
 import type { Outcome, Python } from "./python.ts";
@@ -7,6 +7,8 @@ import type { Outcome, Python } from "./python.ts";
 export class Comparison {
   /** Names of procedures. */
   readonly made = new Set<string>();
+  /** Each with the place where the two part. */
+  readonly differences: string[] = [];
   readonly #connection: Connection;
   readonly #python: Python;
 
@@ -23,8 +25,8 @@ export class Comparison {
       const first = await this.#python.run(call.python, variables);
       const own = await outcomeOf(call.ours(this.#connection.remote, object, this.#connection));
       const second = await this.#python.run(call.python, variables);
-      const text = `${call.procedure}: ${JSON.stringify(own)} is not python's ${JSON.stringify(first)}`;
-      assert.ok(isBetween(own, first, second, call.drifts === true), text);
+      if (!isBetween(own, first, second, call.drifts === true))
+        this.#differs(`${call.procedure} of ${name}`, own, first);
     }
   }
 
@@ -42,10 +44,22 @@ export class Comparison {
       if (before !== undefined) for (const name of twins) await this.#on(name, before);
       const own = await outcomeOf(ours(this.#connection.remote, object, this.#connection));
       const other = await this.#on(theirs, python);
-      assert.deepEqual(withoutIdentity(own), withoutIdentity(other), `${procedure}: outcome`);
-      const [effect, otherEffect] = [await this.#on(mine, look), await this.#on(theirs, look)];
-      assert.deepEqual(withoutIdentity(effect), withoutIdentity(otherEffect), `${procedure}: effect`);
+      this.#same(`${procedure}: outcome`, own, other);
+      this.#same(`${procedure}: effect`, await this.#on(mine, look), await this.#on(theirs, look));
     }
+  }
+
+  #same(what: string, own: unknown, other: unknown): void {
+    const [left, right] = [withoutIdentity(own), withoutIdentity(other)];
+    if (!isDeepStrictEqual(left, right)) this.#differs(what, left, right);
+  }
+
+  #differs(what: string, own: unknown, python: unknown): void {
+    const [left, right] = [JSON.stringify(own), JSON.stringify(python)];
+    let at = 0;
+    while (left[at] === right[at]) at++;
+    const part = (text: string): string => text.slice(Math.max(0, at - 60), at + 100);
+    this.differences.push(`${what}: ${part(left)} is not python's ${part(right)}`);
   }
 
   #on(name: string, code: string): Promise<Outcome> {
