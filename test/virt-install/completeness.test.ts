@@ -14,8 +14,8 @@ import { canonical } from "./canonical.ts";
 import { ask, skip } from "./debian.ts";
 
 suite("nothing of virt-install is ignored", { skip }, () => {
-  test("every option is known, every sub-option is supported or refused by name", () => {
-    const theirs = ask<Record<string, string[] | null>>(["options"]);
+  test("every option is known, every sub-option is supported or refused by name", async () => {
+    const theirs = await ask<Record<string, string[] | null>>(["options"]);
     assert.ok(Object.keys(theirs).length > 100);
     let count = 0;
     for (const [option, names] of Object.entries(theirs)) {
@@ -40,8 +40,9 @@ suite("nothing of virt-install is ignored", { skip }, () => {
     assert.ok(count > 600, `only ${count} sub-options`);
   });
 
-  test("what is held of operating systems is what libosinfo knows", () => {
-    const theirs = new Map(ask<{ names: string[] }[]>(["systems"]).flatMap((os) => os.names.map((name) => [name, os])));
+  test("what is held of operating systems is what libosinfo knows", async () => {
+    const systems = await ask<{ names: string[] }[]>(["systems"]);
+    const theirs = new Map(systems.flatMap((os) => os.names.map((name) => [name, os])));
     const ours = guestOsTable();
     assert.ok(ours.length > 400);
     for (const os of ours) {

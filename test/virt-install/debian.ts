@@ -1,5 +1,5 @@
 /** Debian's virt-install (package virtinst), asked through virt-install.py, and the command lines that it is asked for. */
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
@@ -24,16 +24,18 @@ export interface Answer {
 }
 
 /** What it prints for each command line; `uri` is its --connect. */
-export function debian(uri: string, commandLines: readonly (readonly string[])[]): Answer[] {
-  return ask<Answer[]>(["run", uri], JSON.stringify(commandLines));
+export async function debian(uri: string, commandLines: readonly (readonly string[])[]): Promise<Answer[]> {
+  return await ask<Answer[]>(["run", uri], JSON.stringify(commandLines));
 }
 
-export function ask<T>(words: readonly string[], input = ""): T {
-  const output = execFileSync(python, [path.join(folder, "virt-install.py"), ...words], {
-    input,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-    timeout: 600_000,
+export async function ask<T>(words: readonly string[], input = ""): Promise<T> {
+  const script = path.join(folder, "virt-install.py");
+  const output = await new Promise<string>((resolve, reject) => {
+    const options = { encoding: "utf8", maxBuffer: 1 << 28, timeout: 600_000 } as const;
+    const child = execFile(python, [script, ...words], options, (error, stdout) =>
+      error === null ? resolve(stdout) : reject(error),
+    );
+    child.stdin?.end(input);
   });
   return JSON.parse(output) as T;
 }

@@ -26,7 +26,7 @@ suite("as Debian's virt-install", { skip }, () => {
   let ours: KvmHost;
 
   before(async () => {
-    expected = debian(uri, commandLines);
+    expected = await debian(uri, commandLines);
     ours = await KvmHost.open();
   });
   after(async () => await ours[Symbol.asyncDispose]());
