@@ -3,6 +3,7 @@
  * one program checks the first and another uses the last), no number that loses digits; and nested only so deep.
  */
 import type { Readable } from "node:stream";
+import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import { AppError } from "#core/app-error.ts";
 
 const depthMax = 32;
@@ -27,7 +28,7 @@ export async function readBody(payload: Readable, maxBytes: number, timeoutMs = 
   }
 }
 
-/** undefined for an empty body; bad_request says what is wrong, and names the field where there is one. */
+/** undefined for an empty body; bad_request or invalid_field says what is wrong, and names the field where there is one. */
 export function parseJsonBody(body: Uint8Array): unknown {
   if (body.length === 0) return undefined;
   let text: string;
@@ -89,17 +90,17 @@ function checkTokens(text: string): void {
 
 function noteName(frame: Frame, names: Set<string>, name: string, stack: readonly Frame[]): void {
   frame.at = name;
-  if (names.has(name)) throw wrong(stack, "is given twice");
+  if (names.has(name)) throw wrong("bad_request", stack, "is given twice");
   names.add(name);
 }
 
 function checkNumber(token: string, stack: readonly Frame[]): void {
   if (Math.abs(Number(token)) > Number.MAX_SAFE_INTEGER) {
-    throw wrong(stack, `is ${token.slice(0, 30)}, which is beyond ±(2^53−1)`);
+    throw wrong("invalid_field", stack, `is ${token.slice(0, 30)}, which is beyond ±(2^53−1)`);
   }
 }
 
-function wrong(stack: readonly Frame[], reason: string): AppError {
+function wrong(code: ErrorCode, stack: readonly Frame[], reason: string): AppError {
   const field = stack.map(({ at }) => String(at)).join(".");
-  return new AppError("bad_request", `${field === "" ? "The body" : field} ${reason}.`, field === "" ? {} : { field });
+  return new AppError(code, `${field === "" ? "The body" : field} ${reason}.`, field === "" ? {} : { field });
 }
