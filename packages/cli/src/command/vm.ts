@@ -18,6 +18,7 @@ import { find } from "#lookup.ts";
 import { given } from "#option/given.ts";
 import { guestText, statisticsText } from "#page/guest.ts";
 import { vmColumns, type VmRow, vmText } from "#page/vm.ts";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { followTask } from "#task.ts";
 import { addVerb, confirmOption, listOptions, revisionOption, type Surroundings, taskOptions } from "#verb.ts";
 
@@ -71,8 +72,14 @@ async function remove(invocation: Invocation, ...names: string[]): Promise<void>
   const query = given({ deleteDisks: options.flag("disks"), force: options.flag("force") });
   for (const vm of vms) {
     const task = await api.call("vmDelete", { parameters: { vmId: vm.id }, query });
-    await followTask(invocation, task, () => `deleted ${vm.name}`);
+    await followTask(invocation, task, (ended) => `deleted ${vm.name}${withDisks ? keptText(ended) : ""}`);
   }
+}
+
+/** Not all of a VM's disks are its own to delete. */
+function keptText(task: Task): string {
+  const kept = (task.result?.["keptVolumes"] ?? []) as readonly { readonly path: string; readonly reason: string }[];
+  return kept.map(({ path, reason }) => `\n  kept ${path}: ${reason}`).join("");
 }
 
 function addRead(noun: Command, surroundings: Surroundings): void {

@@ -23,6 +23,9 @@ export const Snapshot = Type.Object({
       description: "in libvirt's own keeping, made by virsh or virt-manager; absent: Innkeeper's",
     }),
   ),
+  external: Type.Optional(
+    Type.Boolean({ description: "of libvirt's: in files beside the disks; false: within the disks' own files" }),
+  ),
   parentId: Type.Union([IdOf("snapshot"), Type.Null()]),
   current: Type.Boolean(),
   withMemory: Type.Boolean(),

@@ -75,6 +75,8 @@ export interface GuestChange {
   readonly cpu?: VmCpuChange;
   readonly memory?: Partial<VmSpec["memory"]>;
   readonly disksAdd?: readonly VmDisk[];
+  /** Domain XML: an added disk or NIC that it has (by target, by MAC) is taken from there as it is. */
+  readonly devicesFrom?: string;
   readonly disksRemove?: readonly string[];
   readonly disksChange?: readonly {
     readonly target: string;
@@ -165,7 +167,7 @@ export interface GuestLifecycle {
 
 /** External snapshots without libvirt's metadata, whose tree is management's; and those that others made, which are libvirt's. */
 export interface GuestSnapshot {
-  /** unsupported if this libvirt can't; then nothing was touched. The guest is then off, paused or running as the snapshot says. */
+  /** host_failed or unsupported if this libvirt can't; then nothing was touched. The guest is then off, paused or running as the snapshot says. */
   revertForeign(uuid: string, name: string, call: Call): Promise<void>;
   /** As revertForeign. Idempotent: gone is fine. The guest's present state stays. */
   deleteForeign(uuid: string, name: string, options: { readonly children: boolean }, call: Call): Promise<void>;

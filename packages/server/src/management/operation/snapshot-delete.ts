@@ -10,7 +10,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { refuseForeignSnapshots, startPaused, stopPaused } from "#management/snapshot/freeze.ts";
-import { foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
+import { checkForeign, foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
 import { type Merge, planCollect, without } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, mergeLayers, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
@@ -55,6 +55,7 @@ export function snapshotDelete(deps: OperationDeps) {
       const { snapshot, vm } = find(deps, snapshotId);
       requireState(vm, "change", "changed");
       if (snapshot.source === undefined) refuseForeignSnapshots(vm);
+      else checkForeign(deps, vm, snapshot, "delete");
       deps.providers.get(vm.hostId);
     },
     claims: ({ snapshotId }) => ({ exclusive: [`vm:${find(deps, snapshotId).vm.id}`] }),

@@ -10,7 +10,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { type FileRef, refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
-import { foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
+import { checkForeign, foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
 import { chainOf, planCollect } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
@@ -69,6 +69,7 @@ export function snapshotRevert(deps: OperationDeps) {
       requireState(vm, "revert", "reverted");
       requireNotTemplate(vm, "reverted");
       if (snapshot.source === undefined) refuseForeignSnapshots(vm);
+      else checkForeign(deps, vm, snapshot, "revert");
       deps.providers.get(vm.hostId);
     },
     claims: ({ snapshotId }) => ({ exclusive: [`vm:${find(deps, snapshotId).vm.id}`] }),

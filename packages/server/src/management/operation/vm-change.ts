@@ -219,12 +219,13 @@ async function restore(
   if (now === undefined) return;
   const metadata = await metadataOf(deps, made.vmId, made.own);
   const resolved = await resolve(deps, input, made, disks);
-  const live = isActive(now) ? toInverse(resolved, made.spec, now.spec) : {};
+  const before = unpackConfiguration(made.before);
+  const live = isActive(now) ? { ...toInverse(resolved, made.spec, now.spec), devicesFrom: before } : {};
   // libvirt keeps autostart beside the XML.
   const autostart =
     input.request.autostart === undefined ? {} : { hardware: { autostart: made.spec.autostart ?? false } };
   await guest.lifecycle.change(made.uuid, { ...live, ...autostart, metadata }, call);
-  await guest.lifecycle.defineXml(unpackConfiguration(made.before), { metadata }, call);
+  await guest.lifecycle.defineXml(before, { metadata }, call);
   const held = await stillAttached(deps, made, sourcesOf({ disks }), call);
   if (held.length > 0) {
     const message = `The guest has not let go of ${held.join(", ")}: the volumes stay until it does.`;

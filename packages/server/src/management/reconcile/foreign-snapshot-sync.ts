@@ -27,7 +27,7 @@ export function foreignSnapshotChanges(inventory: Inventory, vmId: Vm["id"], gue
     ]),
   );
   const drafts = guest.foreignSnapshots.map((found): Draft<"snapshot"> => {
-    const { parentName, external: _, ...rest } = found;
+    const { parentName, ...rest } = found;
     const parentId = parentName === undefined ? undefined : idByName.get(parentName);
     const id = idByName.get(rest.name) ?? derivedId("snapshot", vmId, rest.name, rest.createdAt);
     return { ...rest, id, vmId, source: "libvirt", parentId: parentId ?? null, quiesced: false };

@@ -39,6 +39,28 @@ export function isForeign(plan: unknown): plan is ForeignPlan {
 
 type Request = Pick<ForeignPlan, "act" | "children">;
 
+/**
+ * Since when libvirt does it with snapshots in files beside the disks: deleting 9.0 (NEWS), reverting 9.9 (docs
+ * formatcaps.rst, externalSnapshot).
+ */
+const externalSince = { delete: [9, 0], revert: [9, 9] } as const;
+
+/** Refuses what the host's libvirt can't do. Reads the inventory only. */
+export function checkForeign({ inventory }: OperationDeps, vm: Vm, snapshot: Snapshot, act: ForeignPlan["act"]): void {
+  requirePersistent(vm, act === "revert" ? "reverted" : "changed");
+  const version = inventory.get("host", vm.hostId)?.hardware?.libvirtVersion;
+  if (snapshot.external !== true || version === undefined) return;
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [sinceMajor, sinceMinor] = externalSince[act];
+  if (major > sinceMajor || (major === sinceMajor && minor >= sinceMinor)) return;
+  const what = act === "revert" ? "revert to" : "delete";
+  const message = `libvirt ${version} on the host of VM ${vm.name} can't ${what} snapshot ${snapshot.name}, which is in files beside the disks; ${sinceMajor}.${sinceMinor} and newer can. Nothing was changed.`;
+  throw new AppError("unsupported", message, {
+    field: "snapshotId",
+    remedy: "Upgrade the host's libvirt, or work on the layers with qemu-img while the VM is off.",
+  });
+}
+
 export async function planForeign(
   deps: OperationDeps,
   vm: Vm,
@@ -47,7 +69,7 @@ export async function planForeign(
   call: Call,
 ): Promise<ForeignPlan> {
   const words = request.act === "revert" ? "be reverted" : "lose a snapshot";
-  requirePersistent(vm, request.act === "revert" ? "reverted" : "changed");
+  checkForeign(deps, vm, snapshot, request.act);
   const now = await deps.providers.get(vm.hostId).guest.inventory.read(vm.uuid, call);
   const found = now.foreignSnapshots.find((each) => each.name === snapshot.name);
   if (found === undefined) throw new AppError("not_found", `VM ${vm.name} no longer has snapshot ${snapshot.name}.`);
@@ -109,7 +131,7 @@ export function foreignStep<I>(deps: OperationDeps): Step<I> {
       const { snapshot } = deps.providers.get(plan.hostId).guest;
       if (plan.act === "revert") await revert(deps, plan, call);
       else {
-        await snapshot.deleteForeign(plan.uuid, plan.name, plan, call).catch(explain);
+        await snapshot.deleteForeign(plan.uuid, plan.name, plan, call);
         await deleteFiles(deps, plan.hostId, plan.memoryPaths, call);
       }
       await syncGuest(deps, context, plan, poolNamesOfPaths(deps, plan.hostId, plan.memoryPaths));
@@ -119,20 +141,10 @@ export function foreignStep<I>(deps: OperationDeps): Step<I> {
 
 async function revert(deps: OperationDeps, plan: ForeignPlan, call: Call): Promise<void> {
   const { snapshot, lifecycle } = deps.providers.get(plan.hostId).guest;
-  await snapshot.revertForeign(plan.uuid, plan.name, call).catch(explain);
+  await snapshot.revertForeign(plan.uuid, plan.name, call);
   if (plan.own === undefined) return;
   const metadata = await metadataOf(deps, plan.vmId, plan.own);
   await lifecycle.change(plan.uuid, { metadata }, call);
-}
-
-/** libvirt 9.0 can't revert to snapshots in files beside the disks, 9.9 can (its NEWS). */
-function explain(error: unknown): never {
-  if (!(error instanceof AppError) || error.code !== "unsupported") throw error;
-  throw new AppError("unsupported", `${error.message} Nothing was changed.`, {
-    cause: error,
-    remedy:
-      "A newer libvirt on the host may be able to (9.9 reverts to external snapshots); else use qemu-img or virsh by hand.",
-  });
 }
 
 /** Steps that are about Innkeeper's own snapshots. */

@@ -4,8 +4,9 @@ import type { IoLimit } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";
 import type { GuestChange } from "#virtualization/port.ts";
+import { addedDisk } from "../domain-xml/added-device.ts";
 import { changeMedium, hasScsiController } from "../domain-xml/apply-change.ts";
-import { diskByTarget, diskElement, ioTuneName } from "../domain-xml/disk.ts";
+import { diskByTarget, ioTuneName } from "../domain-xml/disk.ts";
 import { child, create, remove } from "../domain-xml/element.ts";
 import { attachStep, detachStep, updateStep } from "./live-device.ts";
 import type { LiveGuest, LiveStep } from "./live-step.ts";
@@ -36,7 +37,7 @@ function addSteps(guest: LiveGuest, change: GuestChange): LiveStep[] {
     steps.push(attachStep(guest, "a SCSI controller", controller));
   }
   for (const disk of disks) {
-    const element = diskElement(guest.root, disk);
+    const element = addedDisk(guest.root, disk, change);
     // The order of booting means nothing to a guest that has booted, and would collide with the present one.
     remove(child(element, "boot"));
     steps.push(attachStep(guest, `disk ${disk.target}`, element));

@@ -1,8 +1,9 @@
 /** NICs of a running guest: added, removed, cable pulled and plugged, moved to another network. */
 import type { Clock } from "#core/clock.ts";
 import type { GuestChange } from "#virtualization/port.ts";
+import { addedNic } from "../domain-xml/added-device.ts";
 import { child, remove } from "../domain-xml/element.ts";
-import { nicByMac, nicElement, setLink, setNetwork } from "../domain-xml/nic.ts";
+import { nicByMac, setLink, setNetwork } from "../domain-xml/nic.ts";
 import { attachStep, detachStep, updateStep } from "./live-device.ts";
 import type { LiveGuest, LiveStep } from "./live-step.ts";
 
@@ -11,7 +12,7 @@ export function nicSteps(guest: LiveGuest, clock: Clock, change: GuestChange): L
     detachStep(guest, clock, `NIC ${mac}`, (root) => nicByMac(root, mac)),
   );
   for (const nic of change.nicsAdd ?? []) {
-    const element = nicElement(guest.root, nic);
+    const element = addedNic(guest.root, nic, change);
     remove(child(element, "boot"));
     steps.push(attachStep(guest, `NIC ${nic.mac}`, element));
   }

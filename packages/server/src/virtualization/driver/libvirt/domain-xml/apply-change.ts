@@ -5,14 +5,15 @@
 import type { Element } from "@xmldom/xmldom";
 import { AppError } from "#core/app-error.ts";
 import type { GuestChange } from "#virtualization/port.ts";
+import { addedDisk, addedNic } from "./added-device.ts";
 import { setBootOrder } from "./boot-order.ts";
 import { editCpu } from "./cpu.ts";
-import { diskByTarget, diskElement, editIoLimit, replaceSource, setSource } from "./disk.ts";
+import { diskByTarget, editIoLimit, replaceSource, setSource } from "./disk.ts";
 import { add, append, attribute, child, children, ensure, remove } from "./element.ts";
 import { editHardware } from "./hardware.ts";
 import { editMemory } from "./memory.ts";
 import { editMetadata } from "./metadata.ts";
-import { nicByMac, nicElement, setLink, setNetwork } from "./nic.ts";
+import { nicByMac, setLink, setNetwork } from "./nic.ts";
 
 type DiskChange = NonNullable<GuestChange["disksChange"]>[number];
 type NicChange = NonNullable<GuestChange["nicsChange"]>[number];
@@ -27,14 +28,14 @@ export function applyChange(root: Element, change: GuestChange): void {
       throw new AppError("invalid_field", `The VM has a disk ${disk.target} already.`, { field: "disksAdd" });
     }
     if (disk.bus === "scsi") ensureScsiController(root);
-    const element = append(ensure(root, "devices"), diskElement(root, disk));
+    const element = append(ensure(root, "devices"), addedDisk(root, disk, change));
     if (disk.bootOrder !== undefined) orderBoot(root, element, disk.bootOrder);
   }
   for (const nic of change.nicsAdd ?? []) {
     if (nicByMac(root, nic.mac)) {
       throw new AppError("invalid_field", `The VM has a NIC with address ${nic.mac} already.`, { field: "nicsAdd" });
     }
-    const element = append(ensure(root, "devices"), nicElement(root, nic));
+    const element = append(ensure(root, "devices"), addedNic(root, nic, change));
     if (nic.bootOrder !== undefined) orderBoot(root, element, nic.bootOrder);
   }
   for (const disk of change.disksChange ?? []) changeDisk(root, disk);

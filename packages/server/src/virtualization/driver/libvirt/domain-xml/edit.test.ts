@@ -47,6 +47,21 @@ suite("boot order", () => {
   });
 });
 
+suite("devices", () => {
+  test("one that an undone change gives back is what it was, also where the contract can't tell it", () => {
+    const before = `<domain><devices><disk type='file'><source file='/x.luks'/><target dev='vdb' bus='virtio'/>
+      <encryption format='luks'/><address type='pci' slot='0x05'/></disk>
+      <interface type='network'><mac address='52:54:00:00:00:01'/><source network='lan'/><filterref filter='clean-traffic'/></interface></devices></domain>`;
+    const { disks, nics } = readSpec(parseXml(before));
+    const root = domain("<devices/>");
+    applyChange(root, { disksAdd: disks, nicsAdd: nics, devicesFrom: before });
+    assert.deepEqual(readSpec(root).disks, disks);
+    assert.match(serializeXml(root), /<encryption format="luks"\/>/);
+    assert.match(serializeXml(root), /<filterref filter="clean-traffic"\/>/);
+    assert.doesNotMatch(serializeXml(root), /<address/);
+  });
+});
+
 suite("CPU and memory", () => {
   test("a maximum that nobody named grows with the count; a topology that fits stays", () => {
     const root = domain("<vcpu current='2'>4</vcpu><cpu><topology sockets='2' dies='1' cores='2' threads='1'/></cpu>");

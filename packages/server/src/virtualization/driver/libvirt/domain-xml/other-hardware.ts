@@ -108,11 +108,11 @@ function sizeOf(size: Element | undefined): string | undefined {
   return value && `${value} ${attribute(size, "unit") ?? "KiB"}`;
 }
 
-/** How many arguments: what they say is in the XML, and may be long. */
+/** How many: what they say is in the XML, and may be long. */
 function readCommandLine(root: Element): string | undefined {
   const count = root.getElementsByTagNameNS(qemuNamespace, "arg").length;
   const environment = root.getElementsByTagNameNS(qemuNamespace, "env").length;
-  return count + environment === 0 ? undefined : `${count} arguments and ${environment} variables for QEMU itself`;
+  return count + environment === 0 ? undefined : `${count} qemu:arg, ${environment} qemu:env`;
 }
 
 function words(...parts: readonly (string | undefined)[]): string {
