@@ -77,5 +77,6 @@ export function requireRoom(
 ): void {
   if (neededBytes <= pool.availableBytes) return;
   const free = formatBytes(pool.availableBytes);
-  refuse(field, `Pool ${pool.name} has ${free} free; ${what} needs ${formatBytes(neededBytes)}.`, "disk_full");
+  const message = `Pool ${pool.name} has ${free} free; ${what} needs ${formatBytes(neededBytes)}.`;
+  refuse(field, message, "disk_full", `Free space there, and have the pool read anew: inn pool refresh ${pool.name}`);
 }

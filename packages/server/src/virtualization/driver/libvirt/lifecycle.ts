@@ -1,5 +1,11 @@
 /** Life of a guest: defined, started, asked to stop, stopped. Idempotency is as the port says. */
-import { VIR_DOMAIN_PMSUSPENDED, VIR_DOMAIN_START_PAUSED } from "@innkeeper/libvirt";
+import {
+  VIR_DOMAIN_CONTROL_JOB,
+  VIR_DOMAIN_CONTROL_OCCUPIED,
+  VIR_DOMAIN_CONTROL_OK,
+  VIR_DOMAIN_PMSUSPENDED,
+  VIR_DOMAIN_START_PAUSED,
+} from "@innkeeper/libvirt";
 import { isLibvirtCode } from "#libvirt/error.ts";
 import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import type { GuestLifecycle } from "#virtualization/port.ts";
@@ -64,7 +70,7 @@ function power(context: GuestDriverContext): Omit<GuestLifecycle, keyof Definiti
       )(uuid, call),
     // Without flags QEMU's driver asks the agent if it is connected, else it presses the ACPI button.
     shutdown: long("shut the VM down", ({ remote, dom, options }) => remote.domainShutdownFlags({ dom }, options)),
-    forceOff: long("power the VM off", forceOff),
+    forceOff: long("power the VM off", (domain) => forceOff(context, domain)),
     reboot: long("reboot the VM", ({ remote, dom, options }) => remote.domainReboot({ dom }, options)),
     reset: long("reset the VM", ({ remote, dom, options }) => remote.domainReset({ dom }, options)),
     suspend: long("suspend the VM", ({ remote, dom, options }) => remote.domainSuspend({ dom }, options)),
@@ -72,12 +78,33 @@ function power(context: GuestDriverContext): Omit<GuestLifecycle, keyof Definiti
   };
 }
 
-async function forceOff({ remote, dom, options }: DomainCall): Promise<void> {
+async function forceOff(context: GuestDriverContext, domain: DomainCall): Promise<void> {
+  await untilControlled(context, domain);
+  const { remote, dom, options } = domain;
   await remote.domainDestroyFlags({ dom }, options).catch(async (error: unknown) => {
     if (!isLibvirtCode(error, "VIR_ERR_OPERATION_INVALID")) throw error;
     const { active } = await remote.domainIsActive({ dom }, options);
     if (active === 1) throw error;
   });
+}
+
+const controlWaitMs = 5_000;
+const controlPollMs = 100;
+
+/**
+ * A daemon that has just started takes up its guests one by one. libvirt 9.0 that is told to end one before it has done so
+ * may hold its lock for ever: so this is waited for, a while. A guest that is otherwise busy is ended all the same.
+ */
+async function untilControlled(context: GuestDriverContext, { remote, dom, options }: DomainCall): Promise<void> {
+  const endMs = context.clock.monotonicMs() + controlWaitMs;
+  while (context.clock.monotonicMs() < endMs) {
+    // One that is off has no control interface; drivers other than QEMU's lack the call.
+    const { state } = await remote
+      .domainGetControlInfo({ dom }, options)
+      .catch(() => ({ state: VIR_DOMAIN_CONTROL_OK }));
+    if (state !== VIR_DOMAIN_CONTROL_JOB && state !== VIR_DOMAIN_CONTROL_OCCUPIED) return;
+    await context.clock.sleep(controlPollMs, options.signal);
+  }
 }
 
 /** A guest that put itself to sleep is woken, one that was paused runs on. */
