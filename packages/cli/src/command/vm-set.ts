@@ -4,12 +4,12 @@ import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { VmChange } from "@innkeeper/contract/resource/vm.ts";
 import { usageError, valueError } from "#cli-error.ts";
 import { volumeId } from "#command/vm-create.ts";
-import type { Invocation, Options } from "#invocation.ts";
+import type { Invocation } from "#invocation.ts";
 import { find } from "#lookup.ts";
 import { diskChangeOf, diskHelp, diskOf, nicHelp, nicOf } from "#option/device.ts";
-import { anyGiven, anyOf, given } from "#option/given.ts";
+import { anyOf, given } from "#option/given.ts";
 import { Pairs } from "#option/pairs.ts";
-import { cpuOf, hardwareOf, hardwareOptions, memoryOf, vmFieldOption } from "#option/vm.ts";
+import { cpuChangeOf, hardwareOf, hardwareOptions, memoryOf, vmFieldOption } from "#option/vm.ts";
 import { followTask } from "#task.ts";
 import { addVerb, collect, revisionOption, type Surroundings, taskOptions } from "#verb.ts";
 
@@ -75,14 +75,6 @@ async function set(invocation: Invocation, name: string): Promise<void> {
   const ifRevision = options.integer("ifRevision");
   const task = await api.call("vmChange", { parameters: { vmId: vm.id }, body, ifRevision });
   await followTask(invocation, task, (ended) => `changed ${vm.name}${pendingText(ended)}`);
-}
-
-function cpuChangeOf(options: Options): VmChange["cpu"] {
-  return anyGiven({
-    ...(options.flag("unpin") === true ? { pinning: [], emulatorPinning: null } : {}),
-    ...(options.flag("normalCpuShares") === true ? { shares: null } : {}),
-    ...cpuOf(options),
-  });
 }
 
 function removalOf(text: string): { target: string; deleteVolume?: boolean } {

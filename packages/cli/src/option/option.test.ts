@@ -7,7 +7,7 @@ import { CliError } from "#cli-error.ts";
 import { diskBytesOf, Options, sizeMiBOf } from "#invocation.ts";
 import { diskChangeOf, diskOf, diskWords, nicModels, nicOf } from "#option/device.ts";
 import { Pairs } from "#option/pairs.ts";
-import { cpuOf, hardwareOf, hardwareWords, memoryOf, pinOf, vmFieldOption } from "#option/vm.ts";
+import { cpuChangeOf, cpuOf, hardwareOf, hardwareWords, memoryOf, pinOf, vmFieldOption } from "#option/vm.ts";
 
 const noVolume = async (): Promise<never> => await Promise.reject(new Error("no volume is looked up"));
 const disk = async (text: string) => await diskOf("--disk", text, noVolume);
@@ -152,6 +152,9 @@ suite("hardware", () => {
       numaCells: [{ cpus: "0-1", memoryMiB: 2048, hostNodes: "0" }],
     });
     assert.equal(cpuOf(new Options({})), undefined);
+    assert.equal(cpuChangeOf(new Options({})), undefined);
+    const less = new Options({ unpin: true, normalCpuShares: true, vcpus: "2" });
+    assert.deepEqual(cpuChangeOf(less), { pinning: [], emulatorPinning: null, shares: null, count: 2 });
     assert.throws(() => pinOf("zero=1"), refuses(/pins nothing/));
     assert.throws(() => cpuOf(new Options({ vcpus: "two" })), refuses(/whole number/));
   });

@@ -81,6 +81,15 @@ export function cpuOf(options: Options): Cpu | undefined {
   });
 }
 
+/** What is set, and what is taken away: `--unpin`, `--normal-cpu-shares`. */
+export function cpuChangeOf(options: Options): VmChange["cpu"] {
+  return anyGiven({
+    ...(options.flag("unpin") === true ? { pinning: [], emulatorPinning: null } : {}),
+    ...(options.flag("normalCpuShares") === true ? { shares: null } : {}),
+    ...cpuOf(options),
+  });
+}
+
 function topologyOf(text: string | undefined): Cpu["topology"] {
   if (text === undefined) return undefined;
   const pairs = new Pairs("--topology", text, ["sockets", "cores", "threads"], "sockets");
