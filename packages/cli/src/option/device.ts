@@ -26,7 +26,7 @@ const limitKeys = [
 ] as const;
 
 const plainKeys =
-  "size pool image linked bus format device path volume target cache io discard iothread serial boot readonly";
+  "size preallocate pool image linked bus format device path volume target cache io discard iothread serial boot readonly";
 export const diskKeys: readonly string[] = [...plainKeys.split(" "), ...limitKeys];
 
 export const diskHelp = `A disk (--disk, --add-disk) is key=value pairs with commas between:
@@ -34,6 +34,7 @@ export const diskHelp = `A disk (--disk, --add-disk) is key=value pairs with com
   image=NAME[,linked]   made from an image: a copy, or with "linked" an overlay on it
   volume=VOLUME         a volume that exists; path=/FILE the same by its path on the host
   pool=NAME             where to make it (default: the roomiest pool that fits)
+  preallocate           take all of its space at once (thick); without it, as it is written
   format=qcow2|raw      bus=virtio|scsi|sata|usb|ide   device=disk|cdrom   target=vdb
   cache=none|writeback|…   io=native|threads|io_uring   iothread=1   discard=yes|no
   serial=TEXT   boot=1   readonly
@@ -55,6 +56,7 @@ export async function diskOf(
     pool: pairs.text("pool"),
     capacityBytes: size === undefined ? undefined : diskBytesOf(size, option),
     format: pairs.oneOf("format", diskWords.format),
+    preallocate: pairs.flag("preallocate"),
     image: pairs.text("image"),
     linked: pairs.flag("linked"),
     volumeId: volume === undefined ? undefined : await volumeIdOf(volume),

@@ -197,6 +197,11 @@ export const VmDiskCreate = Type.Object(
       Type.Integer({ minimum: 1, maximum: volumeMaxBytes, description: "new disk; with image: grown to it" }),
     ),
     format: Type.Optional(Type.Unsafe<"raw" | "qcow2">({ type: "string", enum: ["raw", "qcow2"] })),
+    preallocate: Type.Optional(
+      Type.Boolean({
+        description: "a new disk: takes all of its space at once (thick); default false: as it is written",
+      }),
+    ),
     image: Type.Optional(
       Type.String({ minLength: 1, maxLength: 200, description: "name or id of the image that it is made from" }),
     ),

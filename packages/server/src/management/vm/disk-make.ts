@@ -131,7 +131,7 @@ async function makeVolume(deps: MakeDeps, hostId: string, origin: MadeOrigin, ca
   const definition = { poolName, name, format, capacityBytes };
   switch (origin.kind) {
     case "new":
-      return (await volume.createVolume(definition, call)).path;
+      return (await volume.createVolume({ ...definition, preallocate: origin.preallocate === true }, call)).path;
     case "overlay":
       return (await volume.createVolume({ ...definition, backing: origin.backing }, call)).path;
     case "copy": {

@@ -38,7 +38,7 @@ export interface CopySource {
 export type DiskOrigin =
   | { readonly kind: "empty" }
   | { readonly kind: "existing"; readonly path: string; readonly sourceType: string; readonly format: string }
-  | ({ readonly kind: "new" } & NewVolume)
+  | ({ readonly kind: "new"; readonly preallocate?: true } & NewVolume)
   /** A full copy within the host; what is overlaid is flattened. */
   | ({ readonly kind: "copy"; readonly source: CopySource } & NewVolume)
   | ({ readonly kind: "overlay"; readonly backing: { readonly path: string; readonly format: string } } & NewVolume)
@@ -89,13 +89,21 @@ export function planDisks(context: DiskContext, requests: readonly VmDiskCreate[
 }
 
 function planOrigin(context: DiskContext, request: VmDiskCreate, target: string, field: string): DiskOrigin {
+  const isNew = request.volumeId === undefined && request.path === undefined && request.image === undefined;
+  if (request.preallocate === true && (!isNew || request.capacityBytes === undefined)) {
+    refuse(`${field}.preallocate`, "Only a new disk can take all of its space at once; it needs capacityBytes.");
+  }
   if (request.volumeId !== undefined || request.path !== undefined) return planExisting(context, request, field);
   if (request.image !== undefined) return planFromImage(context, request, target, field);
   if (request.capacityBytes === undefined) return { kind: "empty" };
   const pool = choosePool(context, request, field, () => true);
   const format = request.format ?? (isFilePool(pool) ? "qcow2" : "raw");
-  const volume = newVolume(context, pool, target, format, requestedCapacity(pool, request, field));
-  return { kind: "new", ...withName(context, pool, volume, request.volumeName, field) };
+  const capacityBytes = requestedCapacity(pool, request, field);
+  const volume = newVolume(context, pool, target, format, capacityBytes);
+  const isThick = request.preallocate === true;
+  if (isThick) requireRoom(pool, capacityBytes, "a disk that takes all of its space", `${field}.preallocate`);
+  const named = withName(context, pool, volume, request.volumeName, field);
+  return { kind: "new", ...named, ...(isThick ? { preallocate: true } : {}) };
 }
 
 function newVolume(
