@@ -2,7 +2,7 @@
  * The lock of a state folder: held by the one process that serves, restores or recovers it, whatever state its store is
  * in. It is SQLite's lock on a file that stays empty, so the kernel drops it when the process ends, however it ends.
  */
-import { closeSync, openSync, readFileSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, statSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { AppError } from "#core/app-error.ts";
 import { stateLayout } from "#core/state-layout.ts";
@@ -16,7 +16,8 @@ export function lockState(folder: string): Disposable {
   const { lock: file } = stateLayout(folder);
   let database: DatabaseSync | undefined;
   try {
-    closeSync(openSync(file, "a", 0o600));
+    // Made here for its mode. Never opened besides: closing any descriptor of a file drops all locks of the process on it.
+    if (!existsSync(file)) closeSync(openSync(file, "a", 0o600));
     database = new DatabaseSync(file, { timeout: busyTimeoutMs });
     database.exec("pragma journal_mode = memory");
     database.exec("begin exclusive");

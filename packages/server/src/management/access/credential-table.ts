@@ -3,6 +3,7 @@
  * hash). Kept in memory as well, so that authentication reads no disk; every change goes to the store first.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { AppError } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Store, StoreTransaction } from "#store/port.ts";
 
@@ -68,7 +69,10 @@ export class CredentialTable {
     return credential !== undefined && !this.#isOver(credential);
   }
 
-  /** Notes a use: moves a session's end, and tells a token's owner when it was used last. Both not at every request. */
+  /**
+   * Notes a use: moves a session's end, and tells a token's owner when it was used last. Both not at every request, and
+   * not while the store can't be written: a full disk keeps nobody from reading.
+   */
   async use(key: string): Promise<void> {
     const credential = this.#byDigest.get(key);
     const now = this.#clock.now();
@@ -76,12 +80,18 @@ export class CredentialTable {
     const expires = credential.type === "session" ? { expiresAtMs: now + sessionMs } : {};
     const used = { ...credential, ...expires, usedAtMs: now };
     this.#byDigest.set(key, used);
-    await this.#store.transaction(async (transaction) => {
-      if (!this.#byDigest.has(key)) return;
-      await transaction.putPrivate(credentialSpace, key, used);
-      const token = used.tokenId === undefined ? undefined : await transaction.get("token", used.tokenId);
-      if (token !== undefined) await transaction.put("token", { ...token, lastUsedAt: new Date(now).toISOString() });
-    });
+    try {
+      await this.#store.transaction(async (transaction) => {
+        if (!this.#byDigest.has(key)) return;
+        await transaction.putPrivate(credentialSpace, key, used);
+        const token = used.tokenId === undefined ? undefined : await transaction.get("token", used.tokenId);
+        if (token !== undefined) await transaction.put("token", { ...token, lastUsedAt: new Date(now).toISOString() });
+      });
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      // As it is stored: noted at the next use.
+      if (this.#byDigest.has(key)) this.#byDigest.set(key, credential);
+    }
   }
 
   /** Ends those that match, in the transaction; call the result once that is committed. */

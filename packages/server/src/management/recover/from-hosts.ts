@@ -53,15 +53,16 @@ export async function findImages(deps: Deps, call: Call): Promise<number> {
   let count = 0;
   for (const pool of runningPools(deps).filter(isFilePool)) {
     const { storage } = providers.get(pool.hostId);
-    const records = await readImageRecords(storage, pool.hostId, pool.name, call).catch((error: unknown) => {
+    const records = await readImageRecords(storage, pool.name, call).catch((error: unknown) => {
       log.warn({ err: error, pool: pool.name }, "records of images could not be read");
       return [];
     });
     for (const record of records) {
-      // Shared storage shows it on every host: it is one image. Names are unique.
+      // Shared storage shows it on every host: it is one image, of the host it was of. Names are unique.
       const isKnown = inventory.get("image", record.id) !== undefined;
       if (isKnown || inventory.by("image", "name", record.name).length > 0) continue;
-      await store.transaction((transaction) => transaction.put("image", record));
+      const hostId = inventory.get("host", record.hostId) === undefined ? pool.hostId : record.hostId;
+      await store.transaction((transaction) => transaction.put("image", { ...record, hostId }));
       count++;
     }
   }

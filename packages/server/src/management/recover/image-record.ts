@@ -14,7 +14,7 @@ const recordPattern = /^innkeeper-image-[0-9a-z]{12}\.json$/;
 /** An image's description has 4096 characters at most. */
 const recordMaxBytes = 65_536;
 
-const Record = Type.Omit(Image, ["revision", "hostId", "path"]);
+const Record = Type.Omit(Image, ["revision", "path"]);
 
 export function isImageRecord(volumeName: string): boolean {
   return recordPattern.test(volumeName);
@@ -26,7 +26,7 @@ function recordName(imageId: string): string {
 
 /** Nothing is done if it is there, whole. */
 export async function writeImageRecord({ volume }: HostStorage, image: Image, call: Call): Promise<void> {
-  const { revision: _r, hostId: _h, path: _p, ...record } = image;
+  const { revision: _r, path: _p, ...record } = image;
   const name = recordName(image.id);
   const present = await volume.findVolume(image.poolName, name, call);
   if (present !== undefined) {
@@ -47,10 +47,9 @@ export async function deleteImageRecord(
   await volume.deleteVolume(poolName, recordName(id), call);
 }
 
-/** The images of a pool whose volumes are still there. A record that can't be read is passed over. */
+/** The images of a pool whose volumes are still there, each with the host it was of. A record that can't be read is passed over. */
 export async function readImageRecords(
   { volume }: HostStorage,
-  hostId: string,
   poolName: string,
   call: Call,
 ): Promise<Omit<Image, "revision">[]> {
@@ -60,7 +59,7 @@ export async function readImageRecords(
     const record = await readRecord(volume, poolName, name, call);
     const target = volumes.find((each) => each.name === record?.volumeName);
     if (record === undefined || target === undefined || recordName(record.id) !== name) continue;
-    found.push({ ...record, poolName, hostId: hostId as Image["hostId"], path: target.path });
+    found.push({ ...record, poolName, path: target.path });
   }
   return found;
 }

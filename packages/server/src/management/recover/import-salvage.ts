@@ -48,23 +48,25 @@ const schema: Readonly<Record<ResourceKind, TSchema>> = {
 const leftBehind: ReadonlySet<string> = new Set([taskSpace, keyCheckSpace, "idempotency", "probe"]);
 const batch = 500;
 
-/** How many documents of each kind were taken; what the store has already stays. */
+/** What the store has already stays. What is of a host that is not known is left behind: it comes back with its host. */
 export async function importSalvage(
   store: Store,
   salvaged: Salvaged,
   { keyFits, kinds }: ImportOptions,
-): Promise<Readonly<Partial<Record<ResourceKind, number>>>> {
-  const taken: Partial<Record<ResourceKind, number>> = {};
-  const documents = salvaged.resources.flatMap(({ kind, id, document }) => {
+): Promise<void> {
+  const whole = salvaged.resources.flatMap(({ kind, id, document }) => {
     if (!isKind(kind) || kinds?.includes(kind) === false || !isWhole(kind, id, document)) return [];
     return [{ kind, document: document as Draft<ResourceKind> }];
   });
+  const present = await store.transaction((transaction) => transaction.list("host"));
+  const hosts = new Set<unknown>(present.map((host) => host.id));
+  for (const { kind, document } of whole) if (kind === "host") hosts.add(document.id);
+  const documents = whole.filter(({ document }) => !("hostId" in document) || hosts.has(document.hostId));
   for (let at = 0; at < documents.length; at += batch) {
     await store.transaction(async (transaction) => {
       for (const { kind, document } of documents.slice(at, at + batch)) {
         if ((await transaction.get(kind, document.id)) !== undefined) continue;
         await transaction.put(kind, document);
-        taken[kind] = (taken[kind] ?? 0) + 1;
       }
     });
   }
@@ -80,7 +82,6 @@ export async function importSalvage(
       }
     });
   }
-  return taken;
 }
 
 function isKind(kind: string): kind is ResourceKind {

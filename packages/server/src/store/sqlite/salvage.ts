@@ -1,7 +1,7 @@
 /**
  * What can still be read of a damaged store. Invariant: the file itself is never opened by SQLite, which might change it:
  * a copy is read, with its write-ahead log. Rows come from the trees alone, never from freed pages, so nothing that was
- * deleted comes back (a user above all). A damaged first page is replaced by that of a new store: the tables' places in
+ * deleted comes back (a user above all); a resource whose row is lost comes from the change log. A damaged first page is replaced by that of a new store: the tables' places in
  * it are the same in every store of one schema (https://sqlite.org/fileformat.html §1.3, §2.6).
  */
 import {
@@ -58,15 +58,15 @@ function read(file: string): Salvage {
     database = new DatabaseSync(file);
     database.exec("pragma cell_size_check = on");
     const resources = readTable(database, "resource", ["kind", "id", "revision", "document"], note);
+    const changes = readTable(database, "change", ["revision", "kind", "id", "operation", "document"], note);
     const privates = readTable(database, "private", ["space", "key", "value"], note);
     const counter = readTable(database, "counter", ["name", "value"], note);
     const revisions = [...resources.map((row) => row["revision"]), ...counter.map((row) => row["value"])];
     const quickFindings = quick(database, note);
     if (quickFindings !== undefined) faults.add(quickFindings);
+    const all = [...resources, ...missing(resources, changes)];
     return {
-      resources: resources.flatMap((row) =>
-        parsed(row["document"], note).map((document) => ({ ...named(row), document })),
-      ),
+      resources: all.flatMap((row) => parsed(row["document"], note).map((document) => ({ ...named(row), document }))),
       privates: privates.flatMap((row) =>
         parsed(row["value"], note).map((value) => ({ space: String(row["space"]), key: String(row["key"]), value })),
       ),
@@ -83,6 +83,22 @@ function read(file: string): Salvage {
 
 function named(row: Row): { kind: string; id: string } {
   return { kind: String(row["kind"]), id: String(row["id"]) };
+}
+
+/** These never come back by the change log: the entry that says they were deleted may be what was lost. */
+const neverFromLog: ReadonlySet<unknown> = new Set(["user", "token"]);
+
+/** Resources whose rows can't be read, as the change log has them last. */
+function missing(resources: readonly Row[], changes: readonly Row[]): Row[] {
+  const known = new Set(resources.map((row) => String(row["id"])));
+  const last = new Map<string, Row>();
+  for (const row of changes) {
+    const before = last.get(String(row["id"]));
+    if (Number(before?.["revision"] ?? -1) < Number(row["revision"])) last.set(String(row["id"]), row);
+  }
+  return [...last].flatMap(([id, row]) =>
+    row["operation"] === "put" && !known.has(id) && !neverFromLog.has(row["kind"]) ? [row] : [],
+  );
 }
 
 function quick(database: DatabaseSync, note: (error: unknown) => void): string | undefined {
