@@ -2,7 +2,11 @@
 import { CodecError } from "./codec-error.ts";
 
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
-const TEXT = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/iu;
+/** Value of a hexadecimal digit by its character code; -1 for every other. */
+const DIGIT = Int8Array.from({ length: 128 }, (_, code) =>
+  "0123456789abcdef".indexOf(String.fromCharCode(code).toLowerCase()),
+);
+const DASH = 45;
 
 function hex(bytes: Uint8Array, at: number): string {
   return HEX[bytes[at] ?? 0] ?? "";
@@ -16,10 +20,22 @@ export function formatUuid(b: Uint8Array, at: number): string {
   );
 }
 
-/** Dashes and case are free when writing, as in libvirt's virUUIDParse. */
+/** Dashes (between the groups) and case are free when writing, as in libvirt's virUUIDParse. */
 export function parseUuid(text: unknown, into: Uint8Array, at: number): void {
-  if (typeof text !== "string" || !TEXT.test(text)) throw new CodecError(`not a UUID: ${JSON.stringify(text)}`);
-  const digits = text.replaceAll("-", "");
-  for (let index = 0; index < 16; index += 1)
-    into[at + index] = Number.parseInt(digits.slice(index * 2, index * 2 + 2), 16);
+  if (typeof text !== "string" || !isParsed(text, into, at))
+    throw new CodecError(`not a UUID: ${JSON.stringify(text)}`);
+}
+
+function isParsed(text: string, into: Uint8Array, at: number): boolean {
+  let count = 0;
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code === DASH && count >= 8 && count <= 20 && count % 4 === 0 && text.charCodeAt(index - 1) !== DASH) continue;
+    const digit = DIGIT[code] ?? -1;
+    if (digit < 0 || count === 32) return false;
+    const byte = at + (count >> 1);
+    into[byte] = count % 2 === 0 ? digit << 4 : (into[byte] ?? 0) | digit;
+    count += 1;
+  }
+  return count === 32;
 }

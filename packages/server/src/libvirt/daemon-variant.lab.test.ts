@@ -178,8 +178,8 @@ describe("daemons that differ", { timeout: 300_000 }, () => {
     await waitFor(
       "the connection by what was kept",
       async () => {
-        const { connectionState } = await server.call<Host>("GET", "/hosts/asks");
-        return connectionState === "connected" ? true : undefined;
+        const { items } = await server.call<{ items: Host[] }>("GET", "/hosts");
+        return items.find(({ name, connectionState }) => name === "asks" && connectionState === "connected");
       },
       { timeoutMs: 30_000, intervalMs: 100 },
     );
