@@ -17,6 +17,7 @@ export const programWords: Readonly<Record<ProgramName, readonly string[]>> = {
     "--tls-key",
     "--tls-name",
     "--no-tls",
+    "--trust-proxy",
     "--no-local",
     "--local",
     "--admin-password-file",

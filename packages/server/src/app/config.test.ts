@@ -36,6 +36,8 @@ test("defaults, flags before environment", () => {
     names: ["a.example", "192.0.2.1"],
   });
   assert.deepEqual(tlsOf([], { INN_TLS_CERT: "/c", INN_TLS_KEY: "/k" }), { kind: "files", cert: "/c", key: "/k" });
+  const behind = readConfig(["--no-tls", "--trust-proxy"], {});
+  assert.equal(behind !== "help" && behind.trustProxy, true);
   const withoutLocal = readConfig(["--no-local"], { INN_LOCAL: "1" });
   assert.ok(withoutLocal !== "help");
   assert.equal(withoutLocal.local, false);

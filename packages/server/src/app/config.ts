@@ -33,6 +33,8 @@ export interface ServerConfig {
   /** Gives `admin` a new password and the administrator's role, for who is locked out. */
   readonly resetAdmin: boolean;
   readonly tls: TlsConfig;
+  /** A proxy on this machine tells whose request it is (X-Forwarded-For). */
+  readonly trustProxy?: boolean;
   /** libvirt over plain TCP to other machines: for laboratories. */
   readonly allowPlainTcp: boolean;
   /** The daily backups; absent: none are made. */
@@ -59,6 +61,7 @@ export const usage = `Usage: inn up [flags]
   --tls-key FILE               its key
   --tls-name NAME[,NAME]       names or addresses that clients use besides this machine's own, for the built-in certificate
   --no-tls                     plain HTTP, on loopback only: for a proxy on this machine that speaks TLS
+  --trust-proxy                believe X-Forwarded-For of a proxy on this machine: limits and audit are by its clients
   --no-local                   do not add this machine's own libvirtd (qemu:///system), which the first start does if it runs
   --local                      add it now
   --admin-password-file FILE   the first administrator's password, instead of a random one
@@ -77,6 +80,7 @@ const options = {
   "tls-key": { type: "string" },
   "tls-name": { type: "string" },
   tls: { type: "boolean" },
+  "trust-proxy": { type: "boolean" },
   local: { type: "boolean" },
   "admin-password-file": { type: "string" },
   "reset-admin": { type: "boolean" },
@@ -107,7 +111,7 @@ export function readConfig(
   const values = parse(argv);
   if (values.help === true) return "help";
   const text = (flag: TextFlag) => values[flag] ?? environment[variable(flag)];
-  const isOn = (flag: "local" | "tls" | "allow-plain-tcp") =>
+  const isOn = (flag: "local" | "tls" | "trust-proxy" | "allow-plain-tcp") =>
     values[flag] ?? environmentFlag(environment[variable(flag)]);
   const { address, port } = readListen(text("listen") ?? `127.0.0.1:${defaultPort}`);
   const tls = readTls({
@@ -130,6 +134,7 @@ export function readConfig(
     listenAddress: address,
     listenPort: port,
     tls,
+    ...(isOn("trust-proxy") === true ? { trustProxy: true } : {}),
     logLevel: readLogLevel(text("log-level") ?? "info"),
     allowPlainTcp: isOn("allow-plain-tcp") ?? false,
     resetAdmin: values["reset-admin"] === true,

@@ -91,7 +91,10 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
       log,
       stop: stop.signal,
     },
-    certificate === undefined ? {} : { tls: certificate.present },
+    {
+      ...(certificate === undefined ? {} : { tls: certificate.present }),
+      trustProxy: config.trustProxy === true,
+    },
   );
   certificate?.onChange((next) => serveCertificate(rest, next));
   begun.defer(async () => {

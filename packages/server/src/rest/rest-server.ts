@@ -47,6 +47,7 @@ const cipherSuites = [
   "ECDHE-RSA-CHACHA20-POLY1305",
 ];
 const handshakeTimeoutMs = 10_000;
+const loopback = ["127.0.0.0/8", "::1"];
 
 const protocolLimits = {
   maxHeaderSize: headerMaxBytes,
@@ -66,13 +67,17 @@ export function serveCertificate(server: FastifyInstance, tls: TlsOptions): void
   if (server.server instanceof SecureServer) server.server.setSecureContext(secureContext(tls));
 }
 
-/** `tls`: HTTPS with these; absent: plain HTTP, which the app allows where it is safe. */
-export async function restServer(
-  services: RestServices,
-  options: { readonly tls?: TlsOptions } = {},
-): Promise<FastifyInstance> {
+export interface RestOptions {
+  /** HTTPS with these; absent: plain HTTP, which the app allows where it is safe. */
+  readonly tls?: TlsOptions;
+  /** Believe a proxy on this machine whose request it is; of others nothing is believed. */
+  readonly trustProxy?: boolean;
+}
+
+export async function restServer(services: RestServices, options: RestOptions = {}): Promise<FastifyInstance> {
   const server = fastify({
     logger: false,
+    trustProxy: options.trustProxy === true ? loopback : false,
     bodyLimit: jsonBodyMaxBytes,
     connectionTimeout: idleTimeoutMs,
     ...(options.tls === undefined

@@ -21,6 +21,13 @@ function poolBody(name: string): object {
   return { host: "h1", name, type: "dir", path: "/p" };
 }
 
+/** Whose request the audit trail takes it for. */
+async function addressTold(on: TestServer, forwarded: string): Promise<unknown> {
+  await on.admin("GET", "/system", undefined, { "x-forwarded-for": forwarded });
+  const [entry] = (await on.admin("GET", "/audit?filter=action=system.get&limit=1")).body["items"] as object[];
+  return (entry as { address: string }).address;
+}
+
 describe("rest", () => {
   let server: TestServer;
   let gate = Promise.withResolvers<void>();
@@ -202,6 +209,14 @@ describe("rest", () => {
     assert.match(answer.join(""), /^HTTP\/1\.1 413 /);
     assert.ok(sentBytes < 20 * 2 ** 20, `${sentBytes}`);
     socket.destroy();
+  });
+
+  test("whose request it is: the connection's, or what a trusted proxy says, and no more than that", async () => {
+    assert.equal(await addressTold(server, "192.0.2.1"), "127.0.0.1");
+    await using behind = await startTestServer({ config: { trustProxy: true } });
+    assert.equal(await addressTold(behind, "192.0.2.1"), "192.0.2.1");
+    // What its client made up comes before what the proxy adds.
+    assert.equal(await addressTold(behind, "203.0.113.9, 192.0.2.1"), "192.0.2.1");
   });
 
   test("every request is in the audit trail, for administrators, and nothing in it can pass for something else", async () => {
