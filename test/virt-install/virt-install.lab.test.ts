@@ -139,6 +139,24 @@ suite("virt-install on a real host", { timeout: 900_000 }, () => {
     assert.match(again.errors, /is a disk of VM four/);
   });
 
+  test("--cloud-init: the seed is in the drive at the first start, and only then", async () => {
+    const line = "--name seeded --memory 128 --disk none --boot hd --osinfo linux2022 --noautoconsole --graphics none";
+    const { exitCode, output, errors } = await plane.inn(
+      virtInstall(line, "--cloud-init", "root-password-generate=on"),
+    );
+    assert.equal(exitCode, 0, errors);
+    assert.match(output, /Password for first root login is: [A-Za-z0-9]{16}\n/);
+    const [, seed = ""] = /inn volume delete (\S+)/.exec(errors) ?? [];
+    assert.match(seed, /^seeded-cidata-\w+\.iso$/);
+    const running = await plane.output("vm", "xml", "seeded");
+    assert.match(running, new RegExp(`file='[^']*/${seed}'`));
+    assert.match(running, /<entry name='serial'>ds=nocloud<\/entry>/);
+    const next = await plane.output("vm", "xml", "seeded", "--inactive");
+    assert.doesNotMatch(next, /cidata|nocloud/);
+    await plane.output("vm", "force-off", "seeded");
+    await plane.output("volume", "delete", seed, "--yes");
+  });
+
   test("what a host would be reached by is refused by the server, too", async () => {
     const line = "--name six --memory 128 --disk none --boot network --osinfo linux2022 --noautoconsole";
     const xml = ["--xml", "./devices/hostdev/@mode=subsystem"];

@@ -5,7 +5,7 @@
 import { valueError } from "#cli-error.ts";
 import { setDefaults } from "./default.ts";
 import { addDevice } from "./device.ts";
-import { addCdrom, addDisk } from "./disk.ts";
+import { addCdrom, addDisk, addSeedDrive } from "./disk.ts";
 import { applyDomainOption, checkArchitecture } from "./domain.ts";
 import { Guest } from "./guest.ts";
 import type { HostFacts } from "./host-fact.ts";
@@ -37,6 +37,7 @@ export function buildGuest(words: Words, facts: HostFacts, os: GuestOs, name: st
   if (installation.cdrom !== undefined) {
     addCdrom(guest, installation.cdrom, installation.hasInstallPhase && !os.windows);
   }
+  if (installation.hasSeed) addSeedDrive(guest);
   for (const text of networkTexts(words)) addNetwork(guest, text);
   for (const option of Object.keys(deviceOptions)) {
     if (option === "--disk" || option === "--network") continue;

@@ -40,6 +40,13 @@ export function addCdrom(guest: Guest, text: string, ejected: boolean): void {
   guest.devices.children.splice(guest.devices.children.indexOf(before.element), 0, element);
 }
 
+/** The drive for cloud-init's seed, which is made last. */
+export function addSeedDrive(guest: Guest): void {
+  const element = new XmlElement("disk", { device: "cdrom" });
+  guest.devices.children.push(element);
+  guest.disks.push({ element, text: "", option: "--cloud-init", ejected: true });
+}
+
 /** An absolute path, or `pool/volume`. */
 function contentOf(text: string): Pick<DiskWish, "path" | "volume"> {
   if (text.startsWith("/")) return { path: text };

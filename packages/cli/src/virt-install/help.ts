@@ -1,4 +1,5 @@
 /** Help of `inn virt-install`: the options, and those of each option (`--disk help`). */
+import { cloudInitTable } from "./cloud-init.ts";
 import { deviceOptions } from "./option/device.ts";
 import { domainOptions } from "./option/domain.ts";
 import { refusalReason } from "./refusal.ts";
@@ -22,6 +23,7 @@ General
 How it is installed
   --cdrom MEDIUM             an image's name, POOL/VOLUME, or a path on the host
   --import                   the first disk has a system
+  --cloud-init [...]         a cloud image's first start: root-password-file=, root-ssh-key=, user-data=, network-config=
   --pxe                      from the network
   --boot hd,cdrom,uefi,...   --install bootdev=network
   --osinfo NAME              what is installed, for the right devices; --osinfo list
@@ -49,6 +51,7 @@ Differences to virt-install, and what is refused: docs/virt-install.md
 export function subOptionHelp(words: Words): string | undefined {
   for (const option of words.options()) {
     if (!words.texts(option).some((text) => text === "help" || text === "?")) continue;
+    if (option === "--cloud-init") return `--cloud-init options:\n${subOptionLines(cloudInitTable)}`;
     const definition = deviceOptions[option] ?? domainOptions[option];
     if (definition === undefined) continue;
     if (definition.refused !== undefined) return `${option} is not supported: ${refusalReason(definition.refused)}\n`;

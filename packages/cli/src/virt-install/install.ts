@@ -16,6 +16,8 @@ export interface Installation {
   readonly bootDevice?: string;
   readonly isImport: boolean;
   readonly hasInstallPhase: boolean;
+  /** A drive with a seed for cloud-init, at the first start. */
+  readonly hasSeed: boolean;
 }
 
 const installTable = subOptions(
@@ -49,6 +51,7 @@ export function installationOf(words: Words): Installation {
     ...(bootDevice !== undefined && { bootDevice }),
     isImport,
     hasInstallPhase,
+    hasSeed: words.has("--cloud-init"),
   };
 }
 
@@ -78,13 +81,26 @@ function bootDevices(guest: Guest, first: string): string[] {
 }
 
 /** The document of the first start; undefined where it is the one that stays. */
-export function installDocument(guest: Guest, { hasInstallPhase, bootDevice }: Installation): XmlElement | undefined {
-  if (!hasInstallPhase) return undefined;
+export function installDocument(guest: Guest, installation: Installation): XmlElement | undefined {
+  const { hasInstallPhase, bootDevice, hasSeed } = installation;
+  if (!hasInstallPhase && !hasSeed) return undefined;
   const root = guest.root.copy();
   root.ensure("on_reboot").text = "destroy";
   const os = root.ensure("os");
   for (const boot of os.all("boot")) os.remove(boot);
+  if (hasSeed) sayNoCloud(root);
   if (bootDevice === undefined || hasBootOrder(guest)) return root;
   for (const dev of bootDevices(guest, bootDevice)) os.add("boot", { dev });
   return root;
+}
+
+/** The machine's serial number tells cloud-init where to look, before it has to guess (NoCloud, "DMI"). */
+function sayNoCloud(root: XmlElement): void {
+  const smbios = root.ensure("os/smbios");
+  if (!["sysinfo", undefined].includes(smbios.attributes.get("mode"))) return;
+  const sysinfo = root.all("sysinfo").find((each) => each.attributes.get("type") === "smbios");
+  const system = (sysinfo ?? root.add("sysinfo", { type: "smbios" })).ensure("system");
+  smbios.set({ mode: "sysinfo" });
+  if (system.all("entry").some((entry) => entry.attributes.get("name") === "serial")) return;
+  system.add("entry", { name: "serial" }, "ds=nocloud");
 }

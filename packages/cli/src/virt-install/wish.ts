@@ -6,7 +6,7 @@ export interface DiskWish {
   readonly element: XmlElement;
   /** As typed, for errors. */
   readonly text: string;
-  readonly option: "--disk" | "--cdrom";
+  readonly option: "--disk" | "--cdrom" | "--cloud-init";
   /** A path on the host, of a volume that is there or, with a size, of a new one. */
   readonly path?: string;
   /** `pool/name` of a volume that is there. */
