@@ -1,4 +1,7 @@
-/** No operation escapes the matrices: each that is registered has a situation in which it is killed and meddled with. */
+/**
+ * No operation escapes the matrices: each that is registered has a situation in which it is killed and meddled with, and
+ * whatever can be undone is reached by them.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { scenarios } from "#app/test-support/crash-scenario.ts";
@@ -12,4 +15,14 @@ test("every registered operation has a scenario, and every scenario an operation
   assert.ok(registered.size > 25, `${registered.size} operations`);
   assert.deepEqual([...registered.difference(covered)], [], "add them to crash-scenario.ts or host-scenario.ts");
   assert.deepEqual([...covered.difference(registered)], [], "there are no such operations");
+});
+
+test("nothing that can be undone comes after a point of no return", async () => {
+  await using plane = await HostPlane.open();
+  const never = plane.wiring.operations.flatMap(({ name, steps }) => {
+    const point = steps.findIndex((step) => step.pointOfNoReturn === true);
+    const after = point === -1 ? [] : steps.slice(point + 1);
+    return after.filter((step) => step.undo !== undefined).map((step) => `${name}: ${step.name}`);
+  });
+  assert.deepEqual(never, [], "these would never be undone");
 });

@@ -72,7 +72,6 @@ export function snapshotDelete(deps: OperationDeps) {
           return { ...(await planDeletion(deps, vm, snapshot, children, signal)) };
         },
       },
-      foreignStep(deps),
       ...ownSteps<Input>([
         {
           name: "prepare",
@@ -106,6 +105,8 @@ export function snapshotDelete(deps: OperationDeps) {
         },
         { name: "sync", do: (context) => sync(deps, context) },
       ]),
+      // Last: a step after a point of no return could not be undone.
+      foreignStep(deps),
     ],
     outcome({ result }) {
       const foreign = result("plan");

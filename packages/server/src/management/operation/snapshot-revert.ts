@@ -83,7 +83,6 @@ export function snapshotRevert(deps: OperationDeps) {
           return { ...(await planForeign(deps, vm, snapshot, { act: "revert", children: false }, { signal })) };
         },
       },
-      foreignStep(deps),
       ...ownSteps<{ snapshotId: string }>([
         {
           name: "overlays",
@@ -131,6 +130,8 @@ export function snapshotRevert(deps: OperationDeps) {
           },
         },
       ]),
+      // Last: a step after a point of no return could not be undone.
+      foreignStep(deps),
     ],
     outcome({ result, resultIfAny }) {
       const foreign = result("plan");
