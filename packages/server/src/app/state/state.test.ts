@@ -283,15 +283,19 @@ test("a backup that is wrong in any way changes nothing, and says what is wrong"
 test("a backup that is made while writes storm is of one commit, and all writes go on", async (context) => {
   const folder = await madeState(context);
   let written = 0;
+  let next = Promise.withResolvers<void>();
   let bytes: Buffer;
   {
     await using state = await openState(folder);
     const stop = new AbortController();
-    const storm = writeStorm(state.store, stop.signal, () => written++);
+    const storm = writeStorm(state.store, stop.signal, () => {
+      written++;
+      next.resolve();
+    });
     await using running = await serviceOf(state, folder).create(password);
     bytes = Buffer.concat(await Array.fromAsync(running.content));
-    const during = written;
-    while (written === during) await new Promise(setImmediate);
+    next = Promise.withResolvers();
+    await next.promise;
     stop.abort();
     await storm;
   }

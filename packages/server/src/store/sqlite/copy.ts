@@ -35,7 +35,7 @@ function checkCopy(source: string, file: string): void {
   }
 }
 
-/** What is wrong with a database; undefined if nothing is. Takes about 1 ms per MB (docs/decisions/0007-*.md). */
+/** What is wrong with a database; undefined if nothing is. Takes about 1 ms per MB (docs/decisions/0012-state-recovered-from-hosts.md). */
 export function quickCheck(database: DatabaseSync): string | undefined {
   const rows = database.prepare("pragma quick_check(5)").all();
   const findings = rows.map((row) => String(Object.values(row)[0])).join("; ");
