@@ -27,7 +27,7 @@ import {
 } from "#management/snapshot/snapshot-record.ts";
 import { operation } from "#management/task/operation.ts";
 import { removeVolume } from "#management/vm/guest-file.ts";
-import { refuseSavedMemory } from "#management/vm/guest-read.ts";
+import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requireNotTemplate, requireState } from "#management/vm/lookup.ts";
 import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
 import { choosePool } from "#management/vm/disk-pool.ts";
@@ -231,10 +231,13 @@ async function defineReverted(deps: OperationDeps, plan: Plan, call: Call): Prom
   await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, edits, call);
 }
 
+/** A guest that someone took away meanwhile is not brought back. */
 async function defineBefore(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+  const { guest } = deps.providers.get(plan.hostId);
+  if ((await readGuestIfAny(guest, plan.uuid, call)) === undefined) return;
   const metadata = await metadataOf(deps, plan.vmId);
   const xml = unpackConfiguration(plan.before);
-  await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, { metadata }, call);
+  await guest.lifecycle.defineXml(xml, { metadata }, call);
 }
 
 function overlayMap(plan: Plan): Map<string, { path: string; format: string }> {
