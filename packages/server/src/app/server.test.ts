@@ -1,10 +1,11 @@
 /** Starting and stopping: alone on its state, refusals by name, the first password once, TLS. */
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import { get } from "node:https";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
@@ -93,6 +94,11 @@ test("it speaks TLS by itself, with a certificate of its own authority; who come
   await secureGet(server.url, trust, { maxVersion: "TLSv1.2" });
   await assert.rejects(secureGet(server.url, trust, { minVersion: "TLSv1.1", maxVersion: "TLSv1.1" }));
   await assert.rejects(secureGet(server.url, CertificateAuthority.ephemeral().certificatePem), /certificate/);
+  // A handshake that fails does not keep its connection.
+  const { hostname, port } = new URL(server.url);
+  const broken = connect(Number(port), hostname).on("error", () => undefined);
+  broken.resume().write(Buffer.from([22, 3, 1, 0, 5, 1, 2, 3, 4, 5]));
+  await once(broken, "close");
   const plain = await fetch(`${server.url.replace("https", "http")}/api/v1/health`);
   assert.equal(plain.status, 400);
   assert.match(plain.headers.get("content-type") ?? "", /problem\+json/);

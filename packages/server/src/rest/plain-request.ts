@@ -3,8 +3,8 @@
  * is looked at but its first byte; it is never redirected, for clients would send their secrets in the clear each time.
  */
 import type { Server, Socket } from "node:net";
-import { problemContentType } from "@innkeeper/contract/problem.ts";
-import { AppError, toProblem } from "#core/app-error.ts";
+import { AppError } from "#core/app-error.ts";
+import { answerAndClose } from "#rest/client-error.ts";
 
 /** ContentType handshake(22): RFC 8446 §5.1. */
 const tlsHandshake = 22;
@@ -36,14 +36,8 @@ export function answerPlainRequests(server: Server): void {
 }
 
 function refuse(socket: Socket): void {
-  socket.on("error", () => undefined);
   const error = new AppError("bad_request", "This port speaks TLS, the request came unencrypted. Nothing was read.", {
     remedy: "Use https:// instead of http://. If a password or token was sent, change it: it went in the clear.",
   });
-  const body = JSON.stringify(toProblem(error));
-  socket.end(
-    `HTTP/1.1 400 Bad Request\r\nContent-Type: ${problemContentType}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
-  socket.setTimeout(1000, () => socket.destroy());
-  socket.resume();
+  answerAndClose(socket, "400 Bad Request", error);
 }

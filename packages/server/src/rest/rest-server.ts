@@ -8,10 +8,10 @@ import { Server as SecureServer } from "node:https";
 import type { SecureContextOptions } from "node:tls";
 import websocket from "@fastify/websocket";
 import fastify, { type FastifyInstance } from "fastify";
-import { problemContentType } from "@innkeeper/contract/problem.ts";
-import { AppError, toProblem } from "#core/app-error.ts";
+import { AppError } from "#core/app-error.ts";
 import { chooseProtocol } from "#rest/authentication.ts";
 import { audit } from "#rest/audit.ts";
+import { answerClientError } from "#rest/client-error.ts";
 import { asAppError, sendError } from "#rest/error.ts";
 import { parseJsonBody, readBody } from "#rest/json-body.ts";
 import { answerPlainRequests } from "#rest/plain-request.ts";
@@ -88,15 +88,7 @@ export async function restServer(services: RestServices, options: RestOptions = 
     genReqId: (request) => requestId(request.headers["x-request-id"]),
     // As long as a request's line may be: an id that nothing has is not found, however long.
     routerOptions: { maxParamLength: headerMaxBytes },
-    clientErrorHandler: (error, socket) => {
-      const tooLarge = error.code === "HPE_HEADER_OVERFLOW";
-      const message = tooLarge ? "The request's headers are too large." : "This is not an HTTP request.";
-      const problem = JSON.stringify(toProblem(new AppError(tooLarge ? "too_large" : "bad_request", message)));
-      if (!socket.writable) return;
-      socket.end(
-        `HTTP/1.1 ${tooLarge ? "431 Request Header Fields Too Large" : "400 Bad Request"}\r\nContent-Type: ${problemContentType}\r\nContent-Length: ${Buffer.byteLength(problem)}\r\nConnection: close\r\n\r\n${problem}`,
-      );
-    },
+    clientErrorHandler: answerClientError,
   });
   server.server.maxConnections = connectionsMax;
   if (options.tls !== undefined) answerPlainRequests(server.server);

@@ -242,6 +242,8 @@ describe("rest", () => {
     );
     assert.equal((await list("action=unknown"))[0]?.["errorCode"], "not_found");
     assert.equal((await list("action=login and errorCode=wrong_credentials"))[0]?.["user"], "root");
+    await server.call("POST", "/login", { body: { name: "admin\u202e\n200", password: "nonsense" } });
+    assert.equal((await list("action=login and result=refused"))[0]?.["user"], "admin\\u{202e}\\u{a}200");
     const [added] = await list("action=host.add");
     assert.deepEqual([added?.["result"], added?.["taskId"]], ["accepted", task.body["id"]]);
     assert.equal((await server.call("GET", "/audit", { token })).status, 403);

@@ -100,7 +100,7 @@ function checkPool(pool: PoolDefinition): void {
   if (pool.type === "dir" && pool.source !== undefined) {
     throw new AppError("invalid_field", "source is only for netfs pools.", { field: "source" });
   }
-  if (pool.source !== undefined && !/^[A-Za-z0-9.:_[\]-]+$/.test(pool.source.host)) {
+  if (pool.source !== undefined && !/^(?!-)[A-Za-z0-9.:_[\]-]+$/.test(pool.source.host)) {
     throw new AppError("invalid_field", "source.host must be a host name or an address.", { field: "source.host" });
   }
 }
