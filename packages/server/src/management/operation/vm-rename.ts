@@ -4,6 +4,7 @@ import { checkName } from "@innkeeper/contract/name.ts";
 import { VmRename } from "@innkeeper/contract/resource/vm.ts";
 import { operation } from "#management/task/operation.ts";
 import { refuse } from "#management/vm/field-check.ts";
+import { unlessGone } from "#management/vm/guest-read.ts";
 import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import {
   nameClaim,
@@ -57,7 +58,7 @@ export function vmRename(deps: OperationDeps) {
         do: ({ input, result, signal }) => rename(result<Plan>("plan"), input.request.name, signal),
         async undo({ resultIfAny, signal }) {
           const before = resultIfAny<Plan>("plan");
-          if (before !== undefined) await rename(before, before.oldName, signal);
+          if (before !== undefined) await rename(before, before.oldName, signal).catch(unlessGone);
         },
       },
       { name: "sync", do: (context) => syncGuest(deps, context, context.result<Plan>("plan")) },
