@@ -145,6 +145,7 @@ describe("VMs that others made", () => {
     const linked = { vmId, request: { name: `${vm.name}-linked`, linked: true } };
     if (await expectOutcome(`${vm.name}: linked`, vm.linkedClone ?? snapshot, "vm.clone", linked)) {
       const cloneId = plane.vm(`${vm.name}-linked`).id;
+      if (started) await expectStart(`${vm.name}: linked clone`, cloneId);
       // What lies on its disks keeps them.
       await expectOutcome(`${vm.name}: delete under a clone`, /are used by/, "vm.delete", { vmId, deleteDisks: true });
       await expectOutcome(`${vm.name}: delete`, works, "vm.delete", { vmId: cloneId, deleteDisks: true });
@@ -157,6 +158,7 @@ describe("VMs that others made", () => {
     const request = { name: `${vm.name}-clone` };
     if (await expectOutcome(`${vm.name}: clone`, clone, "vm.clone", { vmId, request })) {
       const cloneId = plane.vm(request.name).id;
+      if (started) await expectStart(`${vm.name}: clone`, cloneId);
       await expectOutcome(`${vm.name}: delete clone`, works, "vm.delete", { vmId: cloneId, deleteDisks: true });
     }
     // Its disks are on this host alone; what ties a VM to its host besides is told by the pre-flight's own tests.
@@ -166,7 +168,12 @@ describe("VMs that others made", () => {
     if (!(await expectOutcome(`${vm.name}: delete`, vm.delete ?? works, "vm.delete", { vmId, deleteDisks: true })))
       return;
     const left = (await files()).filter((file) => file.startsWith(vm.name) || vm.stays?.includes(file) === true);
-    assert.deepEqual(left, vm.stays ?? [], vm.name);
+    assert.deepEqual(left.toSorted(), (vm.stays ?? []).toSorted(), vm.name);
+  }
+
+  async function expectStart(what: string, vmId: string): Promise<void> {
+    await expectOutcome(`${what} starts`, works, "vm.start", { vmId });
+    await expectOutcome(`${what} off`, works, "vm.force-off", { vmId });
   }
 
   function snapshotOf(vmId: string): string {

@@ -57,12 +57,16 @@ export function foreignVms(loop: string): readonly ForeignVm[] {
     {
       name: "no-format-in-chain",
       // As qemu-img made them before 6.1: the layer does not say what the one below is; the XML does.
-      prepare: `${qcow2("nf-base.qcow2")}; qemu-img create -q -f qcow2 -b $F/nf-base.qcow2 -F qcow2 $F/nf.qcow2; ${forgetBackingFormat}`,
+      prepare: `${qcow2("nf-0.qcow2")}; qemu-img create -q -f qcow2 -b $F/nf-0.qcow2 -F qcow2 $F/nf-1.qcow2
+        qemu-img create -q -f qcow2 -b $F/nf-1.qcow2 -F qcow2 $F/nf.qcow2; ${forgetBackingFormat}`,
       devices: disk(
         "nf.qcow2",
-        `<backingStore type='file'><format type='qcow2'/><source file='${imageFolder}/nf-base.qcow2'/><backingStore/></backingStore>`,
+        `<backingStore type='file'><format type='qcow2'/><source file='${imageFolder}/nf-1.qcow2'/></backingStore>`,
       ),
-      stays: ["nf-base.qcow2"],
+      snapshot: /layer .*nf.qcow2 does not say in what format .*nf-1.qcow2 below it is/,
+      memorySnapshot: /does not say in what format/,
+      linkedClone: /does not say in what format/,
+      stays: ["nf-0.qcow2", "nf-1.qcow2"],
     },
     {
       name: "block-device",
@@ -167,6 +171,7 @@ export function foreignVms(loop: string): readonly ForeignVm[] {
     {
       name: "data-file",
       prepare: "qemu-img create -q -f qcow2 -o data_file=$F/data-file.raw,data_file_raw=on $F/data-file.qcow2 8M",
+      clone: /names its data in another file/,
       stays: ["data-file.raw"],
     },
     {

@@ -6,6 +6,8 @@ const version2Bytes = 72;
 const version3Bytes = 104;
 /** "External data file name string". */
 const dataFileExtension = 0x4441_5441;
+/** "Backing file format name string". */
+const backingFormatExtension = 0xe279_2aca;
 const extensionsMax = 64;
 
 /** Bits of incompatible_features that QEMU 7.2 knows: dirty, corrupt, external data file, compression type, extended L2. */
@@ -15,6 +17,8 @@ export interface Qcow2Header {
   readonly version: number;
   /** Path of the file below, as it is written; undefined if there is none. */
   readonly backingPath: string | undefined;
+  /** Of the file below, as it is written: raw, qcow2 …; undefined if it is not. */
+  readonly backingFormat: string | undefined;
   readonly clusterBits: number;
   readonly capacityBytes: bigint;
   readonly cryptMethod: number;
@@ -45,6 +49,7 @@ export function readQcow2Header(head: Uint8Array): Qcow2Header | undefined {
   return {
     version,
     backingPath: backingOffset === 0n ? undefined : textAt(head, Number(backingOffset), view.getUint32(16)),
+    backingFormat: extensionText(head, view, headerBytes, backingFormatExtension),
     clusterBits: view.getUint32(20),
     capacityBytes: view.getBigUint64(24),
     cryptMethod: view.getUint32(32),
@@ -55,7 +60,9 @@ export function readQcow2Header(head: Uint8Array): Qcow2Header | undefined {
     snapshotCount: view.getUint32(60),
     snapshotsOffset: view.getBigUint64(64),
     incompatible,
-    hasDataFile: (incompatible & incompatibleBit.dataFile) !== 0n || hasExtension(view, headerBytes, dataFileExtension),
+    hasDataFile:
+      (incompatible & incompatibleBit.dataFile) !== 0n ||
+      findExtension(view, headerBytes, dataFileExtension) !== undefined,
   };
 }
 
@@ -63,14 +70,19 @@ function textAt(head: Uint8Array, offset: number, length: number): string {
   return Buffer.from(head.subarray(offset, offset + length)).toString("utf8");
 }
 
-/** Extensions follow the header: type, length, data padded to 8 bytes; type 0 ends them. */
-function hasExtension(view: DataView, start: number, wanted: number): boolean {
+function extensionText(head: Uint8Array, view: DataView, start: number, wanted: number): string | undefined {
+  const at = findExtension(view, start, wanted);
+  return at === undefined ? undefined : textAt(head, at + 8, view.getUint32(at + 4));
+}
+
+/** Extensions follow the header: type, length, data padded to 8 bytes; type 0 ends them. Where the wanted one begins. */
+function findExtension(view: DataView, start: number, wanted: number): number | undefined {
   let at = start;
   for (let count = 0; count < extensionsMax && at + 8 <= view.byteLength; count++) {
     const type = view.getUint32(at);
-    if (type === 0) return false;
-    if (type === wanted) return true;
+    if (type === 0) return undefined;
+    if (type === wanted) return at;
     at += 8 + Math.ceil(view.getUint32(at + 4) / 8) * 8;
   }
-  return false;
+  return undefined;
 }

@@ -112,7 +112,7 @@ async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan
     snapshotId,
     parentId: currentSnapshot(deps.inventory, vm.id)?.id ?? null,
     vmState: stateAtSnapshot(now),
-    freeze: planFreeze(deps, vm, now, snapshotId, { memory }),
+    freeze: await planFreeze(deps, vm, now, snapshotId, { memory }, call),
     configuration: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, call)),
     createdAt: timestamp(deps.clock),
   };

@@ -156,7 +156,9 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, signal: A
   const base = snapshot ?? (unchanged ? currentSnapshot(deps.inventory, vm.id) : undefined);
   const snapshotId = linked && base === undefined ? newId("snapshot") : undefined;
   const mustFreeze = base === undefined && (linked || isActive(now));
-  const frozen = mustFreeze ? planFreeze(deps, vm, now, snapshotId ?? taskId, { memory: false }) : undefined;
+  const frozen = mustFreeze
+    ? await planFreeze(deps, vm, now, snapshotId ?? taskId, { memory: false }, { signal })
+    : undefined;
   const xml =
     base === undefined
       ? await guest.inventory.xml(vm.uuid, { inactive: true }, { signal })

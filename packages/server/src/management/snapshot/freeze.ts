@@ -16,6 +16,7 @@ import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts"
 import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
 import { memoryVolumeName, overlayVolumeName } from "#management/vm/volume-name.ts";
 import type { Guest } from "#virtualization/port.ts";
+import { requireFormatsTold } from "./backing-format.ts";
 
 const jobPollMs = 250;
 /** A job is waited for so long, then the step is tried again. */
@@ -41,13 +42,14 @@ export interface FreezePlan {
 }
 
 /** `id` makes the names of the overlays unique: a snapshot's id, or a task's. */
-export function planFreeze(
-  deps: Pick<OperationDeps, "inventory">,
+export async function planFreeze(
+  deps: Pick<OperationDeps, "inventory" | "providers">,
   vm: Vm,
   guest: Guest,
   id: string,
   options: { readonly memory: boolean },
-): FreezePlan {
+  call: Call,
+): Promise<FreezePlan> {
   refuseForeignSnapshots(guest);
   refuseSavedMemory(guest, "be snapshotted");
   const written = guest.spec.disks.filter(isWritten);
@@ -60,6 +62,10 @@ export function planFreeze(
     const name = overlayVolumeName(vm, disk.target, id);
     return [{ target: disk.target, frozen, overlay: fileIn(deps, vm, disk.source, what, name) }];
   });
+  const { volume } = deps.providers.get(vm.hostId).storage;
+  for (const { target, frozen } of disks) {
+    await requireFormatsTold(volume, `Disk ${target} of VM ${vm.name}`, frozen.path, call);
+  }
   const [first] = disks;
   if (first === undefined) throw new AppError("unsupported", `VM ${vm.name} has no disk that could be frozen.`);
   const memory = options.memory ? { memory: memoryFile(deps, vm, first.overlay, memoryVolumeName(vm, id)) } : {};
