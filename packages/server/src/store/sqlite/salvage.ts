@@ -137,8 +137,11 @@ function readTable(
         `select rowid as place, ${columns.join(", ")} from ${table} where rowid > ? order by rowid`,
       );
       for (const row of statement.iterate(last + step)) {
+        const place = Number(row["place"]);
+        // A damaged tree may lead in circles.
+        if (place <= last) throw new Error(`the rows of ${table} are out of order`);
         rows.push(row);
-        last = Number(row["place"]);
+        last = place;
         step = 0;
       }
       return rows;
