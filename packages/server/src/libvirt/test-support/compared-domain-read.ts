@@ -69,6 +69,12 @@ export const domainReads: readonly ComparedCall<NonnullDomain>[] = [
     python: "o.blockJobInfo('vda')",
   },
   {
+    procedure: "domainGetControlInfo",
+    // The struct's members, in order, are the list.
+    ours: async (remote, dom) => Object.values(await remote.domainGetControlInfo({ dom })),
+    python: "o.controlInfo()",
+  },
+  {
     procedure: "domainGetDiskErrors",
     ours: async (remote, dom) =>
       Object.fromEntries(

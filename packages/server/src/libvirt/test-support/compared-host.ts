@@ -180,12 +180,19 @@ export const hostReads: readonly ComparedCall<undefined>[] = [
   },
   {
     procedure: "nodeGetCpuStats",
-    ours: async (remote) => fields((await remote.nodeGetCpuStats({ cpuNum: -1, nparams: 16 })).params),
+    // Asked for the number of counters first, as by the driver.
+    ours: async (remote) => {
+      const { nparams } = await remote.nodeGetCpuStats({ cpuNum: -1, nparams: 0 });
+      return fields((await remote.nodeGetCpuStats({ cpuNum: -1, nparams })).params);
+    },
     python: "c.getCPUStats(-1)",
   },
   {
     procedure: "nodeGetMemoryStats",
-    ours: async (remote) => fields((await remote.nodeGetMemoryStats({ cellNum: -1, nparams: 16 })).params),
+    ours: async (remote) => {
+      const { nparams } = await remote.nodeGetMemoryStats({ cellNum: -1, nparams: 0 });
+      return fields((await remote.nodeGetMemoryStats({ cellNum: -1, nparams })).params);
+    },
     python: "c.getMemoryStats(-1)",
     drifts: true,
   },

@@ -1,12 +1,10 @@
-/** Makes compared calls, by this client and by python3-libvirt on one daemon, and tells which were made. */
+/** Makes compared calls, by this client and by python3-libvirt on one daemon, and tells where they differ. */
 import { isDeepStrictEqual } from "node:util";
 import { type Connection, LibvirtError } from "@innkeeper/libvirt";
 import { type ComparedCall, isBetween, plain, twins, withoutIdentity } from "./compared-call.ts";
 import type { Outcome, Python } from "./python.ts";
 
 export class Comparison {
-  /** Names of procedures. */
-  readonly made = new Set<string>();
   /** Each with the place where the two part. */
   readonly differences: string[] = [];
   readonly #connection: Connection;
@@ -20,7 +18,6 @@ export class Comparison {
   /** Both see the same of one object; numbers that move lie between two looks of python's. */
   async reads<O>(calls: readonly ComparedCall<O>[], object: O, lookup: string, name: string): Promise<void> {
     for (const call of calls) {
-      this.made.add(call.procedure);
       const variables = { n: JSON.stringify(name), o: lookup };
       const first = await this.#python.run(call.python, variables);
       const own = await outcomeOf(call.ours(this.#connection.remote, object, this.#connection));
@@ -40,7 +37,6 @@ export class Comparison {
     const object = await objectOf(mine);
     for (const name of twins) await this.#python.keep(name, lookup.replaceAll(/\bn\b/gu, JSON.stringify(name)));
     for (const { procedure, ours, python, look = "None", before } of calls) {
-      this.made.add(procedure);
       if (before !== undefined) for (const name of twins) await this.#on(name, before);
       const own = await outcomeOf(ours(this.#connection.remote, object, this.#connection));
       const other = await this.#on(theirs, python);
