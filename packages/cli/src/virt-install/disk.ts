@@ -72,10 +72,6 @@ function applyPermissions(element: XmlElement, given: Given): void {
 }
 
 function wishOf(element: XmlElement, text: string, given: Given): DiskWish {
-  if (onOff("--disk", "sparse", given.get("sparse") ?? "yes") === false) {
-    const remedy = "Make the volume first, with inn volume create --preallocate, and name it with vol=POOL/NAME.";
-    throw refuse("--disk", "--disk sparse=no is not supported: new disks are thin.", remedy);
-  }
   const wish: DiskWish = {
     element,
     text,
@@ -83,6 +79,7 @@ function wishOf(element: XmlElement, text: string, given: Given): DiskWish {
     ...sourceOf(given),
     ...sizeOf(given),
     ...formatOf(given),
+    ...(!onOff("--disk", "sparse", given.get("sparse") ?? "yes") && { preallocate: true }),
     ...optional("pool", given.get("pool")),
     ...optional("backing", given.get("backing_store")),
     ...optional("expectedFormat", given.get("driver.type") ?? given.get("driver_type")),

@@ -49,7 +49,6 @@ const refused: readonly [option: string, value: string | undefined, exitCode: nu
   ["--disk", "source.protocol=rbd,source.name=x", 2, /source\.name is not supported.*inn pool create/],
   ["--disk", "size=1,device=lun", 2, /device=lun is not supported/],
   ["--disk", "size=1,format=vmdk", 2, /raw or qcow2/],
-  ["--disk", "size=1,sparse=no", 2, /--preallocate/],
   ["--disk", "size=many", 65, /size must be a number of GiB/],
   ["--disk", "web.img,size=1", 2, /neither a path on a host nor a volume/],
   ["--disk", "cache=none", 2, /says neither what it is nor how large/],

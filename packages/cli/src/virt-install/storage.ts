@@ -140,7 +140,7 @@ async function newVolume(
 ): Promise<Partial<Disk>> {
   const isBlock = pool !== undefined && blockPools.includes(pool.type);
   if (isBlock) tuneBlock(wish.element);
-  else tuneNew(wish.element);
+  else if (wish.preallocate !== true) tuneNew(wish.element);
   const capacity = wish.sizeGiB === undefined ? {} : { capacityBytes: Math.round(wish.sizeGiB * bytesPerGiB) };
   const common = { ...(pool !== undefined && { pool: pool.name }), ...capacity };
   if (wish.backing !== undefined) {
@@ -158,6 +158,7 @@ async function newVolume(
     ...common,
     ...((format === "raw" || format === "qcow2") && { format }),
     ...(volumeName !== undefined && { volumeName }),
+    ...(wish.preallocate === true && { preallocate: true }),
   };
 }
 

@@ -15,6 +15,8 @@ export interface DiskWish {
   readonly sizeGiB?: number;
   readonly format?: "raw" | "qcow2";
   readonly backing?: string;
+  /** All of its space is taken at once. */
+  readonly preallocate?: boolean;
   /** `driver.type`: what the volume must be. */
   readonly expectedFormat?: string;
   /** The medium is out after the installation. */

@@ -7,12 +7,10 @@ import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
 import { formatBytes } from "@innkeeper/contract/unit.ts";
 import { VolumeCreate } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
-import type { Call } from "#core/call.ts";
 import { requireRunningPool, volumeClaim } from "#management/pool/pool-lookup.ts";
-import { isEmptyOverlay } from "#management/snapshot/empty-overlay.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
 import { isFilePool } from "#management/vm/storage-reach.ts";
-import type { HostVolume, VolumePort } from "#storage/port.ts";
+import { ownVolume } from "#management/volume/volume-owner.ts";
 import type { OperationDeps } from "./deps.ts";
 
 type Input = { request: VolumeCreate };
@@ -61,7 +59,8 @@ export function volumeCreate(deps: OperationDeps) {
           if (place === undefined || created?.owner === "foreign") return;
           const { hostId, poolName } = place;
           const { volume } = providers.get(hostId).storage;
-          if (await isOurs(volume, poolName, input.request, { isMade: created !== undefined }, { signal })) {
+          const wanted = { poolName, ...input.request };
+          if ((await ownVolume(volume, wanted, { isMade: created !== undefined }, { signal })) !== undefined) {
             await volume.deleteVolume(poolName, input.request.name, { signal });
           }
           await deps.hostSync.syncPool(hostId, poolName, { signal });
@@ -96,28 +95,9 @@ async function create(deps: OperationDeps, context: StepContext<Input>): Promise
   } catch (error) {
     if (!(error instanceof AppError && error.code === "name_taken")) throw error;
     if (!repeated) return "foreign";
-    return (await isOurs(volume, poolName, input.request, { isMade: false }, { signal })) ? "task" : "foreign";
+    const own = await ownVolume(volume, definition, { isMade: false }, { signal });
+    return own === undefined ? "foreign" : "task";
   }
-}
-
-/** Whether the pool has the volume as it was asked for; unless this task is known to have made it, also without any data. */
-async function isOurs(
-  port: VolumePort,
-  poolName: string,
-  request: VolumeCreate,
-  { isMade }: { readonly isMade: boolean },
-  call: Call,
-): Promise<boolean> {
-  const there = await port.findVolume(poolName, request.name, call);
-  if (there?.format !== request.format || there.capacityBytes !== request.capacityBytes) return false;
-  // What is preallocated looks the same as what is written.
-  if (isMade || request.preallocate === true) return true;
-  return hasNoData(port, there, call);
-}
-
-async function hasNoData(port: VolumePort, { poolName, name, format, allocationBytes }: HostVolume, call: Call) {
-  if (format === "raw") return allocationBytes === 0;
-  return isEmptyOverlay((offset, length) => port.read(poolName, name, { offset, length }, call));
 }
 
 function checkVolumeCreate(pool: StoragePool, request: VolumeCreate): void {

@@ -7,6 +7,7 @@ import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { requireOwnContent, requireRawContent } from "#management/volume/volume-content.ts";
+import { ownVolume } from "#management/volume/volume-owner.ts";
 import type { CopySource, DiskOrigin, DiskPlan } from "./disk-plan.ts";
 import { removeVolume, type VolumeRef } from "./guest-file.ts";
 
@@ -35,7 +36,7 @@ export async function makeDisk(
     await requireSafe(deps, hostId, origin, call);
     return { ...disk, source: origin.path, sourceType: origin.sourceType, format: origin.format };
   }
-  const kept = repeated && origin.named === true ? await ownVolume(deps, hostId, origin, call) : undefined;
+  const kept = repeated && origin.named === true ? await ownDisk(deps, hostId, origin, false, call) : undefined;
   if (kept !== undefined) return { ...disk, source: kept.path, sourceType: origin.sourceType, format: origin.format };
   if (repeated && origin.named !== true) {
     await removeVolume(deps, hostId, { poolName: origin.poolName, name: origin.volumeName }, call);
@@ -44,18 +45,20 @@ export async function makeDisk(
   return { ...disk, source, sourceType: origin.sourceType, format: origin.format };
 }
 
+/** `isMade`: they are known to be ours; else a volume whose name was asked for may be someone else's. */
 export async function removeDisks(
   deps: MakeDeps,
   hostId: string,
   plans: readonly DiskPlan[],
   call: LongCall,
+  isMade = false,
 ): Promise<void> {
   for (const plan of plans) {
     const made = madeVolume(plan);
     if (made === undefined) continue;
     const { origin } = plan;
-    const isOurs = !("named" in origin) || (await ownVolume(deps, hostId, origin, call).catch(notOurs)) !== undefined;
-    if (isOurs) await removeVolume(deps, hostId, made, call);
+    if (!("named" in origin) || (await ownDisk(deps, hostId, origin, isMade, call)) !== undefined)
+      await removeVolume(deps, hostId, made, call);
   }
 }
 
@@ -74,24 +77,17 @@ export async function requireFreeNames(
   }
 }
 
-/**
- * The volume with the name that the plan asked for, if an attempt of ours made it. The name was free when the plan was
- * stored, so what has it now and is not just what we make was made by someone else: it is neither used nor removed.
- */
-async function ownVolume(
+/** What an attempt of ours made under the name that was asked for, and that was free when the plan was stored. */
+async function ownDisk(
   deps: MakeDeps,
   hostId: string,
-  origin: MadeOrigin,
+  { poolName, volumeName: name, ...origin }: MadeOrigin,
+  isMade: boolean,
   call: LongCall,
 ): Promise<{ readonly path: string } | undefined> {
-  const { poolName, volumeName, capacityBytes, format } = origin;
-  const found = await deps.providers.get(hostId).storage.volume.findVolume(poolName, volumeName, call);
-  if (found === undefined || (found.capacityBytes === capacityBytes && found.format === format)) return found;
-  throw nameTaken(poolName, volumeName);
-}
-
-function notOurs(error: unknown): undefined {
-  if (!(error instanceof AppError && error.code === "name_taken")) throw error;
+  const preallocate = origin.kind === "new" && origin.preallocate === true;
+  const wanted = { poolName, name, format: origin.format, capacityBytes: origin.capacityBytes, preallocate };
+  return await ownVolume(deps.providers.get(hostId).storage.volume, wanted, { isMade }, call);
 }
 
 function nameTaken(poolName: string, volumeName: string): AppError {

@@ -26,7 +26,8 @@ export function disksStep<Input>(deps: OperationDeps): Step<Input> {
     async undo(context) {
       const plan = context.resultIfAny<PlanWithDisks>("plan");
       if (plan === undefined) return;
-      await removeDisks(deps, plan.hostId, plan.disks, { signal: context.signal });
+      const isMade = context.resultIfAny("disks") !== undefined;
+      await removeDisks(deps, plan.hostId, plan.disks, { signal: context.signal }, isMade);
       await syncPools(deps, context, plan.hostId, poolNamesOf(plan.disks));
     },
   };
