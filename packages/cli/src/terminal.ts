@@ -1,5 +1,7 @@
 /** The terminal as commands see it: two streams, a width, and questions that are only asked where somebody can answer. */
+import { openSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
+import { ReadStream } from "node:tty";
 
 export interface Terminal {
   readonly input: Readable & { readonly isTTY?: boolean; setRawMode?(raw: boolean): unknown };
@@ -11,6 +13,8 @@ export interface Terminal {
   readonly inputIsTerminal: boolean;
   /** Columns of standard output; undefined when it is no terminal. */
   readonly width: () => number | undefined;
+  /** The keyboard of the person who started it, where standard input is a pipe; undefined: there is nobody. */
+  readonly openKeyboard?: () => Terminal["input"] | undefined;
 }
 
 export function processTerminal(): Terminal {
@@ -23,7 +27,17 @@ export function processTerminal(): Terminal {
     errorsIsTerminal: process.stderr.isTTY === true,
     inputIsTerminal: process.stdin.isTTY === true,
     width: () => (process.stdout.isTTY === true ? process.stdout.columns : undefined),
+    openKeyboard: () => (process.stderr.isTTY === true ? controllingTerminal() : undefined),
   };
+}
+
+/** A process without one (cron, a service) can't open it. */
+function controllingTerminal(): ReadStream | undefined {
+  try {
+    return new ReadStream(openSync("/dev/tty", "r"));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Asks for a line. Rejects when the signal aborts, or the user gives up (Ctrl-C, Ctrl-D). */

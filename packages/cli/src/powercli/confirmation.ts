@@ -7,7 +7,7 @@ import { usageError } from "#cli-error.ts";
 import type { Invocation } from "#invocation.ts";
 import type { Bound } from "#powercli/bind.ts";
 import type { Signature } from "#powercli/signature.ts";
-import { ask } from "#terminal.ts";
+import { ask, type Terminal } from "#terminal.ts";
 
 const choices = '[Y] Yes  [A] Yes to All  [N] No  [L] No to All  [?] Help (default is "Y"): ';
 const help = `Y - this one.  A - this and all that follow.  N - not this one.  L - none any more.
@@ -40,13 +40,24 @@ export class Confirmation {
 
   async #question(said: string): Promise<boolean> {
     const { terminal, signal } = this.#invocation;
-    if (!terminal.inputIsTerminal) {
+    // Objects may come through standard input while a person sits before it.
+    const keyboard = terminal.inputIsTerminal ? undefined : terminal.openKeyboard?.();
+    if (!terminal.inputIsTerminal && keyboard === undefined) {
       throw usageError(
         `${this.#cmdlet.name} asks first, and there is no terminal to ask on. ${said.replace("Performing", "Not done:")}`,
         "Say -Confirm:$false.",
       );
     }
     terminal.errors.write(`\nConfirm\nAre you sure you want to perform this action?\n${said}\n`);
+    try {
+      const asked = keyboard === undefined ? terminal : { ...terminal, input: keyboard, inputIsTerminal: true };
+      return await this.#answer(asked, signal);
+    } finally {
+      keyboard?.destroy();
+    }
+  }
+
+  async #answer(terminal: Terminal, signal: AbortSignal): Promise<boolean> {
     while (true) {
       const answer = (await ask(terminal, choices, signal).catch(() => "l")).trim().toLowerCase();
       if (["", "y", "yes"].includes(answer)) return true;

@@ -63,6 +63,9 @@ suite("PowerCLI's cmdlets against a control plane", () => {
     assert.ok(!(await readFile(file, "utf8")).includes(password));
     assert.equal((await inn(["Get-VM"], { environment })).exitCode, 0);
     assert.equal((await inn(["Disconnect-VIServer"], { environment })).exitCode, 64);
+    const kept = await inn(["Disconnect-VIServer"], { environment, input: "", keyboard: "n\n" });
+    assert.deepEqual([kept.exitCode, kept.errors.match(/\[Y\] Yes/g)?.length], [0, 1], kept.errors);
+    assert.equal((await inn(["Get-VM"], { environment })).exitCode, 0);
     const gone = await inn(["Disconnect-VIServer", "-Server", "*", "-Confirm:$false"], { environment });
     assert.equal(gone.exitCode, 0, gone.errors);
     assert.match(gone.errors, /logged out of/);
@@ -99,7 +102,11 @@ suite("PowerCLI's cmdlets against a control plane", () => {
       [["New-VM", "-Name", "x", "-Datastore", "nosuch"], 66, /there is no datastore "nosuch"\n {2}field: +-Datastore/],
       [["New-VM", "-Name", "x", "-MemoryGB", "1", "-MemoryMB", "1"], 64, /exclude one another/],
       [["New-VM", "-Name", "x", "-NumCpu", "3", "-CoresPerSocket", "2"], 65, /field: +-CoresPerSocket/],
-      [["New-VM", "-Name", "x", "-DiskStorageFormat", "Thick"], 69, /field: +-DiskStorageFormat/],
+      [
+        ["New-VM", "-Name", "x", "-ContentLibraryItem", "i", "-DiskStorageFormat", "Thick"],
+        65,
+        /field: +-DiskStorageFormat/,
+      ],
       [["New-VM", "-Name", "x", "-StoragePolicy", "gold"], 64, /does not have -StoragePolicy/],
       [["New-VM", "-Name", "x", "-LinkedClone"], 64, /-LinkedClone is for a clone/],
       [["New-VM"], 64, /needs -Name/],

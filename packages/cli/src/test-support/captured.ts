@@ -21,6 +21,8 @@ export interface CapturedOptions {
   readonly columns?: number;
   /** Somebody types `input`. */
   readonly inputIsTerminal?: boolean;
+  /** What the person types who sits before it while its input is a pipe. */
+  readonly keyboard?: string;
   readonly timeoutMs?: number;
 }
 
@@ -46,6 +48,7 @@ export async function captured(argv: readonly string[], options: CapturedOptions
     errorsIsTerminal: false,
     inputIsTerminal: options.inputIsTerminal === true,
     width: () => options.columns,
+    openKeyboard: () => (options.keyboard === undefined ? undefined : new PassThrough().end(options.keyboard)),
   };
   const deadline = AbortSignal.timeout(options.timeoutMs ?? commandTimeoutMs);
   const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);

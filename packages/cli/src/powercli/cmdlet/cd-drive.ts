@@ -3,6 +3,7 @@ import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { usageError } from "#cli-error.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import { vmParameter } from "#powercli/signature.ts";
+import { warnOfPending } from "#powercli/cmdlet/vm-show.ts";
 import { devices, type DeviceWish } from "#powercli/device.ts";
 import { cdDriveKind, cdDriveObject, cdDrives } from "#powercli/object/device.ts";
 import { filePath } from "#powercli/storage.ts";
@@ -60,7 +61,8 @@ export const setCdDrive: Cmdlet = {
           const body = { disksChange: [{ target, source }] };
           return await api.call("vmChange", { parameters: { vmId: vm.id }, body });
         },
-        done: async () => {
+        done: async (task) => {
+          warnOfPending(run, vm, task);
           const after = await api.call("vmGet", { parameters: { vmId: vm.id } });
           for (const drive of cdDrives(after)) {
             if (drive.device.target === target) run.write(cdDriveKind, cdDriveObject(after, drive));

@@ -7,6 +7,7 @@ import type { Cmdlet } from "#powercli/cmdlet.ts";
 import { vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { noPolicies, storageFormat, storageFormats } from "#powercli/cmdlet/vm-new.ts";
+import { warnOfPending } from "#powercli/cmdlet/vm-show.ts";
 import { devices, type DeviceWish } from "#powercli/device.ts";
 import { capacityBytes } from "#powercli/hardware.ts";
 import { hardDiskKind, hardDiskObject, hardDisks, type NumberedDevice } from "#powercli/object/device.ts";
@@ -92,7 +93,7 @@ export const newHardDisk: Cmdlet = {
     const file = bound.text("DiskPath");
     if ((size === undefined) === (file === undefined)) throw usageError("either -CapacityGB or -DiskPath is needed");
     const format = bound.text("StorageFormat") ?? "Thin";
-    const form = storageFormat("-StorageFormat", format);
+    const form = storageFormat(format);
     if (bound.flag("ThinProvisioned") === true && format !== "Thin") {
       throw usageError(`-ThinProvisioned contradicts -StorageFormat ${format}`);
     }
@@ -108,7 +109,8 @@ export const newHardDisk: Cmdlet = {
           const disk = { ...given({ path, capacityBytes: size, pool }), ...form };
           return await api.call("vmChange", { parameters: { vmId: vm.id }, body: { disksAdd: [disk] } });
         },
-        done: async () => {
+        done: async (task) => {
+          warnOfPending(run, vm, task);
           const before = new Set(hardDisks(vm).map(({ device }) => device.target));
           const after = await api.call("vmGet", { parameters: { vmId: vm.id } });
           await show(
@@ -156,7 +158,8 @@ export const setHardDisk: Cmdlet = {
           const body = { disksChange: [{ target, capacityBytes: size }] };
           return await run.api.call("vmChange", { parameters: { vmId: vm.id }, body });
         },
-        done: async () => {
+        done: async (task) => {
+          warnOfPending(run, vm, task);
           const after = await run.api.call("vmGet", { parameters: { vmId: vm.id } });
           await show(
             run,
@@ -191,6 +194,7 @@ export const removeHardDisk: Cmdlet = {
           const body = { disksRemove: [{ target, ...given({ deleteVolume }) }] };
           return await run.api.call("vmChange", { parameters: { vmId: vm.id }, body });
         },
+        done: async (task) => warnOfPending(run, vm, task),
       })),
     );
   },

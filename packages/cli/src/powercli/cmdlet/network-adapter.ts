@@ -6,6 +6,7 @@ import { given } from "#option/given.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import { runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
+import { warnOfPending } from "#powercli/cmdlet/vm-show.ts";
 import { devices, type DeviceWish } from "#powercli/device.ts";
 import {
   networkAdapterKind,
@@ -92,7 +93,8 @@ export const newNetworkAdapter: Cmdlet = {
         action: "Add network adapter",
         target: vm.name,
         start: async () => await api.call("vmChange", { parameters: { vmId: vm.id }, body: { nicsAdd: [nic] } }),
-        done: async () => {
+        done: async (task) => {
+          warnOfPending(run, vm, task);
           const before = new Set(vm.spec.nics.map(({ mac }) => mac));
           const after = await api.call("vmGet", { parameters: { vmId: vm.id } });
           show(
@@ -152,7 +154,8 @@ export const setNetworkAdapter: Cmdlet = {
         target: `${vm.name}/${name}`,
         start: async () =>
           await api.call("vmChange", { parameters: { vmId: vm.id }, body: { nicsChange: [{ mac, ...change }] } }),
-        done: async () => {
+        done: async (task) => {
+          warnOfPending(run, vm, task);
           const after = await api.call("vmGet", { parameters: { vmId: vm.id } });
           show(
             run,
@@ -188,6 +191,7 @@ export const removeNetworkAdapter: Cmdlet = {
         target: `${vm.name}/${name}`,
         start: async () =>
           await run.api.call("vmChange", { parameters: { vmId: vm.id }, body: { nicsRemove: [{ mac }] } }),
+        done: async (task) => warnOfPending(run, vm, task),
       })),
     );
   },

@@ -4,7 +4,7 @@ import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { vmCan } from "@innkeeper/contract/state/vm.ts";
 import { usageError } from "#cli-error.ts";
-import { namesOf } from "#list.ts";
+import { listAll, namesOf } from "#list.ts";
 import { find, isIdOf } from "#lookup.ts";
 import { given } from "#option/given.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
@@ -12,8 +12,6 @@ import { runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { snapshotKind, snapshotObject } from "#powercli/object/snapshot.ts";
 import { select } from "#powercli/select.ts";
-
-const every = { text: "*", literal: false };
 
 export const newSnapshot: Cmdlet = {
   name: "New-Snapshot",
@@ -81,18 +79,30 @@ export const getSnapshot: Cmdlet = {
   ],
   examples: ["Get-Snapshot -VM web", 'Get-Snapshot web "before*"', "Get-VM | inn Get-Snapshot"],
   run: async (run) => {
-    for (const vm of await run.chosen("VM", "vm")) await showSnapshots(run, vm);
+    const vms = await run.chosen("VM", "vm");
+    const texts = [...run.bound.texts("Name"), ...run.bound.texts("Id")];
+    if (texts.length === 0) await showAll(run, vms);
+    else for (const vm of vms) await showNamed(run, vm, texts);
   },
 };
 
-async function showSnapshots(run: CmdletRun, vm: Vm): Promise<void> {
-  const { bound } = run;
-  const texts = [...bound.texts("Name"), ...bound.texts("Id")];
-  const wanted = texts.length === 0 ? [every] : texts.map((text) => ({ text, literal: false }));
-  for (const reference of wanted) {
+/** In the order of the VMs, each VM's as they were taken; one request for all. */
+async function showAll(run: CmdletRun, vms: readonly Vm[]): Promise<void> {
+  const [only, ...others] = vms;
+  if (only === undefined) return;
+  const filter = others.length === 0 ? { filter: `vmId=${only.id}` } : {};
+  const { items } = await listAll(run.api, "snapshotList", { sort: "createdAt", ...filter });
+  const byVm = Map.groupBy(items, ({ vmId }) => vmId);
+  for (const vm of vms) {
+    for (const snapshot of byVm.get(vm.id) ?? []) run.write(snapshotKind, snapshotObject(snapshot, vm.name));
+  }
+}
+
+async function showNamed(run: CmdletRun, vm: Vm, texts: readonly string[]): Promise<void> {
+  const wish = { parameter: "-Name", vmId: vm.id, mayBeNone: true };
+  for (const text of texts) {
     await run.attempt(async () => {
-      const wish = { parameter: "-Name", vmId: vm.id, mayBeNone: true };
-      for (const snapshot of await select(run.api, "snapshot", [reference], wish)) {
+      for (const snapshot of await select(run.api, "snapshot", [{ text, literal: false }], wish)) {
         run.write(snapshotKind, snapshotObject(snapshot, vm.name));
       }
     });

@@ -40,7 +40,7 @@ const parameters: readonly Parameter[] = [
   {
     name: "DiskStorageFormat",
     words: storageFormats,
-    help: "Thin: grows as it is written (default); Thick and EagerZeroedThick are refused",
+    help: "Thin: grows as it is written (default); Thick and EagerZeroedThick: takes all of its space at once",
   },
   { name: "NetworkName", list: true, noun: "network", help: "a network card for each of these networks" },
   { name: "Portgroup", list: true, noun: "network", help: "the same as NetworkName" },
@@ -102,6 +102,7 @@ export const newVm: Cmdlet = {
     "disks.path": "DiskPath",
     "disks.pool": "Datastore",
     "disks.capacityBytes": "DiskGB",
+    "disks.preallocate": "DiskStorageFormat",
     nics: "NetworkName",
     snapshot: "ReferenceSnapshot",
     pool: "Datastore",
@@ -162,7 +163,10 @@ async function disksOf({ api, bound }: CmdletRun, pool: string | undefined, host
     bound.texts("DiskPath").map(async (text) => await filePath(api, text, "-DiskPath", hostId)),
   );
   const image = bound.text("ContentLibraryItem");
-  const form = { ...given({ pool }), ...storageFormat("-DiskStorageFormat", bound.text("DiskStorageFormat")) };
+  const form = { ...given({ pool }), ...storageFormat(bound.text("DiskStorageFormat")) };
+  if (image !== undefined && form.preallocate === true) {
+    throw valueError("-DiskStorageFormat", "a disk from an image is as large as what the image holds: Thin");
+  }
   const [first, ...others] = sizes;
   const fromImage: Disk[] =
     image === undefined ? [] : [{ image: await imageName(api, image), ...given({ pool, capacityBytes: first }) }];
@@ -182,13 +186,9 @@ async function imageName(api: CmdletRun["api"], text: string): Promise<string> {
   return image?.id ?? text;
 }
 
-/** How a new disk takes its space. */
-export function storageFormat(parameter: string, format: string | undefined): Pick<Disk, "format"> {
-  if (format === undefined || format === "Thin") return {};
-  throw tableError("unsupported", `new disks are thin; ${format} is not`, {
-    field: parameter,
-    remedy: "Make the disk first, `inn volume create --preallocate`, and name it with -DiskPath '[datastore] name'.",
-  });
+/** How a new disk takes its space: thick ones are raw, and all of it is taken when they are made. */
+export function storageFormat(format: string | undefined): Pick<Disk, "format" | "preallocate"> {
+  return format === undefined || format === "Thin" ? {} : { format: "raw", preallocate: true };
 }
 
 const cloneKeeps =

@@ -7,7 +7,7 @@ import type { Cmdlet } from "#powercli/cmdlet.ts";
 import { runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun, Work } from "#powercli/cmdlet-run.ts";
 import { noPolicies, storageFormats } from "#powercli/cmdlet/vm-new.ts";
-import { showVm } from "#powercli/cmdlet/vm-show.ts";
+import { showVm, warnOfPending } from "#powercli/cmdlet/vm-show.ts";
 import { cpuOf, fieldOfSize, memoryMiB, sizeParameters } from "#powercli/hardware.ts";
 import { placeOf } from "#powercli/place.ts";
 import { select } from "#powercli/select.ts";
@@ -96,21 +96,14 @@ function changeOf(run: CmdletRun, vm: Vm): Work {
       if (Object.keys(body).length === 0) return await rename(name ?? vm.name);
       const change = await api.call("vmChange", { parameters, body });
       if (name === undefined) return change;
-      tellPending(run, vm, await run.finished(change));
+      warnOfPending(run, vm, await run.finished(change));
       return await rename(name);
     },
     done: async (task) => {
-      tellPending(run, vm, task);
+      warnOfPending(run, vm, task);
       await showVm(run, vm.id);
     },
   };
-}
-
-/** The task's result names the fields that wait for the next start. */
-function tellPending(run: CmdletRun, vm: Vm, task: Task): void {
-  const pending = task.result?.["pending"];
-  if (!Array.isArray(pending) || pending.length === 0) return;
-  run.warn(`${vm.name}: ${pending.map(String).join(", ")} will change at its next start.`);
 }
 
 async function revert(run: CmdletRun, vms: readonly Vm[]): Promise<void> {

@@ -1,4 +1,5 @@
 /** VMs as objects, after they were read or changed. */
+import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { namesOf } from "#list.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
@@ -13,4 +14,11 @@ export async function showVms(run: CmdletRun, vms: readonly Vm[]): Promise<void>
 /** As it is now. */
 export async function showVm(run: CmdletRun, vmId: Vm["id"]): Promise<void> {
   await showVms(run, [await run.api.call("vmGet", { parameters: { vmId } })]);
+}
+
+/** A change's result names the fields that wait for the VM's next start. */
+export function warnOfPending(run: CmdletRun, vm: Pick<Vm, "name">, task: Task): void {
+  const pending = task.result?.["pending"];
+  if (!Array.isArray(pending) || pending.length === 0) return;
+  run.warn(`${vm.name}: ${pending.map(String).join(", ")} will change at its next start.`);
 }

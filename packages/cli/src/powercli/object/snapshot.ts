@@ -8,6 +8,7 @@ export interface SnapshotObject {
   readonly Id: string;
   readonly Description: string;
   readonly Created: string;
+  /** To which a revert leads; unlike vSphere's, a VM that ran is started, without its memory if the snapshot has none. */
   readonly PowerState: PowerState;
   readonly Quiesced: boolean;
   readonly WithMemory: boolean;
@@ -17,18 +18,13 @@ export interface SnapshotObject {
   readonly ParentSnapshotId: string | null;
 }
 
-/** The state to which a revert leads: a snapshot without memory leads to a stopped VM. */
-function stateAfterRevert(snapshot: Snapshot): PowerState {
-  return snapshot.withMemory ? powerState(snapshot.vmState) : "PoweredOff";
-}
-
 export function snapshotObject(snapshot: Snapshot, vmName: string): SnapshotObject {
   return {
     Name: snapshot.name,
     Id: snapshot.id,
     Description: snapshot.description,
     Created: snapshot.createdAt,
-    PowerState: stateAfterRevert(snapshot),
+    PowerState: powerState(snapshot.vmState),
     Quiesced: snapshot.quiesced,
     WithMemory: snapshot.withMemory,
     IsCurrent: snapshot.current,
