@@ -28,7 +28,7 @@ export interface MigrationRow {
   /** It runs; default: it is off. */
   readonly live?: true;
   /** Parts of the domain's XML. */
-  readonly memoryMiB?: number;
+  readonly memoryMiB?: number | ((scene: Scene) => number);
   readonly vcpus?: string;
   readonly os?: string;
   readonly parts?: string;
@@ -41,6 +41,7 @@ export interface MigrationRow {
 }
 export type Undo = () => Promise<unknown>;
 
+const removeMs = 180_000;
 const call = { signal: AbortSignal.timeout(900_000) };
 
 /** Makes the situation, examines the move to h2, and takes the situation away. */
@@ -64,7 +65,9 @@ export async function examineRow(scene: Scene, row: MigrationRow): Promise<HostM
 
 async function defineRow(scene: Scene, row: MigrationRow, uuid: string): Promise<Vm> {
   const { plane, h1 } = scene;
-  const xml = domainXml(uuid, row, row.devices?.(scene) ?? "");
+  const { memoryMiB = 64 } = row;
+  const sized = { ...row, memoryMiB: typeof memoryMiB === "number" ? memoryMiB : memoryMiB(scene) };
+  const xml = domainXml(uuid, sized, row.devices?.(scene) ?? "");
   await h1.exec(["sh", "-c", "cat > /run/row.xml && virsh -q define /run/row.xml"], { input: xml });
   if (row.live === true) await h1.exec(["virsh", "-q", "start", "row"]);
   const vm = await plane.deps.hostSync.syncVm(plane.host("h1").id, uuid, call);
@@ -72,14 +75,23 @@ async function defineRow(scene: Scene, row: MigrationRow, uuid: string): Promise
   return vm;
 }
 
+/** A job that its host gives up only after some time keeps the definition. */
 async function removeRow({ plane, h1 }: Scene, uuid: string): Promise<void> {
-  await h1.exec(["virsh", "-q", "destroy", "row"]).catch(() => undefined);
+  await h1.exec(["virsh", "-q", "destroy", uuid]).catch(() => undefined);
   const everything = ["--managed-save", "--nvram", "--snapshots-metadata", "--checkpoints-metadata"];
-  await h1.exec(["virsh", "-q", "undefine", "row", ...everything]).catch(() => undefined);
+  const deadline = AbortSignal.timeout(removeMs);
+  for (;;) {
+    await h1.exec(["virsh", "-q", "undefine", uuid, ...everything], { timeoutMs: removeMs }).catch(() => undefined);
+    const { stdout } = await h1.exec(["virsh", "-q", "list", "--all", "--uuid"]);
+    if (!stdout.includes(uuid)) break;
+    deadline.throwIfAborted();
+  }
   await plane.deps.hostSync.syncVm(plane.host("h1").id, uuid, call);
 }
 
-export function domainXml(uuid: string, row: Partial<MigrationRow>, devices: string): string {
+type Parts = Partial<Pick<MigrationRow, "vcpus" | "parts" | "os" | "emulator">> & { readonly memoryMiB?: number };
+
+export function domainXml(uuid: string, row: Parts, devices: string): string {
   const { memoryMiB = 64, vcpus = "<vcpu>1</vcpu>", parts = "", os = "", emulator } = row;
   return `<domain type='qemu'><name>row</name><uuid>${uuid}</uuid><memory unit='MiB'>${memoryMiB}</memory>${vcpus}
     <os${os.startsWith("@") ? " firmware='efi'" : ""}><type arch='x86_64' machine='pc-q35-7.2'>hvm</type>${os.replace("@", "")}</os>

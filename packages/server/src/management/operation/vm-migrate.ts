@@ -13,6 +13,7 @@ import { poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
 import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
 import { removeDisks } from "#management/vm/disk-make.ts";
+import { readGuestIfAny } from "#management/vm/guest-read.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { requireMovable } from "#management/vm/migration-check.ts";
 import { knownFacts } from "#management/vm/migration-fact.ts";
@@ -83,7 +84,7 @@ export function vmMigrate(deps: OperationDeps) {
         async do(context) {
           const moved = context.result<MigrationPlan>("plan");
           await syncBoth(deps, context, moved);
-          await followSilent(deps, moved);
+          await follow(deps, context, moved);
           await syncPools(deps, context, moved.targetId, poolNamesOf(moved.copies));
           const { sourceId, copiedPaths } = moved;
           await syncPools(deps, context, sourceId, poolNamesOfPaths(deps, sourceId, copiedPaths));
@@ -115,9 +116,10 @@ async function syncBoth(deps: OperationDeps, context: Context, { sourceId, targe
   await syncGuest(deps, context, { hostId: sourceId, uuid });
 }
 
-/** It was handed over to a host that can't be asked now: its document goes along all the same. */
-async function followSilent(deps: OperationDeps, { vmId, targetId, sourceId }: MigrationPlan): Promise<void> {
-  if (deps.providers.connectedHostIds().includes(targetId)) return;
+/** It has moved: where a host that can't be asked left its document behind, that goes along all the same. */
+async function follow(deps: OperationDeps, context: Context, moved: MigrationPlan): Promise<void> {
+  const { vmId, uuid, targetId, sourceId } = moved;
+  if (deps.inventory.get("vm", vmId)?.hostId !== sourceId) return;
   const target = deps.inventory.require("host", targetId);
   const stateDetail = `it moved to host ${target.name}, which can't be reached now`;
   await deps.store.transaction(async (transaction) => {
@@ -125,6 +127,7 @@ async function followSilent(deps: OperationDeps, { vmId, targetId, sourceId }: M
     if (vm?.hostId !== sourceId) return;
     await transaction.put("vm", { ...vm, hostId: target.id, state: "unknown", stateDetail });
   });
+  await syncGuest(deps, context, { hostId: targetId, uuid });
 }
 
 async function copyState(
@@ -149,18 +152,42 @@ async function move(
   if (isArrived(place)) return {};
   if (place !== "source") throw lost(deps, moving, place);
   const { migration } = deps.providers.get(moving.sourceId).guest;
-  if (moving.autostart) await migration.setAutostart(moving.uuid, false, call);
   try {
+    if (moving.autostart) await migration.setAutostart(moving.uuid, false, call);
     return await send(deps, moving, request, call);
   } catch (error) {
     // Cancelled: the undo looks where it is. Else it may have arrived, and only the answer was lost.
-    if (call.signal.aborted || !isArrived(await placeAfter(deps, moving, call))) throw error;
-    return {};
+    if (call.signal.aborted || !(error instanceof AppError)) throw error;
+    const after = await placeAfter(deps, moving, call);
+    if (isArrived(after)) return {};
+    throw await stayed(deps, moving, error, call);
   }
 }
 
 function isArrived(place: SettledPlace): boolean {
   return place === "target" || place === "target-alone" || place === "target-silent";
+}
+
+/** What came of it, besides why. */
+async function stayed(
+  deps: OperationDeps,
+  { sourceId, uuid, live, vmName }: MigrationPlan,
+  { code, message, remedy, fault }: AppError,
+  call: Call,
+): Promise<AppError> {
+  const host = deps.inventory.get("host", sourceId)?.name ?? sourceId;
+  const here = await readGuestIfAny(deps.providers.get(sourceId).guest, uuid, call).catch(() => undefined);
+  const now =
+    here === undefined
+      ? `belongs to host ${host}, which can't be asked now`
+      : live && !isActive(here)
+        ? `is on host ${host}, and is off: it went off while it moved`
+        : `is on host ${host} as before (${here.state})`;
+  return new AppError(code, `${message.replace(/\.$/, "")}. VM ${vmName} ${now}.`, {
+    ...(remedy === undefined ? {} : { remedy }),
+    ...(fault === undefined ? {} : { fault }),
+    retryable: false,
+  });
 }
 
 function lost(deps: OperationDeps, { sourceId, targetId }: Move, place: SettledPlace): AppError {

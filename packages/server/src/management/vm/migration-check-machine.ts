@@ -122,10 +122,11 @@ export function checkTpm({ vm, target, traits, reception }: MigrationFacts): Mig
   return [refused("tpm", "unsupported", message, "Install swtpm and swtpm-tools there.", { device: "tpm" })];
 }
 
-/** What no other check explains; told only when none of them found an error. */
-export function checkDefinition({ target, reception }: MigrationFacts): MigrationFinding[] {
+/** What no other check explains. A VM that is off does not fail to move, but it would fail to start. */
+export function checkDefinition({ target, live, reception }: MigrationFacts): MigrationFinding[] {
   const problem = reception?.definitionProblem;
   if (problem === undefined) return [];
   const message = `libvirt on host ${target.name} refuses the VM's definition: ${problem}`;
-  return [refused("definition", "unsupported", message, "Change what it names, or choose another host.")];
+  const remedy = "Change what it names, or choose another host.";
+  return [live ? refused("definition", "unsupported", message, remedy) : warned("definition", message, remedy)];
 }

@@ -51,7 +51,8 @@ export function migrationFindings(facts: MigrationFacts): MigrationFinding[] {
   const unfit = checkHost(facts);
   if (unfit.length > 0) return unfit;
   const findings = Object.values(checks).flatMap((check) => check(facts));
-  return findings.some(isError) ? findings : [...findings, ...checkRefusal(facts), ...checkDefinition(facts)];
+  const isExplained = findings.some(facts.live ? isError : isGrave);
+  return isExplained ? findings : [...findings, ...checkRefusal(facts), ...checkDefinition(facts)];
 }
 
 export function migrationReport(facts: MigrationFacts): HostMigrationReport {
@@ -64,7 +65,7 @@ export function migrationReport(facts: MigrationFacts): HostMigrationReport {
 
 function verdictOf(findings: readonly MigrationFinding[]): MigrationVerdict {
   if (findings.some(isError)) return "error";
-  return findings.some(({ severity }) => severity === "warning") ? "warning" : "ok";
+  return findings.some(isGrave) ? "warning" : "ok";
 }
 
 /** Throws what is against it, with all findings; returns what is only to be known. */
@@ -84,6 +85,10 @@ export function requireMovable(facts: MigrationFacts): MigrationFinding[] {
       fault: { findings },
     },
   );
+}
+
+function isGrave({ severity }: MigrationFinding): boolean {
+  return severity !== "info";
 }
 
 function isError({ severity }: MigrationFinding): boolean {

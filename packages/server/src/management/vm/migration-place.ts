@@ -11,7 +11,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
-import type { Guest } from "#virtualization/port.ts";
+import type { Guest, GuestHypervisor } from "#virtualization/port.ts";
 import { readGuestIfAny, removeGuest } from "./guest-read.ts";
 
 export interface Move {
@@ -49,8 +49,15 @@ const patienceMs = 20_000;
 type Answer = { readonly guest: Guest | undefined; readonly isBusy: boolean };
 
 export async function placeOf(deps: OperationDeps, move: Move, call: Call): Promise<Place> {
-  const source = await ask(deps, move.sourceId, move.uuid, call);
-  const target = await ask(deps, move.targetId, move.uuid, call);
+  // The job first: one that ends in between has decided before the guest is read.
+  const source = await ask(deps, move.sourceId, call, async (guest, bounded) => ({
+    isBusy: await guest.migration.isBusy(move.uuid, bounded),
+    guest: await readGuestIfAny(guest, move.uuid, bounded),
+  }));
+  const target = await ask(deps, move.targetId, call, async (guest, bounded) => ({
+    isBusy: false, // an incoming one is the source's to tell
+    guest: await readGuestIfAny(guest, move.uuid, bounded),
+  }));
   if (!(source instanceof AppError)) {
     return target instanceof AppError ? withoutTarget(move, source, target) : withBoth(move, source, target);
   }
@@ -59,13 +66,15 @@ export async function placeOf(deps: OperationDeps, move: Move, call: Call): Prom
 }
 
 /** A host's answer, or why it can't give one now. */
-async function ask(deps: OperationDeps, hostId: string, uuid: string, call: Call): Promise<Answer | AppError> {
-  const bounded = { signal: AbortSignal.any([call.signal, AbortSignal.timeout(hostDeadlineMs)]) };
+async function ask(
+  deps: OperationDeps,
+  hostId: string,
+  call: Call,
+  question: (guest: GuestHypervisor, call: Call) => Promise<Answer>,
+): Promise<Answer | AppError> {
+  const signal = AbortSignal.any([call.signal, AbortSignal.timeout(hostDeadlineMs)]);
   try {
-    const { guest } = deps.providers.get(hostId);
-    // The job first: one that ends in between has decided before the guest is read.
-    const isBusy = await guest.migration.isBusy(uuid, bounded);
-    return { isBusy, guest: await readGuestIfAny(guest, uuid, bounded) };
+    return await question(deps.providers.get(hostId).guest, { signal });
   } catch (error) {
     if (isSilence(error) && !call.signal.aborted) return error;
     throw error;

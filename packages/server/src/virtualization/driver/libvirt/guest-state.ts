@@ -71,6 +71,7 @@ export async function deleteState(
   { connection, remote, dom, options }: DomainCall,
   paths: readonly string[],
 ): Promise<void> {
+  if (paths.length === 0) return;
   await refuseIfPresent({ remote, dom, options });
   for (const file of paths) {
     checkPlace(dom.uuid, file);

@@ -31,6 +31,7 @@ import { cancellableJob } from "./cancellable-job.ts";
 import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
 import { deleteState, readState, writeState } from "./guest-state.ts";
 import { contactHost } from "./migration-contact.ts";
+import { StallWatch } from "./migration-stall.ts";
 import { readReception } from "./migration-reception.ts";
 import { readTraits } from "./migration-traits.ts";
 import { numberOf, reportProgress, withJobStats } from "./job-progress.ts";
@@ -119,6 +120,8 @@ async function migrateLive(
   const final = lastStats(completed);
   const startMs = context.clock.monotonicMs();
   const tuning = tune(context, domain, options, over.signal);
+  const stall = new StallWatch(context, domain);
+  const watching = options.copyDisks.length > 0 ? stall.run(over.signal) : undefined;
   let stats: TypedParameters = {};
   try {
     await completed.ready.catch(() => undefined);
@@ -128,10 +131,12 @@ async function migrateLive(
     await withJobStats(domain, context.clock, ended, (present) => {
       stats = present;
       tuning.onStats(present);
+      stall.onStats(present);
       reportProgress(call, present);
     });
   } finally {
     over.abort();
+    await watching;
   }
   stats = { ...stats, ...(await final) };
   const totalMs = numberOf(stats["time_elapsed"]) ?? context.clock.monotonicMs() - startMs;
