@@ -21,7 +21,7 @@ const config: Config = {
   current: "main",
   servers: {
     main: { url: "https://inn.example.org", token: "t1", user: "lin" },
-    lab: { url: "http://10.0.0.1:7480", token: "t2" },
+    lab: { url: "https://10.0.0.1:7480", token: "t2" },
   },
 };
 
@@ -33,14 +33,14 @@ function chosen(named: string | undefined, environment: Record<string, string> =
 suite("the server that is meant", () => {
   test("an option wins over the environment, which wins over the file", () => {
     assert.deepEqual(chosen(undefined), ["main", "https://inn.example.org/", "t1"]);
-    assert.deepEqual(chosen(undefined, { INN_SERVER: "lab" }), ["lab", "http://10.0.0.1:7480/", "t2"]);
+    assert.deepEqual(chosen(undefined, { INN_SERVER: "lab" }), ["lab", "https://10.0.0.1:7480/", "t2"]);
     assert.deepEqual(chosen("main", { INN_SERVER: "lab" }), ["main", "https://inn.example.org/", "t1"]);
     assert.deepEqual(chosen(undefined, { INN_SERVER: "", INN_TOKEN: "x" }), ["main", "https://inn.example.org/", "x"]);
   });
 
   test("a saved server is known by its URL too; another one gets no token", () => {
-    assert.deepEqual(chosen("http://10.0.0.1:7480"), ["lab", "http://10.0.0.1:7480/", "t2"]);
-    assert.deepEqual(chosen("http://10.0.0.2:7480"), [undefined, "http://10.0.0.2:7480/", undefined]);
+    assert.deepEqual(chosen("https://10.0.0.1:7480"), ["lab", "https://10.0.0.1:7480/", "t2"]);
+    assert.deepEqual(chosen("https://10.0.0.2:7480"), [undefined, "https://10.0.0.2:7480/", undefined]);
     assert.equal(chooseServer({ servers: {} }, undefined, {}).connection.server.href, `${defaultServerUrl}/`);
   });
 
@@ -50,6 +50,9 @@ suite("the server that is meant", () => {
     assert.equal(serverUrl("http://localhost:80").href, "http://localhost/");
     assert.equal(serverUrl("https://x/inn/?a#b").href, "https://x/inn/");
     assert.throws(() => serverUrl("no server"), /neither a saved name nor a URL/);
+    for (const far of ["http://inn.example.org", "http://10.0.0.1:7480", "http://127.0.0.1.example.org"]) {
+      assert.throws(() => serverUrl(far), /in the clear/, far);
+    }
   });
 });
 
@@ -59,15 +62,15 @@ suite("the file", () => {
     const file = configFile({ XDG_CONFIG_HOME: folder.path });
     assert.equal(file, path.join(folder.path, "innkeeper/config.json"));
     assert.deepEqual(readConfig(file), { servers: {} });
-    changeConfig(file, (before) => withServer(before, "a", { url: "http://a", token: "t" }, true));
-    changeConfig(file, (before) => withServer(before, "b", { url: "http://b" }, false));
+    changeConfig(file, (before) => withServer(before, "a", { url: "https://a", token: "t" }, true));
+    changeConfig(file, (before) => withServer(before, "b", { url: "https://b" }, false));
     assert.equal(statSync(file).mode & 0o777, 0o600);
     assert.deepEqual(readConfig(file), {
       current: "a",
-      servers: { a: { url: "http://a", token: "t" }, b: { url: "http://b" } },
+      servers: { a: { url: "https://a", token: "t" }, b: { url: "https://b" } },
     });
     changeConfig(file, (before) => withoutServer(before, "a"));
-    assert.deepEqual(readConfig(file), { servers: { b: { url: "http://b" } } });
+    assert.deepEqual(readConfig(file), { servers: { b: { url: "https://b" } } });
     changeConfig(file, (before) => withoutServer(before, "b"));
     assert.throws(() => readFileSync(file), /ENOENT/);
   });

@@ -8,7 +8,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 import type { Connection } from "#client.ts";
 import { CliError, usageError } from "#cli-error.ts";
-import { localTrust } from "#trust.ts";
+import { isLoopback, localTrust } from "#trust.ts";
 
 export interface SavedServer {
   readonly url: string;
@@ -90,11 +90,14 @@ export function withoutServer(config: Config, name: string): Config {
   return { ...rest, ...(current === undefined || current === name ? {} : { current }), servers };
 }
 
-/** A server's URL as the user may type it: the scheme may be missing (https then). */
+/** A server's URL as the user may type it: the scheme may be missing (https then). Plain HTTP is for this machine alone. */
 export function serverUrl(text: string): URL {
   const complete = /^https?:\/\//.test(text) ? text : `https://${text}`;
   const url = URL.parse(complete);
   if (url === null || url.hostname === "") throw usageError(`"${text}" is no server: neither a saved name nor a URL`);
+  if (url.protocol === "http:" && !isLoopback(url)) {
+    throw usageError(`${url.origin}: passwords and tokens would go over the network in the clear`, "Use https://.");
+  }
   url.search = "";
   url.hash = "";
   return url;

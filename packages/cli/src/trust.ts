@@ -28,9 +28,13 @@ export async function trustOptions(trustPem: string): Promise<TrustOptions> {
   };
 }
 
+export function isLoopback(server: URL): boolean {
+  return /^(localhost|127\.[\d.]+|\[::1\])$/.test(server.hostname);
+}
+
 /** What the control plane on this machine leaves for its clients (server: app/api-certificate.ts). Only root may read it. */
 export function localTrust(server: URL, environment: Readonly<Record<string, string | undefined>>): string | undefined {
-  if (server.protocol !== "https:" || !/^(localhost|127\.[\d.]+|\[::1\])$/.test(server.hostname)) return undefined;
+  if (server.protocol !== "https:" || !isLoopback(server)) return undefined;
   const state = environment["INN_STATE"];
   try {
     return readFileSync(
