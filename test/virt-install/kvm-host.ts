@@ -15,6 +15,7 @@ import { chooseOs } from "@innkeeper/cli/virt-install/os-choice.ts";
 import { requestOf } from "@innkeeper/cli/virt-install/request.ts";
 import type { Storage, StoredVolume } from "@innkeeper/cli/virt-install/storage.ts";
 import { parseWords } from "@innkeeper/cli/virt-install/word.ts";
+import { checkWords } from "@innkeeper/cli/virt-install/word-check.ts";
 import { readCapabilities, readDomainCapabilities } from "@innkeeper/server/hardware/driver/libvirt/host-xml.ts";
 import { childElements, elements, parseXml, text } from "@innkeeper/server/libvirt/xml.ts";
 import { Fleet } from "@innkeeper/server/management/test-support/fleet.ts";
@@ -76,6 +77,7 @@ export class KvmHost implements AsyncDisposable {
   /** The documents that would be defined: the first start's, if it has one of its own, and the lasting one. */
   async preview(argv: readonly string[]): Promise<string[]> {
     const words = parseWords(argv);
+    checkWords(words);
     const { inventory } = this.#fleet;
     const facts = hostFacts([this.#host]);
     const { os } = chooseOs(words);

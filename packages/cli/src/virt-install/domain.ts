@@ -95,7 +95,7 @@ const policies: readonly string[] = ["force", "require", "optional", "disable", 
 const featureWord = /^[+-]./;
 
 /** `+vmx`, `-svm`: features, which may be repeated and are taken out before names are looked up. */
-function withoutFeatures(text: string): string {
+export function withoutFeatures(text: string): string {
   return splitWords(text)
     .filter((word) => !featureWord.test(word) && !policies.includes(word.split("=")[0] ?? ""))
     .map((word) => (/[,"'\\]/.test(word) ? `"${word.replaceAll(/["\\]/g, "\\$&")}"` : word))

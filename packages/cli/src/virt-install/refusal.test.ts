@@ -8,6 +8,7 @@ import type { HostFacts } from "./host-fact.ts";
 import { chooseOs } from "./os-choice.ts";
 import { splitWords } from "./sub-option.ts";
 import { parseWords } from "./word.ts";
+import { checkWords } from "./word-check.ts";
 
 const facts: HostFacts = {
   architecture: "x86_64",
@@ -96,6 +97,28 @@ suite("virt-install refuses by name", () => {
       );
     });
   }
+
+  test("options of which one would be ignored, and a guest without an installer", () => {
+    const refusedWords: readonly [string, RegExp][] = [
+      ["--cdrom x --import", /--import can't go with --cdrom/],
+      ["--livecd --import", /--livecd needs --cdrom/],
+      ["--filesystem /a,b", /--filesystem is not supported/],
+      ["--disk sise=1 --import", /no "sise".*size/s],
+      ["--check all=off,none=on --import", /--check has no "none"/],
+      ["--name x", /not said how the guest is installed/],
+    ];
+    for (const [line, words] of refusedWords) {
+      assert.throws(
+        () => checkWords(parseWords(line.split(" "))),
+        (error: unknown) =>
+          error instanceof CliError &&
+          error.detail.exitCode === 2 &&
+          words.test(`${error.message} ${error.detail.remedy ?? ""}`),
+        line,
+      );
+    }
+    checkWords(parseWords("--cpu EPYC,+x2apic,-svm --disk none --graphics none --import --controller usb3".split(" ")));
+  });
 
   test("without a system nothing is chosen in the dark; file names and --os-type tell it", () => {
     const plain = ["--name", "vm", "--memory", "1024", "--disk", "size=1"];

@@ -18,6 +18,7 @@ import { chooseOs } from "./os-choice.ts";
 import { requestOf } from "./request.ts";
 import { refuse } from "./sub-option.ts";
 import { parseWords, type Words } from "./word.ts";
+import { checkWords } from "./word-check.ts";
 
 interface Parts extends Surroundings {
   readonly argv: readonly string[];
@@ -55,52 +56,6 @@ function informationOf(words: Words, version: string): string | undefined {
       .join("\n")}\n`;
   }
   return subOptionHelp(words);
-}
-
-const checks: readonly string[] = ["path_in_use", "disk_size", "path_exists", "mac_in_use", "all"];
-
-/** Of options that say different things, one would have to be ignored. */
-const conflicts: readonly (readonly [string, string])[] = [
-  ["--cdrom", "--pxe"],
-  ["--cdrom", "--import"],
-  ["--pxe", "--import"],
-  ["--install", "--import"],
-  ["--install", "--pxe"],
-  ["--noautoconsole", "--destroy-on-exit"],
-];
-
-function checkWords(words: Words): void {
-  for (const [first, second] of conflicts) {
-    if (words.has(first) && words.has(second)) throw refuse(second, `${second} can't go with ${first}.`);
-  }
-  if (words.has("--livecd") && !words.has("--cdrom")) throw refuse("--livecd", "--livecd needs --cdrom.");
-  checkChecks(words);
-  const hasInstaller = [
-    "--cdrom",
-    "--pxe",
-    "--import",
-    "--boot",
-    "--install",
-    "--cloud-init",
-    "--print-xml",
-    "--print-step",
-  ];
-  if (hasInstaller.some((option) => words.has(option))) return;
-  const remedy = "Say --cdrom MEDIUM, --import, --pxe, or --boot hd|cdrom|….";
-  throw refuse("--import", "It is not said how the guest is installed.", remedy);
-}
-
-function checkChecks(words: Words): void {
-  for (const text of words.texts("--check")) {
-    for (const word of text.split(",")) {
-      const [name = "", value = ""] = word.split("=");
-      if (!checks.includes(name))
-        throw refuse("--check", `--check has no "${name}".`, `There are ${checks.join(", ")}.`);
-      if (!/^(y|yes|1|true|t|on|n|no|0|false|f|off)$/i.test(value)) {
-        throw refuse("--check", `--check ${name} must be on or off.`);
-      }
-    }
-  }
 }
 
 async function prepare(invocation: Invocation, words: Words): Promise<Prepared> {

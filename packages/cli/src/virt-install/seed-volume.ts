@@ -36,10 +36,8 @@ async function makeVolume(invocation: Invocation, request: VmCreate, hostId: str
   const pool = await poolFor(invocation, request, hostId);
   const name = `${request.name.replaceAll(/[^\w.-]+/g, "-").slice(0, 60)}-cidata-${Date.now().toString(36)}.iso`;
   const body = { poolId: pool.id, name, format: "raw", capacityBytes: iso.length } as const;
-  requireSuccess(await watchTask(invocation, await api.call("volumeCreate", { body })));
-  const filter = `poolId=${filterValue(pool.id)} and name=${filterValue(name)}`;
-  const [volume] = (await api.page("volumeList", { filter })).items;
-  if (volume === undefined) throw tableError("internal", `volume ${name} was made and is not there`);
+  const { result } = requireSuccess(await watchTask(invocation, await api.call("volumeCreate", { body })));
+  const volume = { id: String(result?.["volumeId"]), name, path: String(result?.["path"]) };
   try {
     const content = { stream: Readable.from([iso]), sizeBytes: iso.length };
     await api.upload("volumeUpload", { parameters: { volumeId: volume.id } }, content);

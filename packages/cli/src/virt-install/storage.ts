@@ -2,6 +2,7 @@
  * What disks are made of, found out from the server: volumes that are there, pools that new ones go to. Facts on what
  * kind of source gets which tuning: virtinst/devices/disk.py set_defaults, 4.1.
  */
+import { existsSync } from "node:fs";
 import path from "node:path/posix";
 import type { VmCreate } from "@innkeeper/contract/resource/vm.ts";
 import { type CliError, tableError, valueError } from "#cli-error.ts";
@@ -96,11 +97,16 @@ async function volumeContent(wish: DiskWish, name: string, storage: Storage): Pr
 }
 
 function missing(option: string, what: string): CliError {
-  const remedy =
-    option === "--disk"
-      ? "Say size=GIB for a new disk. What lies elsewhere on the host needs a pool for its folder: inn pool create --help."
-      : "Upload it (inn image upload), or make a pool of its folder on the host (inn pool create --help).";
-  return tableError("not_found", `No host has a volume ${what} in its storage pools.`, { field: option, remedy });
+  const folder = path.dirname(what);
+  const pool = `make a pool of its folder on the host: inn pool create NAME --type dir --path ${folder} --host HOST`;
+  const isHere = what.startsWith("/") && existsSync(what);
+  const upload = `${isHere ? "This machine has it: upload" : "Upload"} it with inn image upload ${what} --pool POOL`;
+  const remedy = option === "--disk" && !isHere ? "Say size=GIB for a new disk, or" : `${upload}; or`;
+  const field = option;
+  return tableError("not_found", `No host has a volume ${what} in its storage pools.`, {
+    field,
+    remedy: `${remedy} ${pool}.`,
+  });
 }
 
 function existing(wish: DiskWish, volume: StoredVolume): Partial<Disk> {
