@@ -2,6 +2,7 @@
 import {
   type CallOptions,
   type Connection,
+  LibvirtError,
   VIR_DOMAIN_DEFINE_VALIDATE,
   VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA,
   VIR_DOMAIN_UNDEFINE_MANAGED_SAVE,
@@ -117,7 +118,13 @@ export async function renameGuest({ connection, remote, dom, options }: DomainCa
   const nvram = nvramFile(connection, parseXml(xml));
   const isNamedAfterIt = nvram === defaultNvramFile(present.dom.name);
   const copied = isNamedAfterIt && (await copyNvram(connection, nvram, name, options));
-  await remote.domainRename({ dom: present.dom, newName: name }, options);
+  try {
+    await remote.domainRename({ dom: present.dom, newName: name }, options);
+  } catch (error) {
+    // Only when libvirt said no: of an answer that was lost nobody knows which file the VM has.
+    if (copied && error instanceof LibvirtError) await deleteNvram(connection, defaultNvramFile(name), options);
+    throw error;
+  }
   if (copied) await deleteNvram(connection, nvram, options);
 }
 
