@@ -49,7 +49,7 @@ interface Case {
 const cases: readonly Case[] = [
   ...phases.flatMap((phase): Case[] => [
     ...(phase === "finish" ? [] : [{ fault: "source crashed", phase, disks: "both" } as const]),
-    { fault: "target crashed", phase, disks: "both" },
+    { fault: "target crashed", phase, disks: phase === "copy" ? "both" : "shared" },
   ]),
   { fault: "source crashed", phase: "finish", disks: "both", lasts: true },
   { fault: "target crashed", phase: "copy", disks: "shared", lasts: true },
