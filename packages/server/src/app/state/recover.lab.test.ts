@@ -242,6 +242,8 @@ describe("recover", { timeout: 900_000 }, () => {
     assert.deepEqual(await list("snapshots"), []);
     const { id } = await one("vms", "web");
     await server.succeed("DELETE", `/vms/${id}?deleteDisks=true&force=true`);
+    // The other host's view of the shared pool follows in the background.
+    await until(async () => (await list("volumes")).every((volume) => !String(volume["name"]).startsWith("web-")));
     const image = await one("images", "guest");
     await server.succeed("DELETE", `/images/${image.id}`);
     await until(async () => (await lab.host("h1").exec(["find", lab.sharedFolder, "-type", "f"])).stdout.trim() === "");

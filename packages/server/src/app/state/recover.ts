@@ -12,6 +12,7 @@ import type { Logger } from "#core/log.ts";
 import { openSecretBox, readSecretBox, type SecretBox } from "#core/secret-box.ts";
 import { keyFileName, stateLayout, storeFileName } from "#core/state-layout.ts";
 import { systemClock } from "#core/system-clock.ts";
+import { passwordSpace } from "#management/access/user-service.ts";
 import { automaticBackups } from "#management/backup/automatic-backup.ts";
 import { openBackup } from "#management/backup/backup-file.ts";
 import { type ImportOptions, importSalvage } from "#management/recover/import-salvage.ts";
@@ -102,7 +103,20 @@ async function prepare(options: RecoverOptions, staged: string): Promise<Omit<Re
   const report = await rebuild({ ...options, store, secretBox, folder: staged, signal });
   await rememberKey(store, secretBox);
   await forgetChanges(store);
-  return { ...report, sources, keyIsNew: !keyFits, count: await countState(store) };
+  const notes = [...report.notes, ...(await lockedOut(store))];
+  return { ...report, notes, sources, keyIsNew: !keyFits, count: await countState(store) };
+}
+
+/** Passwords may have been on a damaged page. */
+async function lockedOut(store: Store): Promise<string[]> {
+  return store.transaction(async (transaction) => {
+    const users = await transaction.list("user");
+    for (const { id, role, disabled } of users) {
+      const hash = await transaction.getPrivate(passwordSpace, id);
+      if (role === "administrator" && !disabled && hash !== undefined) return [];
+    }
+    return users.length === 0 ? [] : ["no administrator's password is left: start it with `inn up --reset-admin`"];
+  });
 }
 
 async function salvageIfPresent(file: string, scratch: string): Promise<Salvage | undefined> {

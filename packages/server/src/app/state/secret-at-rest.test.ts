@@ -27,6 +27,8 @@ const given = {
   backupPassword: "backup-SECRET-8-correct-horse",
 };
 
+const json = (bytes: Buffer) => JSON.parse(bytes.toString()) as Record<string, unknown>;
+
 /** Everything that is logged, as JSON. */
 function recordingLogger(lines: string[]): Logger {
   const note = (fields: object, message: string): void => {
@@ -71,7 +73,6 @@ test("no secret is at rest in the clear", async (context) => {
     });
     return { status: response.status, bytes: Buffer.from(await response.arrayBuffer()) };
   };
-  const json = (bytes: Buffer) => JSON.parse(bytes.toString()) as Record<string, unknown>;
   const session = json((await call("POST", "/login", { name: "admin", password: given.adminPassword })).bytes);
   token = String(session["secret"]);
   const made = await call("POST", "/users", { name: "anna", password: given.userPassword, role: "operator" });

@@ -33,7 +33,8 @@ export interface UserServiceDeps {
   readonly clock: Clock;
 }
 
-const passwordSpace = "password";
+/** Key: user id; value: the hash. */
+export const passwordSpace = "password";
 const tokensMax = 100;
 export const firstAdministrator = "admin";
 

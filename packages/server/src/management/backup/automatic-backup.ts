@@ -34,6 +34,7 @@ const namePattern = /^auto-(\d{4}-\d\d-\d\dT\d\d)-(\d\d)-(\d\d)Z\.innbackup$/;
 export class AutomaticBackup {
   readonly #deps: AutomaticBackupDeps;
   readonly #options: AutomaticBackupOptions;
+  #failureToldAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: AutomaticBackupDeps, options: AutomaticBackupOptions) {
     this.#deps = deps;
@@ -54,6 +55,9 @@ export class AutomaticBackup {
     } catch (error) {
       log.error({ err: error, folder }, "the automatic backup failed");
       const why = error instanceof Error ? error.message : String(error);
+      // Tried again all the time, told once a day.
+      if (clock.now() - this.#failureToldAtMs < intervalMs) return;
+      this.#failureToldAtMs = clock.now();
       await this.#tell("system.backup-failed", "error", `The control plane's daily backup failed: ${why}`);
     }
   }

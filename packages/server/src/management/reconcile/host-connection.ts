@@ -8,6 +8,7 @@ import { timestamp } from "#core/clock.ts";
 import type { HostAddress, HostLinkStatus } from "#hardware/port.ts";
 import type { Provider, ProviderFactory } from "#management/provider.ts";
 import type { ProviderTable } from "#management/providers.ts";
+import { isRetryable } from "#management/task/retry.ts";
 import type { Draft } from "#store/port.ts";
 import type { HostCredentials } from "./host-credential.ts";
 import type { HostReconciler } from "./host-reconciler.ts";
@@ -26,6 +27,8 @@ export interface HostConnectionDeps extends ReconcileDeps {
   /** Called after each connect; for work that had to wait for the host. Must not throw. */
   readonly onConnected?: (hostId: string) => void;
 }
+
+const storeRetryMs = 5000;
 
 interface Attached {
   readonly provider: Provider;
@@ -105,7 +108,7 @@ export class HostConnections implements AsyncDisposable {
     };
     for await (const status of withPresent(provider, signal)) {
       await end();
-      await this.#onStatus(hostId, status);
+      await this.#onStatus(hostId, status, signal);
       if (status.state !== "connected" || signal.aborted) continue;
       this.#deps.onConnected?.(hostId);
       const stop = new AbortController();
@@ -116,14 +119,19 @@ export class HostConnections implements AsyncDisposable {
     await end();
   }
 
-  async #onStatus(hostId: string, status: HostLinkStatus): Promise<void> {
-    const { reconciler, log } = this.#deps;
-    try {
-      await this.#writeStatus(hostId, status);
-      if (status.state === "connecting" || status.state === "connected") return;
-      await reconciler.guest.markUnknown(hostId, "its host can't be reached");
-    } catch (error) {
-      log.error({ err: error, hostId }, "connection state could not be stored");
+  /** Tried again while the store can't be written: what the document says must not stay wrong once it can. */
+  async #onStatus(hostId: string, status: HostLinkStatus, signal: AbortSignal): Promise<void> {
+    const { reconciler, clock, log } = this.#deps;
+    while (!signal.aborted) {
+      try {
+        await this.#writeStatus(hostId, status);
+        if (status.state === "connecting" || status.state === "connected") return;
+        return await reconciler.guest.markUnknown(hostId, "its host can't be reached");
+      } catch (error) {
+        log.error({ err: error, hostId }, "connection state could not be stored");
+        if (!isRetryable(error)) return;
+        await clock.sleep(storeRetryMs, signal).catch(() => undefined);
+      }
     }
   }
 
