@@ -7,6 +7,7 @@ import {
 import { Channel } from "#rpc/channel.ts";
 import { ConnectError, ConnectionLostError } from "#rpc/error.ts";
 import { abortReason } from "#rpc/pending-call.ts";
+import { connectError } from "#transport/established.ts";
 import { connectTcp } from "#transport/tcp.ts";
 import { connectTls } from "#transport/tls.ts";
 import { connectUnix, unixSocketPath } from "#transport/unix.ts";
@@ -92,6 +93,8 @@ async function open(
   } catch (error) {
     channel.fail("closed", "the connection was not opened");
     if (error instanceof ConnectionLostError) {
+      // A daemon that dies resets the connection; one that does not like us ends it in good order.
+      if (error.reason === "disconnected" && error.cause instanceof Error) throw connectError(error.cause, target);
       throw new ConnectError("protocol", `${target}: ${error.message} before the connection was open`, error);
     }
     throw error;
