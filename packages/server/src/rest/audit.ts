@@ -1,5 +1,5 @@
-/** What the audit trail gets of a request, once it is answered. */
-import type { FastifyReply, FastifyRequest } from "fastify";
+/** What the audit trail gets of a request. */
+import type { FastifyRequest } from "fastify";
 import { operationName } from "@innkeeper/contract/endpoint/operation-name.ts";
 import type { AuditResult } from "@innkeeper/contract/resource/audit.ts";
 import { timestamp } from "#core/clock.ts";
@@ -8,9 +8,17 @@ import type { RestServices } from "#rest/service.ts";
 const userMaxLength = 100;
 const pathMaxLength = 500;
 
-export async function audit(services: RestServices, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const { principal, taskId, errorCode, operationId } = request.inn;
-  const httpStatus = reply.statusCode;
+export interface Outcome {
+  readonly statusCode: number;
+  readonly elapsedTime: number;
+}
+
+/** Once for each request: of what lasts (a watch, a console) when it begins. */
+export async function audit(services: RestServices, request: FastifyRequest, outcome: Outcome): Promise<void> {
+  const { principal, taskId, errorCode, operationId, isAudited } = request.inn;
+  if (isAudited) return;
+  request.inn.isAudited = true;
+  const httpStatus = outcome.statusCode;
   const target = targetOf(request);
   const user = principal?.user.name ?? (operationId === "login" ? nameIn(request.body) : undefined);
   await services.audit.record({
@@ -21,7 +29,7 @@ export async function audit(services: RestServices, request: FastifyRequest, rep
     method: request.method,
     path: (request.url.split("?", 1)[0] ?? "").slice(0, pathMaxLength),
     httpStatus,
-    durationMs: Math.round(reply.elapsedTime),
+    durationMs: Math.round(outcome.elapsedTime),
     requestId: request.id,
     ...(user === undefined ? {} : { user: user.slice(0, userMaxLength) }),
     ...(target === undefined ? {} : { target }),

@@ -30,6 +30,8 @@ export interface RequestState {
   errorCode: ErrorCode | undefined;
   /** Of the operation that was asked for; undefined: there is no such endpoint. */
   operationId: string | undefined;
+  /** It is in the trail already. */
+  isAudited: boolean;
   /** Id or name of what it was about. */
   target: string | undefined;
 }

@@ -99,6 +99,7 @@ export async function restServer(services: RestServices, options: RestOptions = 
       taskId: undefined,
       errorCode: undefined,
       operationId: undefined,
+      isAudited: false,
       target: undefined,
     };
     void reply.headers({

@@ -49,7 +49,7 @@ export class Audit implements AsyncDisposable {
     };
     const { action, user, address, httpStatus, errorCode, requestId, method } = record;
     this.#write(record);
-    if (method === "GET" && errorCode !== "forbidden") return;
+    if (!isTelling(method, action) && errorCode !== "forbidden") return;
     this.#deps.log.info(record, `${action} by ${user ?? "nobody"}: ${httpStatus}`);
     if (action === "login" && errorCode === "wrong_credentials") {
       return this.#failedLogins.note(user ?? "nobody", address);
@@ -98,12 +98,19 @@ export class Audit implements AsyncDisposable {
   }
 }
 
+/** Reads that give a guest's screen, its data, or all secrets. */
+const weightyReads: ReadonlySet<string> = new Set(["vm.console", "volume.download", "system.backup"]);
+
+function isTelling(method: string, action: string): boolean {
+  return method !== "GET" || weightyReads.has(action);
+}
+
 /** What the event says; undefined for what a task tells of, and for requests that were merely wrong. */
 function describe(entry: AuditRecord): Telling | undefined {
   const { action, address, httpStatus, errorCode } = entry;
   const who = entry.user ?? "nobody";
   if (entry.taskId !== undefined) return undefined;
-  if (httpStatus < 400 && entry.method !== "GET") {
+  if (httpStatus < 400 && isTelling(entry.method, action)) {
     const type = action === "login" ? "user.logged-in" : action === "logout" ? "user.logged-out" : action;
     return { type, severity: "info", message: `${action} by ${who} from ${address}` };
   }

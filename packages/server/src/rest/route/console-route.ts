@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
 import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { AppError } from "#core/app-error.ts";
+import { audit } from "#rest/audit.ts";
 import { serviceContext } from "#rest/handler.ts";
 import { requestContext } from "#rest/request-context.ts";
 import type { ByteChannel } from "#core/byte-channel.ts";
@@ -40,6 +41,7 @@ export function consoleRoute(base: BaseRoute, each: Endpoint, services: RestServ
       const channel = opened.get(request)?.channel;
       const { principal } = request.inn;
       if (channel === undefined || principal === undefined) return socket.terminate();
+      void audit(services, request, { statusCode: 101, elapsedTime: 0 });
       const session = { access: services.access, principal, stop: services.stop };
       joinConsole(socket, channel, session).catch((error: unknown) => {
         services.log.warn({ err: error, requestId: request.id }, "a console ended badly");

@@ -114,4 +114,16 @@ describe("console", () => {
     const { code } = await other.closed;
     assert.ok(code === 1001 || code === 1006, String(code));
   });
+
+  test("who opened it is in the audit trail and in the events, from its begin on", async () => {
+    const client = await open(server, { token: server.token });
+    const told = async (list: string): Promise<unknown> => (await server.admin("GET", list)).body["items"];
+    assert.match(
+      JSON.stringify(await told("/audit?limit=1&filter=action=vm.console%20and%20result=succeeded")),
+      /"user":"admin".*"vm-000000000000"/,
+    );
+    assert.match(JSON.stringify(await told("/events?filter=type=vm.console&limit=1")), /vm\.console by admin/);
+    client.socket.close();
+    await client.closed;
+  });
 });

@@ -9,6 +9,7 @@ import type { Privilege } from "@innkeeper/contract/privilege.ts";
 import { AppError } from "#core/app-error.ts";
 import type { AccessControl, Principal } from "#management/access/access.ts";
 import { resourceKinds } from "#management/inventory/inventory.ts";
+import { audit } from "#rest/audit.ts";
 import type { HandlerTable } from "#rest/handler.ts";
 import type { RestServices } from "#rest/service.ts";
 
@@ -33,7 +34,8 @@ const privilegeOf: Readonly<Record<WatchedKind, Privilege | "own">> = {
   token: "own",
 };
 
-export function watchHandlers({ inventory, access, stop }: RestServices): HandlerTable {
+export function watchHandlers(services: RestServices): HandlerTable {
+  const { inventory, access, stop } = services;
   return {
     watch: async ({ query, request, reply, principal, signal }) => {
       const kinds = readKinds(query?.kind);
@@ -42,6 +44,7 @@ export function watchHandlers({ inventory, access, stop }: RestServices): Handle
       await inventory.checkResumable(since);
       using _place = access.openStream(principal);
       reply.hijack();
+      await audit(services, request, { statusCode: 200, elapsedTime: 0 });
       const end = new AbortController();
       const ended = AbortSignal.any([end.signal, signal, stop]);
       const stopListening = access.onEnd(principal, () => end.abort());
