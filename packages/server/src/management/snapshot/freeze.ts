@@ -118,10 +118,42 @@ export async function freeze(
     const names = switched.map((disk) => disk.target).join(", ");
     throw new AppError("conflict", `Only disks ${names} are on their overlays: someone else changes the disks, too.`);
   }
+  refuseOtherLayers(now, plan);
   if (options.repeated) await removeFiles(deps, plan, call);
   const overlays = new Map(plan.disks.map((disk) => [disk.target, disk.overlay.path]));
   const memory = plan.memory === undefined ? {} : { memoryPath: plan.memory.path };
   await guest.snapshot.freeze(plan.uuid, { overlays, quiesce: options.quiesce, ...memory }, call);
+}
+
+/** The plan is for the layers of its time: an overlay on others could not be taken back. */
+function refuseOtherLayers(guest: Guest, plan: FreezePlan): void {
+  for (const { target, frozen } of plan.disks) {
+    const source = guest.spec.disks.find((disk) => disk.target === target)?.source;
+    if (source === frozen.path) continue;
+    const message = `Disk ${target} of VM ${guest.name} is ${source ?? "gone"} by now, not ${frozen.path}: someone else changes its layers. Nothing was changed.`;
+    throw new AppError("conflict", message, { remedy: "Try again when nobody else does." });
+  }
+}
+
+/**
+ * conflict if someone put a layer on one of the overlays: deleting that would destroy what the guest writes now. What runs
+ * tells its chain; for the rest the files themselves are looked at.
+ */
+async function refuseCovered(deps: OperationDeps, guest: Guest, plan: FreezePlan, call: Call): Promise<void> {
+  const { pool, volume } = deps.providers.get(plan.hostId).storage;
+  for (const { target, overlay } of plan.disks) {
+    const disk = guest.spec.disks.find((each) => each.target === target);
+    if (disk?.source === overlay.path) continue;
+    await pool.refreshPool(overlay.poolName, call);
+    const above = (await volume.listVolumes(overlay.poolName, call)).find((each) => each.backingPath === overlay.path);
+    const isInChain = disk?.backingChain?.includes(overlay.path) === true;
+    if (above === undefined && !isInChain) continue;
+    const layer = above?.path ?? disk?.source ?? "a layer";
+    const message = `${layer} lies on ${overlay.path}, disk ${target} of VM ${guest.name}: someone else made it meanwhile. Both were left as they are.`;
+    throw new AppError("conflict", message, {
+      remedy: `Merge it on the host: virsh blockcommit ${guest.name} ${target} --active --pivot --shallow.`,
+    });
+  }
 }
 
 /** Idempotent. Of a guest that is gone the overlays stay, for they hold its data; its saved memory is of no use. */
@@ -132,7 +164,9 @@ export async function thaw(deps: OperationDeps, plan: FreezePlan, call: LongCall
     return;
   }
   await waitForJobs(deps, plan, call);
-  const switched = switchedDisks(await guest.inventory.read(plan.uuid, call), plan);
+  const now = await guest.inventory.read(plan.uuid, call);
+  await refuseCovered(deps, now, plan, call);
+  const switched = switchedDisks(now, plan);
   if (switched.length > 0) {
     await whileActive(deps, plan, call, async () => {
       for (const { target, overlay, frozen } of switched) {

@@ -144,6 +144,7 @@ export async function refresh(
       if (context.clock.monotonicMs() + delayMs > end) {
         throw new AppError("conflict", `Storage pool ${pool.name} is busy: volumes in it are being copied.`, {
           cause: error,
+          retryable: true,
         });
       }
       await context.clock.sleep(delayMs, options.signal);
