@@ -23,7 +23,7 @@ const argumentWords: Readonly<Record<string, string>> = {
   uri: "qemu:///system",
   task: "task-000000000000",
 };
-/** Options without which a verb has nothing to do; FILE is a file that is there. */
+/** Options without which a verb has nothing to do, or does not call the operation; FILE is a file that is there. */
 const optionWords: Readonly<Record<string, string>> = {
   "host set": "--maintenance",
   "pool set": "--shared",
@@ -40,6 +40,7 @@ const optionWords: Readonly<Record<string, string>> = {
   "vm set": "--vcpus 2",
   "vm console": "--pipe",
   login: "--user x",
+  vmMigrationCheck: "--check",
 };
 
 const resource = {
@@ -101,14 +102,14 @@ suite("calls", () => {
   });
 
   /** The words of a plain use of a verb. */
-  function wordsOf(command: Command, words: readonly string[]): string[] {
+  function wordsOf(command: Command, words: readonly string[], operation: OperationId): string[] {
     const args = command.registeredArguments.map((argument) => {
       const name = argument.name();
       // A download must not overwrite what an upload reads.
       if (name === "file") return path.join(folder.path, words.includes("upload") ? "file" : `${words.join("-")}.out`);
       return name === "server" ? url : (argumentWords[name] ?? "x");
     });
-    const options = (optionWords[words.join(" ")] ?? "")
+    const options = (optionWords[operation] ?? optionWords[words.join(" ")] ?? "")
       .split(" ")
       .filter((word) => word !== "")
       .map((word) => (word === "FILE" ? path.join(folder.path, "file") : word));
@@ -123,7 +124,7 @@ suite("calls", () => {
       for (const operation of verbOf(child)?.operations ?? []) {
         called.clear();
         const environment = { INN_SERVER: url, INN_PASSWORD: "a long password", XDG_CONFIG_HOME: folder.path };
-        const { errors } = await captured(wordsOf(child, path), { environment });
+        const { errors } = await captured(wordsOf(child, path, operation), { environment });
         assert.ok(called.has(operation), `inn ${path.join(" ")} did not call ${operation}: ${errors}`);
       }
     }

@@ -45,6 +45,7 @@ const named: Readonly<Partial<Record<OperationId, string>>> = {
   hostChange: "host set",
   poolChange: "pool set",
   vmChange: "vm set",
+  vmMigrationCheck: "vm migrate",
   vmStatistics: "vm stats",
   userChange: "user set",
   systemGet: "system show",
