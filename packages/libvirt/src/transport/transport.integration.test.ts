@@ -262,7 +262,7 @@ describe("transports to a real libvirtd", { skip: daemonUnavailable() ?? false, 
 
     test("what the far side says is in the error", async () => {
       const uri = `qemu+ssh://root@127.0.0.1:${server.port}/system?netcat=${netcat}&socket=/nonexistent`;
-      await assert.rejects(connect(uri, { ssh: login() }), refuses("protocol", /No such file/u));
+      await assert.rejects(connect(uri, { ssh: login() }), refuses("unreachable", /No such file/u));
     });
   });
 
