@@ -22,6 +22,7 @@ import { Fleet } from "@innkeeper/server/management/test-support/fleet.ts";
 import { planVm } from "@innkeeper/server/management/vm/vm-plan.ts";
 import { plannedDefinitions } from "@innkeeper/server/management/vm/vm-definition.ts";
 import { buildDomainXml } from "@innkeeper/server/virtualization/driver/libvirt/domain-xml/build.ts";
+import type { GuestDefinition } from "@innkeeper/server/virtualization/port.ts";
 import {
   platformOf,
   readCapabilities as readPlatform,
@@ -76,6 +77,10 @@ export class KvmHost implements AsyncDisposable {
 
   /** The documents that would be defined: the first start's, if it has one of its own, and the lasting one. */
   async preview(argv: readonly string[]): Promise<string[]> {
+    return (await this.definitions(argv)).map((definition) => buildDomainXml(definition, this.#platform));
+  }
+
+  async definitions(argv: readonly string[]): Promise<GuestDefinition[]> {
     const words = parseWords(argv);
     checkWords(words);
     const { inventory } = this.#fleet;
@@ -87,9 +92,7 @@ export class KvmHost implements AsyncDisposable {
     if (wrong.length > 0) throw new Error(`the request is not the contract's: ${JSON.stringify(wrong)}`);
     const plan = { ...planVm(inventory, request), createdAt: "2026-01-01T00:00:00.000Z" };
     const [last, first] = plannedDefinitions(inventory, plan, request);
-    return [first, last].flatMap((definition) =>
-      definition === undefined ? [] : [buildDomainXml(definition, this.#platform)],
-    );
+    return [first, last].filter((definition) => definition !== undefined);
   }
 
   #storage(): Storage {

@@ -13,13 +13,23 @@ export async function candidateHosts(api: ApiClient, words: Words): Promise<read
   const uri = words.text("--connect");
   if (uri !== undefined && !words.has("--host")) connectTo(uri, items, words);
   const named = words.text("--host");
-  if (named !== undefined) return [await find(api, "host", named)];
+  if (named !== undefined) return ofArchitecture([await find(api, "host", named)], words);
   const usable = items.filter((host) => host.connectionState === "connected" && !host.maintenance);
-  if (usable.length > 0) return usable;
+  if (usable.length > 0) return ofArchitecture(usable, words);
   throw tableError("insufficient_resources", "No host is connected that takes new VMs.", {
     field: "--host",
     remedy: "`inn host list` says why; inn host add adds one.",
   });
+}
+
+/** The defaults are those of PCs; guests of other machines are made with inn vm create. */
+function ofArchitecture(hosts: readonly Host[], words: Words): readonly Host[] {
+  const wanted = words.text("--arch") ?? "x86_64";
+  const fit = hosts.filter(({ hardware }) => hardware === undefined || hardware.architecture === wanted);
+  if (wanted === "x86_64" && fit.length > 0) return fit;
+  const found = [...new Set(hosts.map(({ hardware }) => hardware?.architecture ?? "unknown"))].join(", ");
+  const message = `--arch ${wanted} is not supported: virt-install's guests here are x86_64, and the hosts ${found}.`;
+  throw refuse("--arch", message, "Other machines' guests are made with inn vm create.");
 }
 
 /** virt-install's way to say where: the host with that URI, or that name or address in it. */

@@ -11,7 +11,7 @@ import type { GuestDefinition } from "#virtualization/port.ts";
 import { editCpu } from "./cpu.ts";
 import { diskByTarget, setSource } from "./disk.ts";
 import { checkDocument } from "./document-check.ts";
-import { attribute, child, children, ensure, remove, setAttributes, setText } from "./element.ts";
+import { append, attribute, child, children, ensure, remove, setAttributes, setText } from "./element.ts";
 import { editMemory } from "./memory.ts";
 import { editMetadata } from "./metadata.ts";
 
@@ -63,7 +63,25 @@ export function buildFromDocument(definition: DocumentDefinition, platform: { re
   setText(ensure(root, "devices"), "emulator", platform.emulator);
   attachDisks(root, spec.disks);
   attachInterfaces(root, spec.nics);
+  arrange(root, domainOrder);
+  arrange(ensure(root, "devices"), deviceOrder);
   return `${serializeXml(root)}\n`;
+}
+
+/** As libvirt prints them (virDomainDefFormatInternal), for the people who read it. */
+const domainOrder =
+  "name uuid genid title description metadata maxMemory memory currentMemory memoryBacking blkiotune memtune vcpu vcpus iothreads iothreadids defaultiothread cputune numatune sysinfo os features cpu clock on_poweroff on_reboot on_crash on_lockfailure pm devices launchSecurity keywrap";
+const deviceOrder =
+  "emulator disk controller interface smartcard serial parallel console channel input tpm graphics sound";
+
+function arrange(parent: Element, order: string): void {
+  const names = order.split(" ");
+  const rank = ({ tagName }: Element): number => (names.indexOf(tagName) + names.length + 1) % (names.length + 1);
+  // Equal ones stay in their order, which has a meaning.
+  for (const element of children(parent).toSorted((a, b) => rank(a) - rank(b))) {
+    remove(element);
+    append(parent, element);
+  }
 }
 
 function attachDisks(root: Element, disks: readonly VmDisk[]): void {
