@@ -105,6 +105,7 @@ suite("binding", () => {
     refused(["w", "x", "-MemoryGB", "4GB"], /"4GB" is no number -MemoryGB/, 65);
     refused(["w", "x", "-MemoryMB", "1.5"], /"1.5" is no whole number -MemoryMB/, 65);
     refused(["w", "x", "-DiskGB", "99999999999999999999"], /is no number -DiskGB/, 65);
+    for (const empty of ["", " ", ",", " , "]) refused(["-VM", empty, "-Name", "x"], /it is empty -VM/, 65);
     refused(["w", "x", "-Format", "Fat"], /"Fat" is none of Thin, Thick -Format/, 65);
   });
 

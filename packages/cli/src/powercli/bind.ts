@@ -205,11 +205,12 @@ function valueOf(parameter: Parameter, text: string): Value {
     if (value === undefined) throw valueError(`-${parameter.name}`, `"${text}" is neither $true nor $false`);
     return value;
   }
-  if (type === "decimal" || type === "integer") {
-    return list === true ? listItems(text).map((item) => numberOf(parameter, item)) : numberOf(parameter, text);
-  }
-  if (list === true) return listItems(text).map((item) => wordOf(parameter, item));
-  return wordOf(parameter, text);
+  const isNumber = type === "decimal" || type === "integer";
+  if (list !== true) return isNumber ? numberOf(parameter, text) : wordOf(parameter, text);
+  const items = listItems(text);
+  // As of a variable that is not set: never "none of them", and never "all".
+  if (items.length === 0) throw valueError(`-${parameter.name}`, "it is empty");
+  return isNumber ? items.map((item) => numberOf(parameter, item)) : items.map((item) => wordOf(parameter, item));
 }
 
 function numberOf(parameter: Parameter, text: string): number {
