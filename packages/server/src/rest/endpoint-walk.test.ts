@@ -30,10 +30,11 @@ function assertProblem(answer: Answer, status: number | readonly number[], what:
 
 describe("every endpoint", () => {
   let server: TestServer;
-  let readOnly: string;
+  const tokens = { "read-only": "", operator: "" };
   before(async () => {
     server = await startTestServer();
-    readOnly = await server.login("read-only");
+    tokens["read-only"] = await server.login("read-only");
+    tokens.operator = await server.login("operator");
   });
   after(() => server[Symbol.asyncDispose]());
 
@@ -48,12 +49,17 @@ describe("every endpoint", () => {
       assertProblem(wrong, 401, "a made-up session");
       assert.match(wrong.headers.get("www-authenticate") ?? "", /^Bearer/);
     });
-    if (each.access === "self" || (role["read-only"] as readonly string[]).includes(each.access)) continue;
-    test(`${operationId} refuses a read-only user, naming ${each.access}`, async () => {
-      const answer = await server.call(each.method, pathOf(each), { token: readOnly, body: each.body && "{ not json" });
-      assertProblem(answer, 403, operationId);
-      assert.deepEqual(answer.body["fault"], { privilege: each.access });
-    });
+    const { access } = each;
+    if (access === "self") continue;
+    for (const name of ["read-only", "operator"] as const) {
+      if ((role[name] as readonly string[]).includes(access)) continue;
+      test(`${operationId} refuses a user of role ${name}, naming ${access}`, async () => {
+        const body = each.body && "{ not json";
+        const answer = await server.call(each.method, pathOf(each), { token: tokens[name], body });
+        assertProblem(answer, 403, operationId);
+        assert.deepEqual(answer.body["fault"], { privilege: access });
+      });
+    }
   }
 
   for (const [operationId, each] of withBody) {
