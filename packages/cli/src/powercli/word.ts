@@ -72,7 +72,10 @@ export class Words {
   /** The rest of a list that was written with spaces: `a, b`, `a ,b`. */
   restOfList(first: string): string {
     let text = first;
-    while (this.next !== undefined && (/(^|[^`]),$/.test(text) || this.next.startsWith(","))) text += this.take() ?? "";
+    for (let { next } = this; next !== undefined && parameterWord(next) === undefined; { next } = this) {
+      if (!/(^|[^`]),$/.test(text) && !next.startsWith(",")) break;
+      text += this.take() ?? "";
+    }
     return text;
   }
 }
