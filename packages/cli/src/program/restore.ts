@@ -1,6 +1,6 @@
 /** `inn restore FILE`: brings back what `inn backup-config`, or the daily backup, has saved. */
-import { createReadStream } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { constants, createReadStream } from "node:fs";
+import { access, readFile } from "node:fs/promises";
 import { AppError } from "@innkeeper/server/core/app-error.ts";
 import { restoreState } from "@innkeeper/server/app/state/restore.ts";
 import { countText } from "@innkeeper/server/app/state/state-count.ts";
@@ -24,6 +24,7 @@ corrects what it knows of VMs and snapshots; tasks that were under way when the 
 See docs/backup-and-recovery.md.`,
     );
   return runOffline(command, argv, context, async (options, file = "") => {
+    if (file !== "-") await access(file, constants.R_OK).catch(refuseFile(file));
     const report = await restoreState({
       stateFolder: String(options["state"]),
       content: file === "-" ? process.stdin : createReadStream(file),
@@ -41,8 +42,17 @@ See docs/backup-and-recovery.md.`,
   });
 }
 
+function refuseFile(file: string): (error: unknown) => never {
+  return (error) => {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new AppError("not_found", `${file} can't be read: ${why}. Nothing was changed.`, { cause: error });
+  };
+}
+
 async function password(file: unknown, backup: string): Promise<string> {
-  if (typeof file === "string") return (await readFile(file, "utf8")).replace(/\r?\n$/, "");
+  if (typeof file === "string") {
+    return (await readFile(file, "utf8").catch(refuseFile(file))).replace(/\r?\n$/, "");
+  }
   const fromEnvironment = process.env["INN_PASSWORD"];
   if (fromEnvironment !== undefined && fromEnvironment !== "") return fromEnvironment;
   const terminal = processTerminal();
