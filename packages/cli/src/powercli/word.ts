@@ -72,10 +72,11 @@ export class Words {
   /** The rest of a list that was written with spaces: `a, b`, `a ,b`. */
   restOfList(first: string): string {
     let text = first;
-    for (let { next } = this; next !== undefined && parameterWord(next) === undefined; { next } = this) {
-      if (!/(^|[^`]),$/.test(text) && !next.startsWith(",")) break;
-      text += this.take() ?? "";
-    }
+    while (this.next !== undefined && continues(text, this.next)) text += this.take() ?? "";
     return text;
   }
+}
+
+function continues(list: string, word: string): boolean {
+  return parameterWord(word) === undefined && (/(^|[^`]),$/.test(list) || word.startsWith(","));
 }
