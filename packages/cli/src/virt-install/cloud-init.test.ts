@@ -64,7 +64,7 @@ suite("--cloud-init", () => {
 
   test("the first start has the drive and says so; afterwards the drive is empty", () => {
     const words = parseWords("--memory 512 --disk size=1 --cloud-init --osinfo debian11".split(" "));
-    const facts = { architecture: "x86_64", kvm: false, q35: true, uefi: true, tpm: true, spice: false, qxl: false };
+    const facts = { architecture: "x86_64", kvm: false, q35: true, tpm: true, spice: false, qxl: false };
     const built = buildGuest(words, { ...facts, virtioGpu: true, bochs: true }, chooseOs(words).os, "vm");
     const { guest, installation } = built;
     assert.deepEqual(

@@ -9,7 +9,6 @@ export interface HostFacts {
   /** At least one runs guests under KVM, and the VM will go to such a one. */
   readonly kvm: boolean;
   readonly q35: boolean;
-  readonly uefi: boolean;
   readonly tpm: boolean;
   readonly spice: boolean;
   readonly qxl: boolean;
@@ -28,7 +27,6 @@ export function hostFacts(hosts: readonly Host[]): HostFacts {
     architecture: candidates[0]?.architecture ?? "x86_64",
     kvm,
     q35: all(({ machineTypes }) => machineTypes.length === 0 || machineTypes.some((machine) => /q35/.test(machine))),
-    uefi: all(({ firmwares }) => firmwares.includes("uefi")),
     tpm: all(({ tpmSupported }) => tpmSupported),
     spice: all(({ graphicsTypes }) => graphicsTypes?.includes("spice") ?? false),
     qxl: all(({ videoModels }) => videoModels?.includes("qxl") ?? false),

@@ -14,7 +14,6 @@ const facts: HostFacts = {
   architecture: "x86_64",
   kvm: true,
   q35: true,
-  uefi: true,
   tpm: true,
   spice: false,
   qxl: false,
