@@ -54,7 +54,7 @@ interface Plan {
   readonly memoryPath?: string;
   /** Packed domain XML of before, for undo. */
   readonly before: string;
-  /** Active layers that grew from this VM's snapshots and are given up. */
+  /** Layers above those of this VM's snapshots, which are given up. */
   readonly abandoned: readonly string[];
   /** Disks that the VM has now and had not at the snapshot: they are taken off, their volumes stay. */
   readonly detached: readonly string[];
@@ -168,9 +168,12 @@ async function planRevert(deps: OperationDeps, snapshotId: string, taskId: strin
   ]);
   const present = now.spec.disks.filter((disk) => disk.device === "disk" && disk.source !== undefined);
   const sources = present.flatMap((disk) => disk.source ?? []);
-  const abandoned = sources.filter((source) =>
-    chainOf(world, source).some((path) => path !== source && grown.has(path)),
-  );
+  const abandoned = sources.flatMap((source) => {
+    const chain = chainOf(world, source);
+    // Also layers between that someone else put on ours.
+    const base = chain.findIndex((path, index) => index > 0 && grown.has(path));
+    return base === -1 ? [] : chain.slice(0, base);
+  });
   return {
     vmId: vm.id,
     vmName: vm.name,
