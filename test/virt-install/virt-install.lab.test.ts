@@ -137,6 +137,7 @@ suite("virt-install on a real host", { timeout: 900_000 }, () => {
     const again = await plane.inn(virtInstall(line.replace("four", "five")));
     assert.equal(again.exitCode, 69, again.errors);
     assert.match(again.errors, /is a disk of VM four/);
+    assert.match(again.errors, /field: +disks\[0\]\.path \(--disk .*named\.qcow2,size=1\)/);
   });
 
   test("--cloud-init: the seed is in the drive at the first start, and only then", async () => {

@@ -10,6 +10,7 @@ import { requireSuccess, watchTask } from "#task.ts";
 import type { Built } from "./build.ts";
 import type { Seed } from "./cloud-init.ts";
 import { followInstallation } from "./follow.ts";
+import { inOptions } from "./request.ts";
 import { seedIso } from "./seed-iso.ts";
 import { deleteSeed, type SeedVolume, withSeed } from "./seed-volume.ts";
 import { integer, refuse } from "./sub-option.ts";
@@ -33,7 +34,7 @@ export async function install(
     invocation.print(`Password for first root login is: ${seed.generatedPassword}\n`);
   }
   const wait = words.has("--wait") ? integer("--wait", "minutes", words.text("--wait") ?? "-1") : undefined;
-  const { task, volume } = await create(invocation, built, request, seed);
+  const { task, volume } = await inOptions(built.guest, async () => await create(invocation, built, request, seed));
   const vm = { id: String(task.result?.["vmId"]), name: request.name };
   const exitCode = await followInstallation(invocation, vm, {
     consoleType: consoleType(words, built, wait),

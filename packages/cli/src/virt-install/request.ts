@@ -1,9 +1,10 @@
 /** The request that a guest becomes: what Innkeeper models as fields, everything else as the domain's document. */
 import { checkName } from "@innkeeper/contract/name.ts";
 import type { VmCreate } from "@innkeeper/contract/resource/vm.ts";
-import { valueError } from "#cli-error.ts";
+import { CliError, valueError } from "#cli-error.ts";
 import type { Built } from "./build.ts";
 import type { XmlElement } from "./element.ts";
+import type { Guest } from "./guest.ts";
 import { installDocument } from "./install.ts";
 import { resolveDisk, type Storage } from "./storage.ts";
 import type { Words } from "./word.ts";
@@ -64,4 +65,33 @@ function memoryOf(root: XmlElement): VmCreate["memory"] {
   const mib = (name: string): number => Math.round(Number(root.find(name)?.text ?? 0) / kibPerMib);
   const [sizeMiB, balloonMiB] = [mib("memory"), mib("currentMemory")];
   return { sizeMiB, ...(balloonMiB > 0 && balloonMiB !== sizeMiB && { balloonMiB }) };
+}
+
+const optionOf: Readonly<Record<string, string>> = {
+  name: "--name",
+  host: "--host",
+  uuid: "--uuid",
+  cpu: "--vcpus, --cpu",
+  memory: "--memory",
+  machine: "--machine",
+  firmware: "--boot uefi",
+  tpm: "--tpm",
+  nics: "--network",
+  graphics: "--graphics",
+  video: "--video",
+  tags: "--tag",
+};
+
+/** What the server says of the request, with the option that stands for the field. */
+export async function inOptions<T>(guest: Guest, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const field = error instanceof CliError ? error.detail.field : undefined;
+    if (!(error instanceof CliError) || field === undefined || field.startsWith("-")) throw error;
+    const [, name = "", index] = /^(\w+)(?:\[(\d+)\])?/.exec(field) ?? [];
+    const disk = name === "disks" ? guest.disks[Number(index)] : undefined;
+    const option = disk === undefined ? optionOf[name] : `${disk.option} ${disk.text}`.trim();
+    throw option === undefined ? error : error.withOption(option);
+  }
 }

@@ -2,7 +2,7 @@
  * Runs `inn virt-install`: the words become a request, the server says what it would make of it (--print-xml, --dry-run)
  * or makes it; then the user is brought to its console, or the installation is waited for, as virt-install does it.
  */
-import type { VmCreate } from "@innkeeper/contract/resource/vm.ts";
+import type { VmPreview } from "@innkeeper/contract/resource/vm-document.ts";
 import { Invocation, Options } from "#invocation.ts";
 import { listAll } from "#list.ts";
 import type { Surroundings } from "#verb.ts";
@@ -15,7 +15,7 @@ import { candidateHosts } from "./host-choice.ts";
 import { hostFacts } from "./host-fact.ts";
 import { guestOsTable, type GuestOs } from "./os.ts";
 import { chooseOs } from "./os-choice.ts";
-import { requestOf } from "./request.ts";
+import { inOptions, requestOf } from "./request.ts";
 import { refuse } from "./sub-option.ts";
 import { parseWords, type Words } from "./word.ts";
 import { checkWords } from "./word-check.ts";
@@ -44,7 +44,7 @@ export async function runVirtInstall({ argv, version, ...surroundings }: Parts):
   using invocation = new Invocation({ ...surroundings, options });
   const prepared = await prepare(invocation, words);
   const step = printStep(words);
-  if (step !== undefined || words.has("--dry-run")) return await preview(invocation, prepared.request, step);
+  if (step !== undefined || words.has("--dry-run")) return await preview(invocation, prepared, step);
   return await install(invocation, words, prepared);
 }
 
@@ -108,8 +108,13 @@ function printStep(words: Words): string | undefined {
   throw refuse("--print-xml", `--print-xml ${step}: there are the steps 1, 2 and all.`);
 }
 
-async function preview(invocation: Invocation, request: VmCreate, step: string | undefined): Promise<number> {
-  const { domainXml, installXml } = await invocation.api.call("vmPreview", { body: request });
+async function preview(
+  invocation: Invocation,
+  { built, request }: Prepared,
+  step: string | undefined,
+): Promise<number> {
+  const call = async (): Promise<VmPreview> => await invocation.api.call("vmPreview", { body: request });
+  const { domainXml, installXml } = await inOptions(built.guest, call);
   if (step === undefined) {
     invocation.print("Dry run completed successfully\n");
     return 0;
