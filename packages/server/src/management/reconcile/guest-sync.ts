@@ -20,7 +20,7 @@ import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { newEvent } from "./resource-event.ts";
 import { restoreSnapshots, takeRecheck } from "./snapshot-restore.ts";
 import { vmDocument } from "./vm-document.ts";
-import { type Identity, identify, type Twin } from "./vm-identity.ts";
+import { type Identity, identify, ownId, type Twin } from "./vm-identity.ts";
 
 /** How long another host may take to say whether it has a guest; then it can't be told. */
 const twinDeadlineMs = 3_000;
@@ -132,10 +132,15 @@ export class GuestSync {
   }
 
   async #stateOn(hostId: string, uuid: string, call: Call): Promise<Twin["there"]> {
+    const guest = await this.#guestOn(hostId, uuid, call);
+    return typeof guest === "string" ? guest : guest.state;
+  }
+
+  async #guestOn(hostId: string, uuid: string, call: Call): Promise<Guest | "absent" | "unknown"> {
     const signal = AbortSignal.any([call.signal, AbortSignal.timeout(twinDeadlineMs)]);
     try {
       const { guest } = this.#deps.providers.get(hostId);
-      return (await orAbsent(guest.inventory.read(uuid, { signal })))?.state ?? "absent";
+      return (await orAbsent(guest.inventory.read(uuid, { signal }))) ?? "absent";
     } catch {
       call.signal.throwIfAborted();
       return "unknown";
@@ -151,11 +156,11 @@ export class GuestSync {
     const others = connected.filter((id) => id !== hostId);
     const states = await mapLimited(others, parallelHosts, async (id) => ({
       id: id as HostId,
-      state: await this.#stateOn(id, uuid, call),
+      guest: await this.#guestOn(id, uuid, call),
     }));
-    const target = states.find(({ state }) => state !== "absent" && state !== "unknown");
+    const target = states.flatMap(({ id, guest }) => (typeof guest === "string" ? [] : [{ id, guest }]))[0];
     const isEverywhereAsked =
-      states.every(({ state }) => state !== "unknown") &&
+      states.every(({ guest }) => guest !== "unknown") &&
       inventory.list("host").every((host) => connected.includes(host.id));
     await store.transaction(async (transaction) => {
       const present = await transaction.get("vm", vm.id);
@@ -174,9 +179,10 @@ export class GuestSync {
         );
         return;
       }
-      // What the other host has may have been taken for a VM of its own while both had it.
-      const stray = inventory.byHost("vm", target.id).find((each) => each.uuid === uuid);
-      if (stray !== undefined) await transaction.delete("vm", stray.id);
+      // What one of them has may have been taken for a VM of its own while both had it: the first one's id stays.
+      const other = inventory.byHost("vm", target.id).find((each) => each.uuid === uuid);
+      if (other?.id === ownId(target.guest)) return await forgetVm(inventory, transaction, present);
+      if (other !== undefined) await transaction.delete("vm", other.id);
       await transaction.put("vm", { ...present, hostId: target.id });
       await transaction.put("event", this.#movedEvent(present, target.id));
     });

@@ -47,6 +47,12 @@ export function identify({ guest, twin, twinSinceMs, isTaken }: IdentityQuestion
   return { kind: "new", id: newId("vm"), duplicateOf: vm };
 }
 
+/** The id that it had when it was found or made, as far as it tells itself. */
+export function ownId({ uuid, metadata }: Pick<Guest, "uuid" | "metadata">): VmId {
+  const claimed = metadata?.vmId;
+  return claimed !== undefined && isId("vm", claimed) ? claimed : derivedId("vm", uuid);
+}
+
 /**
  * The id in its metadata, unless another VM has it: then this one was copied from that. Of a guest without metadata the id
  * that its UUID gives: the same whenever it is found anew.
