@@ -254,7 +254,7 @@ async function finish(deps: OperationDeps, { result, signal }: Context): Promise
     return { kept: [] };
   }
   if (place === "target") await dropOther(deps, moved, "target", call);
-  const kept = await deleteCopied(deps, { hostId: sourceId, vmId, copiedPaths }, call);
+  const kept = await deleteCopied(deps, { hostId: sourceId, vmId, uuid, copiedPaths }, call);
   await deps.providers.get(sourceId).guest.migration.deleteState({ uuid, paths: stateFiles }, call);
   return { kept };
 }

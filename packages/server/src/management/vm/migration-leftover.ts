@@ -99,7 +99,7 @@ async function removeRest(deps: OperationDeps, leftover: Leftover, call: Call): 
   }
   if (here !== undefined) await removeGuest(guest, uuid, call);
   await removeDisks(deps, hostId, copies, call);
-  await deleteCopied(deps, { hostId, vmId, copiedPaths }, call);
+  await deleteCopied(deps, { hostId, vmId, uuid, copiedPaths }, call);
   await guest.migration.deleteState({ uuid, paths: stateFiles }, call);
   await deps.hostSync.syncVm(hostId, uuid, call);
   deps.log.info({ hostId, uuid }, "removed what a migration had left");
@@ -113,13 +113,15 @@ function unlessGone(error: unknown): void {
 /** Disks that went along, unless someone on their old host still reads them. Returns the paths that stay. */
 export async function deleteCopied(
   deps: OperationDeps,
-  { hostId, vmId, copiedPaths }: Pick<Leftover, "hostId" | "vmId" | "copiedPaths">,
+  { hostId, vmId, uuid, copiedPaths }: Pick<Leftover, "hostId" | "vmId" | "uuid" | "copiedPaths">,
   call: Call,
 ): Promise<string[]> {
   if (copiedPaths.length === 0) return [];
   const world = await readWorld(deps, hostId, [], call);
+  // The copy that is ended there may have been taken for a VM of its own.
+  const isSame = (id: string): boolean => id === vmId || deps.inventory.get("vm", id)?.uuid === uuid;
   const isNeeded = (path: string): boolean =>
-    childrenOf(world, path).length > 0 || world.holds.some((hold) => hold.path === path && hold.id !== vmId);
+    childrenOf(world, path).length > 0 || world.holds.some((hold) => hold.path === path && !isSame(hold.id));
   const doomed = copiedPaths.filter((path) => !isNeeded(path));
   const outside = await deleteFiles(deps, hostId, doomed, call);
   return [...copiedPaths.filter(isNeeded), ...outside];
