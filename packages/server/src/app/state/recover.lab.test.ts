@@ -17,6 +17,7 @@ import { stateLayout } from "#core/state-layout.ts";
 import { type LabAccess, labAccess } from "../test-support/control-plane.ts";
 import { ServerProcess } from "../test-support/server-process.ts";
 import { type RecoverOptions, recoverState } from "./recover.ts";
+import { restoreState } from "./restore.ts";
 
 type Document = Readonly<Record<string, unknown>> & { readonly id: string };
 type Inventory = Readonly<Record<string, readonly Document[]>>;
@@ -40,6 +41,8 @@ describe("recover", { timeout: 900_000 }, () => {
   let folder: string;
   let passwordFile: string;
   let before_: Inventory;
+  /** A backup of the time before the last snapshot, the clone and the VM that was found. */
+  let older: Buffer;
   let server: ServerProcess;
 
   before(async () => {
@@ -124,6 +127,7 @@ describe("recover", { timeout: 900_000 }, () => {
     const { id } = await one("vms", "web");
     const first = await snapshot(id, "first", true);
     await snapshot(id, "second", false);
+    older = await backup();
     await server.succeed("POST", `/snapshots/${first}/revert`);
     await snapshot(id, "third", false);
     await server.succeed("POST", `/vms/${id}/clone`, { name: "clone", linked: true });
@@ -133,6 +137,16 @@ describe("recover", { timeout: 900_000 }, () => {
     await server.call("POST", "/users", { name: "anna", password, role: "operator" });
     await recordIsWritten();
     return inventory();
+  }
+
+  async function backup(): Promise<Buffer> {
+    const response = await fetch(`${server.url}/api/v1/system/backup`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${server.token}`, "content-type": "application/json" },
+      body: JSON.stringify({ password }),
+    });
+    assert.equal(response.status, 200);
+    return Buffer.from(await response.arrayBuffer());
   }
 
   async function defineForeign(): Promise<void> {
@@ -223,6 +237,23 @@ describe("recover", { timeout: 900_000 }, () => {
       report.hosts.map(({ fault }) => fault),
       [undefined, undefined],
     );
+  });
+
+  test("a backup from before: what the hosts have had since is known again", async () => {
+    const content = Readable.from([older]);
+    const report = await restoreState({
+      stateFolder: folder,
+      content,
+      password: async () => password,
+      checkOnly: false,
+    });
+    assert.equal(report.count.snapshot, 2);
+    await start();
+    const now = await inventory();
+    for (const what of ["vms", "snapshots", "images", "pools", "networks"]) {
+      assert.deepEqual(now[what], before_[what], what);
+    }
+    await server.end("SIGTERM");
   });
 
   test("the recovered tree works: reverted to, merged, deleted; nothing is left over", async () => {
