@@ -92,10 +92,13 @@ export function errorText(error: unknown): string {
 
 /** `memory.sizeMiB: 2048 → 4096, by alice 2 min ago (task-…)`. */
 function changeText({ field, before, after, by, at, taskId }: FieldChange): string {
-  const value = (each: unknown): string => (each === undefined ? "…" : JSON.stringify(each));
-  const values = before === undefined && after === undefined ? "" : `: ${value(before)} → ${value(after)}`;
+  const values = before === undefined && after === undefined ? "" : `: ${valueText(before)} → ${valueText(after)}`;
   if (by === undefined) return `${field}${values}`;
   return `${field}${values}, by ${by}${at === undefined ? "" : ` ${ago(at)}`}${taskId === undefined ? "" : ` (${taskId})`}`;
+}
+
+function valueText(value: unknown): string {
+  return value === undefined ? "…" : JSON.stringify(value);
 }
 
 /** The same for programs (`-o json`). */

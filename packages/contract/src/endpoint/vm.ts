@@ -123,7 +123,8 @@ export const vmEndpoint = endpoints({
     method: "POST",
     path: "/vms/{vmId}/migration-check",
     access: "vm.migrate",
-    summary: "Tells whether a VM can move to a host, or to which hosts, and what to do where it can't. Nothing is moved.",
+    summary:
+      "Tells whether a VM can move to a host, or to which hosts, and what to do where it can't. Nothing is moved.",
     body: VmMigrationCheck,
     status: 200,
     response: VmMigrationReport,
