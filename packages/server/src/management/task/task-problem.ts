@@ -12,12 +12,13 @@ export function stepProblem(error: unknown, step: string): Problem {
   return { ...problem, fault: { ...problem.fault, step } };
 }
 
-/** A step after the point of no return failed for good. */
-export function unfinishedProblem(error: unknown, left: readonly string[]): Problem {
+/** A step after the point of no return failed for good: `left` are it and those after it. */
+export function unfinishedProblem(error: unknown, left: readonly string[], isMidway: boolean): Problem {
   const problem = toProblem(error);
+  const stays = isMidway ? ` What was done before stays; still to do: ${left.join(", ")}.` : "";
   return {
     ...problem,
-    detail: `${problem.detail} What was done before stays; still to do: ${left.join(", ")}.`,
+    detail: `${problem.detail}${stays}`,
     remedy: `${problem.remedy} Then go on with it: inn task retry.`,
     fault: { ...problem.fault, step: left[0], unfinished: left },
   };

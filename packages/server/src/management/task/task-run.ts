@@ -186,7 +186,7 @@ export class TaskRun {
     this.#deps.log.warn({ err: error, taskId: this.#journal.task.id, step: step.name }, "a step failed");
     if (irreversible) {
       const left = this.#operation.steps.slice(cursor).map((each) => each.name);
-      await this.#leave(unfinishedProblem(error, left), left);
+      await this.#leave(unfinishedProblem(error, left, cursor > 0), left);
     } else {
       await this.#turn(stepProblem(error, step.name), "failed");
     }
