@@ -88,7 +88,7 @@ const plants: { readonly what: string; readonly file: SourceFile; readonly expec
   { what: "a file of no layer", file: { name: "packages/stray/src/x.ts", text: "" }, expected: /no layer/ },
   {
     what: "a file that is too long",
-    file: { name: "packages/contract/src/planted.ts", text: "\n".repeat(500) },
+    file: { name: "packages/contract/src/planted.ts", text: "//\n".repeat(500) },
     expected: /lines/,
   },
 ];

@@ -62,7 +62,7 @@ export function findProblems(files: readonly SourceFile[], rules: Architecture):
 function checkShape(file: SourceFile, rules: Architecture, report: (what: string) => void): void {
   if (file.name.includes("/generated/")) return;
   const isTest = file.name.endsWith(".test.ts");
-  const lines = file.text.split("\n").length;
+  const lines = file.text.trimEnd().split("\n").length;
   const most = isTest ? rules.maxLines.test : rules.maxLines.source;
   if (lines > most && rules.largeFiles[file.name] === undefined) report(`has ${lines} lines, more than ${most}`);
   if (forbiddenName.test(file.name)) report("has a name that says nothing (utils, helpers, common, manager …)");
