@@ -30,12 +30,8 @@ export type VmId = Id<"vm">;
 export type SnapshotId = Id<"snapshot">;
 export type VolumeId = Id<"volume">;
 export type StoragePoolId = Id<"storage-pool">;
-export type NetworkId = Id<"network">;
 export type ImageId = Id<"image">;
 export type TaskId = Id<"task">;
-export type EventId = Id<"event">;
-export type UserId = Id<"user">;
-export type TokenId = Id<"token">;
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford's base32, lower case
 const randomLength = 12;

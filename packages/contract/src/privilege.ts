@@ -6,7 +6,6 @@ export const privileges = [
   "host.remove",
   "vm.read",
   "vm.create",
-  "vm.adopt",
   "vm.power",
   "vm.change",
   "vm.delete",

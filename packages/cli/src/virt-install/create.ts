@@ -76,14 +76,14 @@ async function leaveSeed(invocation: Invocation, vmId: string, volume: SeedVolum
   invocation.remark(`${remark}\n`);
 }
 
-/** A text console by default where there is no screen; a screen's viewer is the browser's. */
+/** A text console by default where there is no screen; no viewer is started for a screen. */
 function consoleType(words: Words, { guest }: Built, wait: number | undefined): "text" | "none" {
   const asked = words.has("--noautoconsole") || wait === 0 ? "none" : (words.text("--autoconsole") ?? "default");
   if (!["none", "default", "text", "graphical"].includes(asked)) {
     throw refuse("--autoconsole", `--autoconsole ${asked}: there are text, graphical and none.`);
   }
   if (asked === "graphical") {
-    const remedy = "Look at the screen in the browser, or say --autoconsole text.";
+    const remedy = "Look at the screen with inn vm screenshot, or say --autoconsole text.";
     throw refuse("--autoconsole", "--autoconsole graphical is not supported: no viewer is started.", remedy);
   }
   if (asked === "none" && words.has("--destroy-on-exit")) {

@@ -68,7 +68,7 @@ function canAttach(invocation: Invocation): boolean {
 }
 
 function sayHowToGoOn(vm: Named, say: (text: string) => void): void {
-  say("The installation goes on: look at its screen in the browser, or at its serial line with");
+  say("The installation goes on: look at its screen with inn vm screenshot, or at its serial line with");
   say(`  inn vm console ${vm.name}`);
   say(`It ends powered off; start what was installed with inn vm start ${vm.name}.`);
 }

@@ -69,6 +69,7 @@ export const usage = `Usage: inn up [flags]
   --backup-keep N              so many daily backups of the state are kept (default ${defaultBackupKeep}; 0: none are made)
   --backup-folder FOLDER       where (default: backup in the state folder)
   --backup-password-file FILE  encrypts them with this password and puts the key file in: to be restored on another machine
+  --allow-plain-tcp            hosts by qemu+tcp:// on other machines, too: for laboratories
   --log-level LEVEL            ${logLevels.join(", ")} (default info)
 
 Each can be given in the environment: INN_STATE, INN_LISTEN, INN_TLS_CERT …`;

@@ -1,5 +1,4 @@
 /** What REST calls: management's services, each by what is used of it. */
-import type { Readable } from "node:stream";
 import type { Static } from "typebox";
 import type { ImageUploadQuery } from "@innkeeper/contract/endpoint/storage.ts";
 import type { Host, HostChange } from "@innkeeper/contract/resource/host.ts";
@@ -64,5 +63,3 @@ export interface RestServices {
   /** Aborts when the server stops: streams end. */
   readonly stop: AbortSignal;
 }
-
-export type UploadBody = Readable;

@@ -22,23 +22,6 @@ export function parseCpuSet(value: string): number[] | undefined {
   return [...numbers].sort((left, right) => left - right);
 }
 
-/** The shortest text of a set: `0-3,8`. */
-export function formatCpuSet(numbers: readonly number[]): string {
-  const sorted = [...new Set(numbers)].sort((left, right) => left - right);
-  const parts: string[] = [];
-  for (let index = 0; index < sorted.length;) {
-    const first = sorted[index] ?? 0;
-    let last = first;
-    while (sorted[index + 1] === last + 1) {
-      last++;
-      index++;
-    }
-    index++;
-    parts.push(first === last ? `${first}` : `${first}-${last}`);
-  }
-  return parts.join(",");
-}
-
 /** Bytes of a CPU map as libvirt's calls take it: bit n of byte n/8 is CPU n (virDomainPinVcpuFlags). */
 export function cpuMap(numbers: readonly number[], cpuCount: number): Uint8Array {
   const map = new Uint8Array(Math.ceil(cpuCount / 8));
