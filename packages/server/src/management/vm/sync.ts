@@ -15,10 +15,10 @@ export async function syncGuest<I>(
   poolNames: Iterable<string> = [],
 ): Promise<void> {
   const call = { signal: context.signal };
-  for (const poolName of new Set(poolNames)) {
-    await quietly(context, `pool ${poolName}`, () => deps.hostSync.syncPool(guest.hostId, poolName, call));
-  }
-  await quietly(context, "VM", () => deps.hostSync.syncVm(guest.hostId, guest.uuid, call));
+  await Promise.all([
+    syncPools(deps, context, guest.hostId, poolNames),
+    quietly(context, "VM", () => deps.hostSync.syncVm(guest.hostId, guest.uuid, call)),
+  ]);
 }
 
 export async function syncPools<I>(

@@ -134,8 +134,9 @@ async function liveSteps(
   ];
   const { shares, reservationMiB } = change.memory ?? {};
   if (change.metadata !== undefined || shares !== undefined || reservationMiB !== undefined) {
-    const set = (document: Element) => setMetadata(guest, document, VIR_DOMAIN_AFFECT_LIVE);
-    steps.push({ what: "metadata", run: () => set(next), undo: () => set(root) });
+    const flags = VIR_DOMAIN_AFFECT_LIVE;
+    const undo = () => setMetadata(guest, root, flags);
+    steps.push({ what: "metadata", run: () => setMetadata(guest, next, flags, root), undo });
   }
   const disks = await diskSteps(guest, context.clock, change);
   // What may not be taken back (vCPUs, growth) comes last.
@@ -146,7 +147,7 @@ async function liveSteps(
 async function define(domain: DomainCall, { next, oldXml }: Present, change: GuestChange): Promise<void> {
   const { remote, options } = domain;
   if (Object.keys(change).every((field) => field === "metadata")) {
-    return await setMetadata(domain, next, VIR_DOMAIN_AFFECT_CONFIG);
+    return await setMetadata(domain, next, VIR_DOMAIN_AFFECT_CONFIG, parseXml(oldXml));
   }
   const xml = serializeXml(next);
   if (xml === serializeXml(parseXml(oldXml))) return;

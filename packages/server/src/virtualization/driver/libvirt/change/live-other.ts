@@ -28,16 +28,28 @@ export function ioThreadSteps({ remote, dom, options, spec }: LiveGuest, count: 
   return steps;
 }
 
-/** Our metadata and the description of `after` to a domain, without touching anything else. */
+/**
+ * Our metadata and the description of `after` to a domain, without touching anything else. What `before` has already is
+ * not set: each time is an event, after which the VM is read anew.
+ */
 export async function setMetadata(
   guest: { readonly remote: Connection["remote"]; readonly dom: NonnullDomain; readonly options: CallOptions },
   after: Element,
   flags: number,
+  before?: Element,
 ): Promise<void> {
   const { remote, dom, options } = guest;
-  const description = child(after, "description")?.textContent ?? null;
-  await remote.domainSetMetadata({ dom, type: VIR_DOMAIN_METADATA_DESCRIPTION, metadata: description, flags }, options);
+  const description = descriptionOf(after);
+  if (before === undefined || descriptionOf(before) !== description) {
+    const type = VIR_DOMAIN_METADATA_DESCRIPTION;
+    await remote.domainSetMetadata({ dom, type, metadata: description, flags }, options);
+  }
   const metadata = metadataXml(after) ?? null;
+  if (before !== undefined && (metadataXml(before) ?? null) === metadata) return;
   const element = { type: VIR_DOMAIN_METADATA_ELEMENT, metadata, key: metadataPrefix, uri: metadataNamespace };
   await remote.domainSetMetadata({ dom, ...element, flags }, options);
+}
+
+function descriptionOf(root: Element): string | null {
+  return child(root, "description")?.textContent ?? null;
 }
