@@ -1,13 +1,12 @@
 /**
  * Every domain of libvirt's own tests is read, changed in one field (each in turn), and written back with no other
- * difference; what can't be changed is counted by its reason. The files are those of libvirt's source package,
- * which the test brings; none is committed.
+ * difference; what can't be changed is refused for a reason that is expected here. The files are those of libvirt's source
+ * package, which the test brings; none is committed.
  */
 import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { suite, test } from "node:test";
-import type { Element } from "@xmldom/xmldom";
 import { AppError } from "#core/app-error.ts";
 import { parseXml, serializeXml } from "#libvirt/xml.ts";
 import { canonical } from "../test-support/canonical-xml.ts";
@@ -21,8 +20,23 @@ import { readSpec } from "./spec.ts";
 
 const { folder, skip } = libvirtTests();
 
-/** Files that are no XML on purpose: libvirt's tests of bad input. */
-const noXml: readonly string[] = [];
+/** Changes that not all domains take: how many at least do, and why those that have the field may be refused, how often. */
+interface Expected {
+  readonly changed: number;
+  readonly refused?: readonly (readonly [why: RegExp, atMost: number])[];
+}
+
+/** Of 9.0.0's 2228 domains. What is not named here can be changed in each of them. */
+const expected: Readonly<Record<string, Expected>> = {
+  "cpu.shares, taken away": { changed: 29 },
+  "memory.sizeMiB": { changed: 2091, refused: [[/^the NUMA cells have \d+ MiB together, not \d+ MiB/, 137]] },
+  "disksChange.ioLimit": { changed: 1195 },
+  "disksChange.bootOrder": { changed: 1058 },
+  "disksChange.source, ejected": { changed: 239, refused: [[/^Disk [hs]da is no drive whose medium/, 2]] },
+  disksRemove: { changed: 1058 },
+  "nicsChange.linkUp": { changed: 451 },
+  "nicsChange.network": { changed: 266 },
+};
 
 suite("domains from the wild", { skip }, () => {
   const domains: { readonly name: string; readonly xml: string }[] = [];
@@ -35,11 +49,9 @@ suite("domains from the wild", { skip }, () => {
     if (rootName === "domain" || within !== undefined) domains.push({ name, xml: within ?? xml });
     else others.set(rootName, (others.get(rootName) ?? 0) + 1);
   }
-  const unreadable = domains.filter(({ xml }) => readable(xml) === undefined).map(({ name }) => name);
 
-  test("all are domains that can be read, but for those that are broken on purpose", (context) => {
-    assert.deepEqual(unreadable, noXml);
-    assert(domains.length > 2200, `${domains.length}`);
+  test("each can be read, and differs in nothing from itself", (context) => {
+    assert(domains.length >= 2228, `${domains.length}`);
     const rest = [...others].map(([rootName, count]) => `${count} <${rootName}>`).join(", ");
     context.diagnostic(`${domains.length} domains; left out, being no domains: ${rest}`);
     for (const { name, xml } of domains) {
@@ -54,7 +66,8 @@ suite("domains from the wild", { skip }, () => {
     test(`${field}: written back with no other difference`, (context) => {
       let changed = 0;
       let without = 0;
-      const refused = new Map<string, number>();
+      const { changed: atLeast, refused: reasons = [] } = expected[field] ?? { changed: domains.length };
+      const refused = new Map<RegExp, number>();
       for (const { name, xml } of domains) {
         const root = parseXml(xml);
         const made = changeOf(readSpec(root));
@@ -66,7 +79,8 @@ suite("domains from the wild", { skip }, () => {
           applyChange(root, made.change);
         } catch (error) {
           if (!(error instanceof AppError)) throw error;
-          const why = error.message.replaceAll(/[0-9]+/g, "n");
+          const why = reasons.find(([reason]) => reason.test(error.message))?.[0];
+          assert(why !== undefined, `${name} was refused: ${error.message}`);
           refused.set(why, (refused.get(why) ?? 0) + 1);
           continue;
         }
@@ -78,17 +92,17 @@ suite("domains from the wild", { skip }, () => {
         assert.equal(canonical(written), canonical(before), name);
         changed++;
       }
-      const why = [...refused].map(([message, count]) => `; ${count} refused: ${message}`).join("");
-      context.diagnostic(`${changed} domains changed; ${without} have nothing of the kind${why}`);
-      assert(changed > 0);
-      assert.equal(changed + without + [...refused.values()].reduce((sum, count) => sum + count, 0), domains.length);
+      const why = [...refused].map(([reason, count]) => `; ${count} refused: ${reason.source}`).join("");
+      const counts = `${changed} domains changed; ${without} have nothing of the kind${why}`;
+      context.diagnostic(counts);
+      assert(changed >= atLeast, counts);
+      for (const [reason, atMost] of reasons) assert((refused.get(reason) ?? 0) <= atMost, counts);
     });
   }
 
   test("all can be given another identity without losing what is not modelled", () => {
     for (const { name, xml } of domains) {
-      const root = readable(xml);
-      if (root === undefined) continue;
+      const root = parseXml(xml);
       const before = readSpec(root);
       retarget(root, { name: "copy", uuid: "6f2f5d2c-52b5-4a47-8e0a-3a1b7f0c9d11", newMacs: true });
       const after = readSpec(parseXml(serializeXml(root)));
@@ -98,11 +112,3 @@ suite("domains from the wild", { skip }, () => {
     }
   });
 });
-
-function readable(xml: string): Element | undefined {
-  try {
-    return parseXml(xml);
-  } catch {
-    return undefined;
-  }
-}
