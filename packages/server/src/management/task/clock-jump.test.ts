@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Type } from "typebox";
 import { AppError } from "#core/app-error.ts";
+import type { Clock } from "#core/clock.ts";
 import { type Operation, operation } from "#management/task/operation.ts";
 import { EngineFixture, hastyClock } from "#management/task/engine-fixture.ts";
+import { mustSucceed } from "#management/task/retry.ts";
 import { jumpingClock } from "#management/test-support/jumping-clock.ts";
 
 const Input = Type.Object({ name: Type.String() });
@@ -20,7 +22,7 @@ function sample(run: (name: string, signal: AbortSignal) => Promise<void>): Oper
   }) as Operation;
 }
 
-const open = (made: Operation) => EngineFixture.open([made], (store) => store, jumpingClock(hastyClock));
+const open = (made: Operation, base = hastyClock) => EngineFixture.open([made], (store) => store, jumpingClock(base));
 
 test("tasks of one resource run in the order in which they were made, also after a restart", async () => {
   const order: string[] = [];
@@ -47,19 +49,37 @@ test("tasks of one resource run in the order in which they were made, also after
   assert.deepEqual(order, names);
 });
 
-test("waits and retries take their time, no more and no less", async () => {
+test("a step that is tried again waits as long as its back-off says, whatever the clock says", async () => {
+  const slept: number[] = [];
+  const base: Clock = {
+    ...hastyClock,
+    sleep: (delayMs, signal) => {
+      slept.push(delayMs);
+      return hastyClock.sleep(delayMs, signal);
+    },
+  };
   let tries = 0;
+  const made = sample(async () => {
+    if (++tries < 6) throw new AppError("host_unreachable", "gone");
+  });
+  const steps = made.steps.map((step) => ({ ...step, pointOfNoReturn: true }));
+  await using fixture = await open({ ...made, steps }, base);
+  assert.equal((await fixture.run("sample.run", { name: "a" })).state, "succeeded");
+  assert.equal(slept.length, 5);
+  for (const [index, delayMs] of slept.entries()) {
+    const middleMs = mustSucceed.firstDelayMs * 2 ** index;
+    assert.ok(delayMs >= middleMs * 0.75 && delayMs <= middleMs * 1.25, `${delayMs} ms before try ${index + 2}`);
+  }
+});
+
+test("whoever waits for a task is answered in time, whatever the clock says", async () => {
   await using fixture = await open(
-    sample(async () => {
-      if (++tries < 3) throw new AppError("host_unreachable", "gone");
-    }),
+    sample(
+      (_, signal) => new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    ),
   );
-  const failed = await fixture.run("sample.run", { name: "a" });
-  assert.equal(failed.state, "failed", "the first try is the only one");
-  const hanging = await open(sample(() => new Promise(() => {})));
-  const { id } = await hanging.engine.submit("sample.run", { name: "a" }, user);
-  assert.equal((await hanging.engine.wait(id, 20)).state, "running");
-  await hanging[Symbol.asyncDispose]();
+  const { id } = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  assert.equal((await fixture.engine.wait(id, 20)).state, "running");
 });
 
 test("the same request with its key is the same task, whatever the clock says", async () => {
