@@ -246,6 +246,9 @@ describe("snapshots and chains that others made", () => {
       );
       await plane.succeed("vm.change", { vmId: vm.id, request: { cpu: { shares: 2000 } } });
       await plane.succeed("snapshot.create", { vmId: vm.id, request: { name: "s" } });
+      await plane.succeed("vm.start", { vmId: vm.id });
+      assert.equal(await state(vm.name), "running", osinfo);
+      await plane.succeed("vm.force-off", { vmId: vm.id });
       await plane.succeed("vm.delete", { vmId: vm.id, deleteDisks: true });
     }
     assert.equal((await sh("ls $F")).trim(), "");
