@@ -86,15 +86,15 @@ function isIntegration(file: string): boolean {
 }
 
 /**
- * Tests that start real hosts come last, two files at a time: they wait more than they work. One that fails gets a
- * second try, alone, and the report says so: libvirtd 9.0 itself can crash when a client is killed.
+ * Tests that start real hosts come last, one file at a time: they time things, and two cores are soon full. One
+ * that fails gets a second try, and the report says so: libvirtd 9.0 itself can crash when a client is killed.
  */
 async function tests(files: readonly string[], signal: AbortSignal): Promise<Check> {
   console.log(`\n# tests (${files.length} files)`);
   const startMs = performance.now();
   const phases = [
     { files: files.filter((file) => !isIntegration(file)), concurrency: 2 },
-    { files: files.filter(isIntegration), concurrency: 2 },
+    { files: files.filter(isIntegration), concurrency: 1 },
   ];
   const first = await runTests(phases, root, signal);
   const again = first.failedFiles.filter((file) => files.includes(file));

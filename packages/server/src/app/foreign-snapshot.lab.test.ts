@@ -224,8 +224,8 @@ describe("snapshots and chains that others made", () => {
       await sh(`qemu-img create -q -f qcow2 $F/${name}.qcow2 8M
         virt-install --connect qemu:///system --virt-type qemu --name ${name} --osinfo ${osinfo} --memory 64 --import \\
           --disk path=$F/${name}.qcow2,format=qcow2 --network network=default --graphics spice --video qxl --sound ich9 \\
-          --redirdev usb,type=spicevmc --check all=off --noautoconsole --print-xml > /tmp/vi.xml
-        virsh -q define /tmp/vi.xml; virsh dumpxml --inactive --security-info ${name} > /tmp/vi.xml; virsh -q define /tmp/vi.xml`);
+          --redirdev usb,type=spicevmc --check all=off --noautoconsole --print-xml > /run/vi.xml
+        virsh -q define /run/vi.xml; virsh dumpxml --inactive --security-info ${name} > /run/vi.xml; virsh -q define /run/vi.xml`);
     }
     const dump = (): Promise<string> => sh("tail -n +1 /etc/libvirt/qemu/vi-*.xml");
     const before = await dump();

@@ -111,7 +111,7 @@ describe("hostile input on hosts", { timeout: 900_000 }, () => {
     const [disk] = (body["spec"] as { disks: { source: string }[] }).disks;
     const file = disk?.source ?? "";
     // As the guest would write it onto its disk.
-    const forged = "/tmp/forged.qcow2";
+    const forged = "/run/forged.qcow2";
     await lab
       .host("h1")
       .exec(["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "/etc/shadow", "-F", "raw", forged, "8M"]);

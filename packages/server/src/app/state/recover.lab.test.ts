@@ -159,7 +159,7 @@ describe("recover", { timeout: 900_000 }, () => {
   async function defineForeign(): Promise<void> {
     const xml = `<domain type='qemu'><name>foreign</name><memory>65536</memory><description>by virsh</description>
       <os><type arch='x86_64'>hvm</type></os></domain>`;
-    await lab.host("h2").exec(["sh", "-c", `cat > /tmp/foreign.xml <<'X'\n${xml}\nX\nvirsh define /tmp/foreign.xml`]);
+    await lab.host("h2").exec(["sh", "-c", `cat > /run/foreign.xml <<'X'\n${xml}\nX\nvirsh define /run/foreign.xml`]);
     await until(async () => (await list("vms")).some((vm) => vm["name"] === "foreign"));
   }
 

@@ -229,7 +229,7 @@ export function foreignVms(loop: string): readonly ForeignVm[] {
     },
     {
       name: "custom-chardev",
-      devices: `${disk("custom-chardev.qcow2")}<serial type='file'><source path='/tmp/custom.log' append='on'/><target port='0'/></serial><channel type='unix'><source mode='bind' path='/tmp/custom.sock'/><target type='virtio' name='com.example.custom'/></channel><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng><memballoon model='none'/>`,
+      devices: `${disk("custom-chardev.qcow2")}<serial type='file'><source path='/run/custom.log' append='on'/><target port='0'/></serial><channel type='unix'><source mode='bind' path='/run/custom.sock'/><target type='virtio' name='com.example.custom'/></channel><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng><memballoon model='none'/>`,
     },
     {
       name: "diskless",
@@ -252,6 +252,6 @@ export function domainXml(vm: ForeignVm): string {
 /** Makes the files, then the domain; defined once more as libvirt writes it, since only then it sorts all devices. */
 export function makeScript(vm: ForeignVm): string {
   const prepare = vm.prepare ?? (vm.devices?.includes(`${vm.name}.qcow2`) === false ? ":" : qcow2(`${vm.name}.qcow2`));
-  return `set -e; F=${imageFolder}; ${prepare}\ncat > /tmp/domain.xml <<'XML'\n${domainXml(vm)}\nXML\nvirsh -q define /tmp/domain.xml
-virsh dumpxml --inactive --security-info ${vm.name} > /tmp/domain.xml; virsh -q define /tmp/domain.xml`;
+  return `set -e; F=${imageFolder}; ${prepare}\ncat > /run/domain.xml <<'XML'\n${domainXml(vm)}\nXML\nvirsh -q define /run/domain.xml
+virsh dumpxml --inactive --security-info ${vm.name} > /run/domain.xml; virsh -q define /run/domain.xml`;
 }

@@ -300,7 +300,7 @@ suite("guests on a real host", () => {
     const devices =
       "--disk size=1,format=qcow2,bus=virtio --network default,model=e1000 --graphics vnc,password=secret --boot uefi";
     await h1.host.exec(
-      ["sh", "-c", `virt-install ${options} ${devices} --print-xml > /tmp/made.xml && virsh define /tmp/made.xml`],
+      ["sh", "-c", `virt-install ${options} ${devices} --print-xml > /run/made.xml && virsh define /run/made.xml`],
       { signal },
     );
     const made = (await inventory.list(call)).find((guest) => guest.name === "made");
@@ -313,7 +313,7 @@ suite("guests on a real host", () => {
     assert.match(stdout, /passwd='secret'/);
     assert.doesNotMatch(await inventory.xml(made.uuid, { inactive: true }, call), /secret/);
     await lifecycle.undefine(made.uuid, call);
-    const transient = "sed -e 's/<disk.*<\\/disk>//' /tmp/made.xml > /tmp/t.xml; virsh create --paused /tmp/t.xml";
+    const transient = "sed -e 's/<disk.*<\\/disk>//' /run/made.xml > /tmp/t.xml; virsh create --paused /tmp/t.xml";
     await h1.host.exec(["sh", "-c", transient], { signal });
     const brief = (await inventory.list(call)).find((guest) => guest.name === "made");
     assert.deepEqual([brief?.persistent, brief?.state], [false, "paused"]);
