@@ -139,6 +139,17 @@ suite("bad input through the command line", { timeout: 900_000 }, () => {
     }
   });
 
+  test("memory that no host has, through the API", async () => {
+    for (const gib of [1024, 10 * 1024]) {
+      const { status, body } = await plane.server.admin("POST", "/vms", {
+        name: "x",
+        host: "h1",
+        memory: { sizeMiB: gib * 1024 },
+      });
+      assert.deepEqual([status, body["field"]], [422, "memory.sizeMiB"], JSON.stringify(body));
+    }
+  });
+
   test("vCPUs", async () => {
     for (const count of ["0", "-1", "10000", "1.5", "two", "100"]) {
       await refused({
@@ -199,6 +210,40 @@ suite("bad input through the command line", { timeout: 900_000 }, () => {
         ["Set-VM", "good", "-Snapshot", "nosuch", "-Confirm:$false"],
       ],
     });
+  });
+
+  test("files of a request that hold none", async () => {
+    const rows: readonly (readonly [title: string, content: string | Buffer, says: RegExp])[] = [
+      ["a field that there is not", '{"memory":{"sizeMiB":64},"colour":"red"}', /field: +colour/],
+      ["a field that there is not, in YAML", "memory:\n  sizeMiB: 64\n  unit: GiB\n", /field: +memory\.unit/],
+      ["text for a number", '{"memory":{"sizeMiB":"64"}}', /field: +memory\.sizeMiB/],
+      ["a list for an object", '{"memory":{"sizeMiB":64},"cpu":[1]}', /field: +cpu/],
+      ["a list", "[1, 2]", /holds no object[^]*field: +--spec/],
+      ["nothing", "", /holds no object[^]*field: +--spec/],
+      [
+        "bad UTF-8",
+        Buffer.from('{"memory":{"sizeMiB":64},"description":"\u00ff"}', "latin1"),
+        /is not UTF-8[^]*--spec/,
+      ],
+      ["neither JSON nor YAML", '{"memory": {"sizeMiB": 64}}}', /neither JSON nor YAML[^]*field: +--spec/],
+      ["an escape sequence", "memory: \u001b[31m: {", /neither JSON nor YAML[^]*field: +--spec/],
+      ["a key twice", '{"memory":{"sizeMiB":64},"memory":{"sizeMiB":65}}', /neither JSON nor YAML[^]*--spec/],
+      ["depth without end", "[".repeat(20_000), /neither JSON nor YAML[^]*field: +--spec/],
+      ["50 MB", Buffer.alloc(50_000_000, '{"memory":{"sizeMiB":64}}\n'), /holds more than 1 MiB[^]*field: +--spec/],
+    ];
+    const file = path.join(folder.path, "spec");
+    for (const [title, content, says] of rows) {
+      await writeFile(file, content);
+      await refused({ title, exitCode: 65, says, lines: [["vm", "create", "x", "--spec", file]] });
+    }
+    const lines = [folder.path, path.join(folder.path, "nosuch")].map((where) => [
+      "vm",
+      "create",
+      "x",
+      "--spec",
+      where,
+    ]);
+    await refused({ title: "no file", exitCode: 65, says: /can't be read[^]*field: +--spec/, lines });
   });
 
   test("files that are no images, or lead out of their pool", async () => {

@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, errorCode } from "@innkeeper/contract/error-code.ts";
 import type { FieldChange, Problem } from "@innkeeper/contract/problem.ts";
+import { safeText } from "#output/text-width.ts";
 import { ago } from "#output/time.ts";
 
 export interface CliErrorDetail {
@@ -74,11 +75,15 @@ export function problemError(problem: Problem): CliError {
   });
 }
 
-/** What is printed on standard error. */
+/** What is printed on standard error: words of files, servers and hosts are in it, and none of them steers the terminal. */
 export function errorText(error: unknown): string {
+  return `${errorLines(error).join("\n").split("\n").map(safeText).join("\n")}\n`;
+}
+
+function errorLines(error: unknown): string[] {
   if (!(error instanceof CliError)) {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return `inn: a defect of this command, please report it:\n${text}\n`;
+    return ["inn: a defect of this command, please report it:", text];
   }
   const { field, option, remedy, requestId, code, changes = [] } = error.detail;
   const lines = [`error: ${error.message}`];
@@ -87,7 +92,7 @@ export function errorText(error: unknown): string {
     lines.push(`  field:      ${option === undefined || option === field ? field : `${field} (${option})`}`);
   if (remedy !== undefined && remedy !== "") lines.push(`  what to do: ${remedy}`);
   if (requestId !== undefined && code === "internal") lines.push(`  request:    ${requestId}`);
-  return `${lines.join("\n")}\n`;
+  return lines;
 }
 
 /** `memory.sizeMiB: 2048 → 4096, by alice 2 min ago (task-…)`. */

@@ -1,4 +1,6 @@
 /** Options whose value is a file: its content is read when the request is made. */
+import { isUtf8 } from "node:buffer";
+import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { valueError } from "#cli-error.ts";
 import type { Terminal } from "#terminal.ts";
@@ -8,7 +10,7 @@ export async function fileText(option: string, file: string | undefined): Promis
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    throw valueError(option, `${file} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw valueError(option, `${file} can't be read: ${messageOf(error)}`);
   }
 }
 
@@ -21,28 +23,38 @@ const documentMaxBytes = 1024 * 1024;
 
 /** A JSON or YAML document from a file, or from standard input as `-`. */
 export async function fileDocument(option: string, file: string, terminal: Terminal): Promise<Record<string, unknown>> {
-  const content = file === "-" ? await inputText(terminal) : await fileText(option, file);
+  const isInput = file === "-";
+  const name = isInput ? "standard input" : file;
+  const content = await boundedText(option, name, isInput ? terminal.input : createReadStream(file));
   const { parse } = await import("yaml"); // JSON is YAML 1.2
   let document: unknown;
   try {
-    document = parse(content ?? "");
+    document = parse(content);
   } catch (error) {
-    throw valueError(
-      option,
-      `${file} is neither JSON nor YAML: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw valueError(option, `${name} is neither JSON nor YAML: ${messageOf(error).trimEnd()}`);
   }
   if (typeof document === "object" && document !== null && !Array.isArray(document)) return { ...document };
-  throw valueError(option, `${file} holds no object`);
+  throw valueError(option, `${name} holds no object`);
 }
 
-async function inputText(terminal: Terminal): Promise<string> {
+async function boundedText(option: string, name: string, content: AsyncIterable<unknown>): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of terminal.input as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > documentMaxBytes) throw valueError("-", "standard input holds more than 1 MiB");
-    chunks.push(chunk);
+  try {
+    for await (const chunk of content as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > documentMaxBytes) break;
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw valueError(option, `${name} can't be read: ${messageOf(error)}`);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  if (size > documentMaxBytes) throw valueError(option, `${name} holds more than 1 MiB`);
+  const bytes = Buffer.concat(chunks);
+  if (!isUtf8(bytes)) throw valueError(option, `${name} is not UTF-8`);
+  return bytes.toString("utf8");
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
