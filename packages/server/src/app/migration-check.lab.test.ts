@@ -14,8 +14,17 @@ import { ControlPlane, labAccess } from "./test-support/control-plane.ts";
 import { labState } from "./test-support/lab-state.ts";
 import { deviceRows } from "./test-support/migration-device-row.ts";
 import { machineRows } from "./test-support/migration-machine-row.ts";
-import { domainXml, examineRow, type Scene } from "./test-support/migration-row.ts";
-import { mac, otherUuid, nic, onLab, define } from "./test-support/migration-row-part.ts";
+import { domainXml, examineRow, pretend, type Scene, type Undo } from "./test-support/migration-row.ts";
+import {
+  mac,
+  otherUuid,
+  nic,
+  onLab,
+  define,
+  demandLogin,
+  giveLogin,
+  loginUri,
+} from "./test-support/migration-row-part.ts";
 
 describe("the pre-flight of a migration", { timeout: 900_000 }, () => {
   let scene: Scene;
@@ -24,6 +33,7 @@ describe("the pre-flight of a migration", { timeout: 900_000 }, () => {
   before(async () => {
     const lab = await Lab.up({ name: `migcheck-${process.pid}`, hostCount: 2 });
     folder = await mkdtemp(path.join(tmpdir(), "inn-migcheck-"));
+    await demandLogin(lab.host("h2"));
     const plane = await ControlPlane.open({ folder, access: await labAccess(lab) });
     scene = { lab, plane, h1: lab.host("h1"), h2: lab.host("h2") };
   });
@@ -55,10 +65,24 @@ describe("the pre-flight of a migration", { timeout: 900_000 }, () => {
       assert(found !== undefined, told);
       assert.match(found.message, row.words);
       assert(row.severity === "info" || found.remedy.length > 10, told);
+      if (row.remedy !== undefined) assert.match(found.remedy, row.remedy);
       const others = report.findings.filter(({ check, severity }) => check !== row.check && severity !== "info");
       assert.deepEqual(others, []);
     });
   }
+
+  test("has nothing against a target whose login the source has", async () => {
+    const row = { check: "host", severity: "info", what: "", words: /./ } as const;
+    const before = async (): Promise<Undo> => {
+      const undo = await pretend(scene, "h2", () => ({ uri: loginUri(scene) }));
+      const undoLogin = await giveLogin(scene);
+      return async () => {
+        await undoLogin();
+        await undo();
+      };
+    };
+    assert.deepEqual((await examineRow(scene, { ...row, before })).findings, []);
+  });
 
   test("refuses the migration itself with the same findings, before anything is touched", async () => {
     const { lab, plane, h1 } = scene;

@@ -320,7 +320,7 @@ export interface MigrationReception {
 
 /** Whether one host's daemon reaches another's. `refused`: it does not let this guest go, whatever the target. */
 export interface MigrationContact {
-  readonly result: "reached" | "name-unknown" | "no-answer" | "untrusted" | "unreachable" | "refused";
+  readonly result: "reached" | "name-unknown" | "no-answer" | "login-needed" | "untrusted" | "unreachable" | "refused";
   /** The host's own words. */
   readonly detail: string;
 }

@@ -12,6 +12,7 @@ import {
   define,
   totalMiB,
   pretendHardware,
+  poolOfSize,
 } from "./migration-row-part.ts";
 import { domainXml, onHost, type MigrationRow } from "./migration-row.ts";
 
@@ -87,6 +88,15 @@ export const deviceRows: readonly MigrationRow[] = [
   {
     check: "disk",
     severity: "error",
+    what: "a copy for which the target has no room",
+    words: /has 8 MiB; pool small of host h2 has .* free/,
+    request: { copyDisks: true },
+    devices: () => disk("/var/lib/libvirt/small/row.raw", "", "raw"),
+    before: (scene) => poolOfSize(scene, [32, 4]),
+  },
+  {
+    check: "disk",
+    severity: "error",
     what: "a medium that is not shared",
     words: /Disk sda .*h2 does not reach it/,
     devices: () => disk("/run/row.iso", "<readonly/>", "raw", "cdrom"),
@@ -109,6 +119,21 @@ export const deviceRows: readonly MigrationRow[] = [
     live: true,
     devices: (scene) => disk(shared(scene), "<transient/>"),
     before: async (scene) => onHost(scene.h1, makeImage(shared(scene)), `rm -f ${shared(scene)}*`),
+  },
+  {
+    check: "snapshot",
+    severity: "error",
+    what: "files of a snapshot that the target does not reach",
+    words: /Snapshot s1 has files that host h2 does not reach: \/var\/lib\/libvirt\/images\/row.qcow2/,
+    live: true,
+    request: { copyDisks: true },
+    devices: () => disk(local),
+    before: localImage(["h1"]),
+    after: async ({ plane }, { id: vmId }) => {
+      const made = { vmId, request: { name: "s1" } };
+      const { snapshotId } = await plane.succeed<{ snapshotId: string }>("snapshot.create", made);
+      return () => plane.succeed("snapshot.delete", { vmId, snapshotId });
+    },
   },
   {
     check: "snapshot",

@@ -1,5 +1,15 @@
 /** Reasons that lie in hosts, the connection between them, and the machine that the guest is given. */
-import { otherUuid, disk, shared, makeImage, virsh, define, portRule, pretendHardware } from "./migration-row-part.ts";
+import {
+  otherUuid,
+  disk,
+  shared,
+  makeImage,
+  virsh,
+  define,
+  portRule,
+  pretendHardware,
+  loginUri,
+} from "./migration-row-part.ts";
 import { domainXml, onHost, pretend, type MigrationRow } from "./migration-row.ts";
 
 export const machineRows: readonly MigrationRow[] = [
@@ -67,6 +77,13 @@ export const machineRows: readonly MigrationRow[] = [
     },
   },
   {
+    check: "guest",
+    severity: "error",
+    what: "a transient VM",
+    words: /VM row is transient/,
+    transient: true,
+  },
+  {
     check: "identity",
     severity: "error",
     what: "a VM of the same name",
@@ -117,6 +134,14 @@ export const machineRows: readonly MigrationRow[] = [
       await scene.h1.exec(["sh", "-c", `echo '${scene.h2.address} alias' >> /etc/hosts`]);
       return undo;
     },
+  },
+  {
+    check: "connection",
+    severity: "error",
+    what: "a login that the source does not have",
+    words: /h1 can't reach host h2 .*authentication failed/,
+    remedy: /auth\.conf.*\[auth-libvirt-[\d.]+\]/,
+    before: (scene) => pretend(scene, "h2", () => ({ uri: loginUri(scene) })),
   },
   {
     check: "connection",

@@ -25,8 +25,11 @@ export interface MigrationRow {
   readonly severity: FindingSeverity;
   readonly what: string;
   readonly words: RegExp;
+  readonly remedy?: RegExp;
   /** It runs; default: it is off. */
   readonly live?: true;
+  /** It runs and is not defined. */
+  readonly transient?: true;
   /** Parts of the domain's XML. */
   readonly memoryMiB?: number | ((scene: Scene) => number);
   readonly vcpus?: string;
@@ -68,7 +71,8 @@ async function defineRow(scene: Scene, row: MigrationRow, uuid: string): Promise
   const { memoryMiB = 64 } = row;
   const sized = { ...row, memoryMiB: typeof memoryMiB === "number" ? memoryMiB : memoryMiB(scene) };
   const xml = domainXml(uuid, sized, row.devices?.(scene) ?? "");
-  await h1.exec(["sh", "-c", "cat > /run/row.xml && virsh -q define /run/row.xml"], { input: xml });
+  const verb = row.transient === true ? "create" : "define";
+  await h1.exec(["sh", "-c", `cat > /run/row.xml && virsh -q ${verb} /run/row.xml`], { input: xml });
   if (row.live === true) await h1.exec(["virsh", "-q", "start", "row"]);
   const vm = await plane.deps.hostSync.syncVm(plane.host("h1").id, uuid, call);
   if (vm === undefined) throw new Error("the guest is not there");

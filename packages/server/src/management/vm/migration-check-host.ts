@@ -1,4 +1,5 @@
 /** Checks of a migration: the two hosts, the guest's state, who it is, and whether the hosts reach each other. */
+import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import type { MigrationFinding } from "@innkeeper/contract/resource/migration.ts";
 import { statesFor, vmCan } from "@innkeeper/contract/state/vm.ts";
 import { hostUnfit } from "#management/placement/candidate.ts";
@@ -85,14 +86,22 @@ export function checkIdentity({ vm, target, others, reception }: MigrationFacts)
 type Failure = Exclude<MigrationContact["result"], "reached" | "refused">;
 
 /** What to do, by how the source's daemon failed to reach the target's. */
-const contactRemedy: Readonly<Record<Failure, (target: string, uri: string) => string>> = {
+const contactRemedy: Readonly<Record<Failure, (target: string, uri: string, source: string) => string>> = {
   "name-unknown": (target, uri) =>
     `Make the name in ${uri} known to the source (DNS or /etc/hosts), or add host ${target} to Innkeeper by its address.`,
   "no-answer": (_target, uri) => `Check the network between the two hosts, and packet filters on the way to ${uri}.`,
+  // https://libvirt.org/auth.html#client-configuration
+  "login-needed": (target, uri, source) =>
+    `libvirt on host ${target} asks for a user name and a password (SASL). Give them to libvirt on host ${source}, in its /etc/libvirt/auth.conf: [credentials-${target}] with authname= and password=, and [auth-libvirt-${new URL(uri).hostname.replaceAll(/[[\]]/g, "")}] with credentials=${target}.`,
   untrusted: (target, uri) =>
     `Certificates of both hosts must come from one authority, ${target}'s must name what stands in ${uri}, and the source needs a client certificate (/etc/pki/libvirt; for SSH a key without a passphrase).`,
   unreachable: (target, uri) =>
     `Check that libvirt on host ${target} listens at ${uri}, and packet filters on the way.`,
+};
+
+const failureCode: Partial<Record<Failure, ErrorCode>> = {
+  untrusted: "host_untrusted",
+  "login-needed": "host_refused",
 };
 
 export function checkConnection({
@@ -113,9 +122,10 @@ export function checkConnection({
     return isAsked ? [noted("connection", `Whether its host reaches host ${target.name} was not tried.`)] : [];
   }
   if (contact.result === "reached" || contact.result === "refused") return [];
-  const code = contact.result === "untrusted" ? "host_untrusted" : "host_unreachable";
-  const message = `Host ${source?.name ?? vm.hostId} can't reach host ${target.name} at ${uri}: ${contact.detail}`;
-  return [refused("connection", code, message, contactRemedy[contact.result](target.name, uri))];
+  const code = failureCode[contact.result] ?? "host_unreachable";
+  const sourceName = source?.name ?? vm.hostId;
+  const message = `Host ${sourceName} can't reach host ${target.name} at ${uri}: ${contact.detail}`;
+  return [refused("connection", code, message, contactRemedy[contact.result](target.name, uri, sourceName))];
 }
 
 /** What its own host has against it and no other check explains; told only when none of them found an error. */

@@ -29,6 +29,8 @@ const resultByWords: readonly { readonly words: RegExp; readonly result: Migrati
     words: /name or service not known|failure in name resolution|no address associated|unable to resolve/i,
     result: "name-unknown",
   },
+  // libvirt 9.0 remote_driver.c remoteAuthSASL; the daemon has nobody to ask, only its auth.conf.
+  { words: /sasl|authentication callback|auth credentials|failed: authentication failed/i, result: "login-needed" },
   { words: /certificate|handshake|not trusted|authentication|host key/i, result: "untrusted" },
   {
     words: /unable to connect|connection refused|no route|timed out|connection reset|end of file/i,
