@@ -11,7 +11,14 @@ import type { ControlPlane } from "./control-plane.ts";
 export const phases = ["begin", "prepare", "copy", "switch-over", "finish"] as const;
 /** `begin`: the step has begun; `prepare`: the target makes ready; `copy`: memory is on the way; `switch-over`: the guest stands still; `finish`: it runs on the target. */
 export type Phase = (typeof phases)[number];
-export type Fault = "source crashed" | "target crashed" | "hosts apart" | "source cut off" | "target cut off";
+export type Fault =
+  | "source crashed"
+  | "target crashed"
+  | "source daemon killed"
+  | "target daemon killed"
+  | "hosts apart"
+  | "source cut off"
+  | "target cut off";
 
 export interface Stage {
   readonly lab: Lab;
@@ -27,15 +34,17 @@ export interface Moving {
 
 const pollMs = 5;
 const phaseMs = 60_000;
+const attemptMax = 5;
 
 /**
- * Moves a running VM to the other host, slowed for phases that need time to be hit. Resolves at the phase, or when the
- * migration is over: then the phase was missed, and `isHit` is false.
+ * Moves a running VM to the other host, slowed for phases that need time to be hit, and acts at the phase. Resolves when
+ * that is done, or when the migration is over: then the phase was missed, and `isHit` is false.
  */
-export async function moveTo(
+async function moveOnce(
   { lab, plane }: Stage,
   vm: Vm,
   phase: Phase,
+  act: (moving: Moving) => Promise<void>,
 ): Promise<Moving & { readonly isHit: boolean }> {
   const source = lab.host(plane.inventory.require("host", vm.hostId).name);
   const target = lab.host(source.name === "h1" ? "h2" : "h1");
@@ -46,13 +55,36 @@ export async function moveTo(
   const bandwidthMiBps = ["begin", "prepare", "copy"].includes(phase) ? 1 : 64;
   const input = { vmId: vm.id, request: { host: target.name, copyDisks: true, bandwidthMiBps } };
   const task = await plane.engine.submit("vm.migrate", input, { userName: "tester" });
+  const moving = { source, target, task, vm };
   for (;;) {
     const now = plane.inventory.require("task", task.id);
-    const step = now.steps.find(({ name }) => name === "move");
-    const isHit = step?.state === "running" && (await isAt(phase, now, { here, there, vm }));
-    if (isHit || now.finishedAt !== undefined) return { source, target, task, vm, isHit };
+    const step = now.steps.find(({ state }) => state === "running")?.name ?? "";
+    const isHit = stepsOf(phase).includes(step) && (await isAt(phase, now, { here, there, vm }));
+    if (isHit) await act(moving);
+    if (isHit || now.finishedAt !== undefined) return { ...moving, isHit };
     await systemClock.sleep(pollMs, deadline);
   }
+}
+
+/** Moves the VM, again and back if the phase was missed, until `act` was called at the phase. Throws when it never was. */
+export async function moveTo(
+  stage: Stage,
+  name: string,
+  phase: Phase,
+  act: (moving: Moving) => Promise<void>,
+): Promise<Moving> {
+  for (let attempt = 1; attempt <= attemptMax; attempt++) {
+    const { isHit, ...moving } = await moveOnce(stage, stage.plane.vm(name), phase, act);
+    if (isHit) return moving;
+    const { state, error } = stage.plane.inventory.require("task", moving.task.id);
+    if (state !== "succeeded") throw new Error(`an undisturbed migration is ${state}: ${error?.detail}`);
+  }
+  throw new Error(`phase ${phase} was missed ${attemptMax} times`);
+}
+
+/** What the task is at: `finish` begins when libvirt is about to answer, and lasts until the source is cleaned. */
+function stepsOf(phase: Phase): readonly string[] {
+  return phase === "finish" ? ["move", "finish"] : ["move"];
 }
 
 interface Ends {
@@ -70,7 +102,7 @@ async function isAt(phase: Phase, task: Task, { here, there, vm }: Ends): Promis
     case "copy":
       return task.progress.unit === "byte" && task.progress.done > 0;
     case "switch-over":
-      return (await stateOn(here, vm)) !== "running";
+      return (await stateOn(here, vm)) === "paused";
     case "finish":
       return (await stateOn(there, vm)) === "running";
   }
@@ -95,6 +127,10 @@ export async function strike(fault: Fault, { source, target }: Moving): Promise<
       return await source.crash();
     case "target crashed":
       return await target.crash();
+    case "source daemon killed":
+      return await source.killLibvirtd();
+    case "target daemon killed":
+      return await target.killLibvirtd();
     case "hosts apart":
       return await source.cutOff(target.address);
     case "source cut off":
@@ -110,6 +146,10 @@ export async function mend(fault: Fault, { source, target }: Moving): Promise<vo
       return await source.start();
     case "target crashed":
       return await target.start();
+    case "source daemon killed":
+      return await source.startLibvirtd();
+    case "target daemon killed":
+      return await target.startLibvirtd();
     case "hosts apart":
       return await source.rejoin(target.address);
     case "source cut off":
