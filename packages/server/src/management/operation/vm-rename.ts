@@ -56,9 +56,11 @@ export function vmRename(deps: OperationDeps) {
       {
         name: "rename",
         do: ({ input, result, signal }) => rename(result<Plan>("plan"), input.request.name, signal),
-        async undo({ resultIfAny, signal }) {
-          const before = resultIfAny<Plan>("plan");
-          if (before !== undefined) await rename(before, before.oldName, signal).catch(unlessGone);
+        async undo(context) {
+          const before = context.resultIfAny<Plan>("plan");
+          if (before === undefined) return;
+          await rename(before, before.oldName, context.signal).catch(unlessGone);
+          await syncGuest(deps, context, before);
         },
       },
       { name: "sync", do: (context) => syncGuest(deps, context, context.result<Plan>("plan")) },
