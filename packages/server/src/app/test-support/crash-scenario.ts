@@ -1,6 +1,8 @@
 /** For each operation on VMs a situation in which it has all its steps to do. The crash matrix refuses an operation without one. */
+import { execFile } from "node:child_process";
 import { copyFile } from "node:fs/promises";
 import path from "node:path";
+import { promisify } from "node:util";
 import { guestImage } from "@innkeeper/lab/guest-image.ts";
 import type { Lab } from "@innkeeper/lab/lab.ts";
 import { newId } from "@innkeeper/contract/id.ts";
@@ -204,6 +206,16 @@ export const scenarios: readonly Scenario[] = [
     }),
   },
   {
+    operation: "vm.migrate",
+    title: "vm.migrate, cold, with firmware variables",
+    async prepare(plane) {
+      // Firmware variables come to be at the first start.
+      const vmId = await makeVm(plane, "subject", { firmware: "uefi", start: true });
+      await plane.succeed("vm.force-off", { vmId });
+      return { vmId, request: { host: "h2" } };
+    },
+  },
+  {
     operation: "snapshot.create",
     title: "snapshot.create with memory",
     during: { step: "freeze", delayMs: 80 },
@@ -233,6 +245,21 @@ export const scenarios: readonly Scenario[] = [
     async prepare(plane) {
       const vmId = await makeVm(plane, "subject");
       const snapshotId = await snapshot(plane, vmId, "s1");
+      await snapshot(plane, vmId, "s2");
+      return { snapshotId };
+    },
+  },
+  {
+    operation: "snapshot.delete",
+    title: "snapshot.delete of a running VM's first of two",
+    during: { step: "merge", delayMs: 60 },
+    async prepare(plane) {
+      const vmId = await makeVm(plane, "subject", { disks: [{ capacityBytes: 96 << 20, pool: "shared" }] });
+      const snapshotId = await snapshot(plane, vmId, "s1");
+      // So that there is something to merge.
+      const [disk] = plane.vm("subject").spec.disks;
+      await promisify(execFile)("qemu-io", ["-c", "write -P 1 0 64M", disk?.source ?? ""]);
+      await plane.succeed("vm.start", { vmId });
       await snapshot(plane, vmId, "s2");
       return { snapshotId };
     },
