@@ -142,7 +142,7 @@ export class ImageService {
     }
   }
 
-  /** Removes what uploads that a crash interrupted left on a host. To be called when the host is connected. */
+  /** Removes what uploads that a crash interrupted left on a host, as far as it can. To be called when the host is connected. */
   async cleanUp(hostId: string): Promise<void> {
     const { store, log } = this.#deps;
     const entries = await store.transaction((transaction) => transaction.listPrivate(uploadSpace));
@@ -150,7 +150,9 @@ export class ImageService {
       const place = value as Place;
       if (place.hostId !== hostId || this.#active.has(key)) continue;
       log.info({ ...place }, "removing what an interrupted upload left");
-      await this.#remove(key, place);
+      await this.#remove(key, place).catch((error: unknown) => {
+        log.warn({ err: error, ...place }, "what an interrupted upload left could not be removed; tried again later");
+      });
     }
   }
 
