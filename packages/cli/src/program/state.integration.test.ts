@@ -8,6 +8,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { silentLogger } from "@innkeeper/server/core/log.ts";
 import { type RunningServer, startServer } from "@innkeeper/server/app/server.ts";
+import { testConfig } from "@innkeeper/server/app/test-support/test-config.ts";
 
 const main = path.resolve(import.meta.dirname, "../main.ts");
 const adminPassword = "correct horse battery";
@@ -71,18 +72,5 @@ test("a backup is made of the running server, checked, refused, restored; a lost
 });
 
 function serve(stateFolder: string): Promise<RunningServer> {
-  return startServer(
-    {
-      stateFolder,
-      listenAddress: "127.0.0.1",
-      listenPort: 0,
-      tls: { kind: "off" },
-      logLevel: "error",
-      local: false,
-      allowPlainTcp: false,
-      resetAdmin: false,
-      adminPassword,
-    },
-    { log: silentLogger },
-  );
+  return startServer(testConfig(stateFolder, { adminPassword }), { log: silentLogger });
 }

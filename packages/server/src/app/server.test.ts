@@ -14,21 +14,12 @@ import { CertificateAuthority } from "#core/certificate-authority.ts";
 import { silentLogger } from "#core/log.ts";
 import { ConfigError, type ServerConfig } from "./config.ts";
 import { startServer } from "./server.ts";
+import { testConfig } from "./test-support/test-config.ts";
 
 async function configIn(context: TestContext, change: Partial<ServerConfig> = {}): Promise<ServerConfig> {
   const stateFolder = await mkdtemp(path.join(tmpdir(), "inn-start-"));
   context.after(() => rm(stateFolder, { recursive: true }));
-  return {
-    stateFolder,
-    listenAddress: "127.0.0.1",
-    listenPort: 0,
-    tls: { kind: "off" },
-    logLevel: "error",
-    local: false,
-    allowPlainTcp: false,
-    resetAdmin: false,
-    ...change,
-  };
+  return testConfig(stateFolder, change);
 }
 
 function refused(flag: RegExp): (error: unknown) => boolean {

@@ -10,6 +10,7 @@ import { Type } from "typebox";
 import { silentLogger } from "#core/log.ts";
 import { operation } from "#management/task/operation.ts";
 import { startServer } from "../server.ts";
+import { testConfig } from "../test-support/test-config.ts";
 import { wire } from "../wire.ts";
 import { restoreState } from "./restore.ts";
 
@@ -19,36 +20,23 @@ const ballast = path.join(directory, "ballast");
 const adminPassword = "correct horse";
 const gate = Promise.withResolvers<void>();
 
-const server = await startServer(
-  {
-    stateFolder,
-    listenAddress: "127.0.0.1",
-    listenPort: 0,
-    tls: { kind: "off" },
-    logLevel: "error",
-    local: false,
-    allowPlainTcp: false,
-    resetAdmin: false,
-    adminPassword,
+const server = await startServer(testConfig(stateFolder, { adminPassword }), {
+  log: silentLogger,
+  wire: (base) => {
+    const wiring = wire(base);
+    const gated = operation({
+      name: "pool.create",
+      input: Type.Unknown(),
+      claims: () => ({ exclusive: ["gated"] }),
+      target: () => undefined,
+      steps: [
+        { name: "wait", do: () => gate.promise },
+        { name: "end", do: async () => {} },
+      ],
+    });
+    return { ...wiring, operations: [...wiring.operations.filter(({ name }) => name !== gated.name), gated] };
   },
-  {
-    log: silentLogger,
-    wire: (base) => {
-      const wiring = wire(base);
-      const gated = operation({
-        name: "pool.create",
-        input: Type.Unknown(),
-        claims: () => ({ exclusive: ["gated"] }),
-        target: () => undefined,
-        steps: [
-          { name: "wait", do: () => gate.promise },
-          { name: "end", do: async () => {} },
-        ],
-      });
-      return { ...wiring, operations: [...wiring.operations.filter(({ name }) => name !== gated.name), gated] };
-    },
-  },
-);
+});
 
 let token = "";
 async function call(method: string, where: string, body?: object) {

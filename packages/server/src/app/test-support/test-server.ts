@@ -8,6 +8,7 @@ import type { ServerConfig } from "../config.ts";
 import { startServer } from "../server.ts";
 import { wire } from "../wire.ts";
 import type { Wiring } from "../wiring.ts";
+import { testConfig } from "./test-config.ts";
 
 export interface Answer {
   readonly status: number;
@@ -47,18 +48,7 @@ export interface TestServerOptions {
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const folder = await mkdtemp(path.join(tmpdir(), "inn-server-"));
-  const config: ServerConfig = {
-    stateFolder: folder,
-    listenAddress: "127.0.0.1",
-    listenPort: 0,
-    tls: { kind: "off" },
-    logLevel: "error",
-    local: false,
-    allowPlainTcp: false,
-    resetAdmin: false,
-    adminPassword,
-    ...options.config,
-  };
+  const config = testConfig(folder, { adminPassword, ...options.config });
   const start = () =>
     startServer(config, {
       log: options.log ?? silentLogger,
