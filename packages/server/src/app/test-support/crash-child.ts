@@ -12,8 +12,9 @@ import { hasEnded } from "#management/task/engine.ts";
 import type { StepBoundary } from "#management/task/task-run.ts";
 import { ControlPlane, type LabAccess } from "./control-plane.ts";
 import { type CrashMoment, killAt } from "./crash-moment.ts";
-import { addImage, scenarios } from "./crash-scenario.ts";
-import { type LabState, labState, orphans } from "./lab-state.ts";
+import { assertOutcome } from "./crash-outcome.ts";
+import { addImage, type Scenario, scenarios } from "./crash-scenario.ts";
+import { type KeptState, keptState, type LabState, labState, orphans } from "./lab-state.ts";
 
 export interface CrashCase extends CrashMoment {
   /** Of the scenario. */
@@ -32,6 +33,7 @@ export interface CrashRun {
 
 interface Situation {
   readonly state: LabState;
+  readonly kept: KeptState;
   readonly taskCount: number;
 }
 
@@ -54,10 +56,13 @@ if (present !== undefined) await crash(present);
 
 async function crash(next: CrashCase): Promise<void> {
   await addImage(lab, plane);
-  const scenario = scenarios.find(({ title }) => title === next.title);
-  assert(scenario !== undefined, next.title);
+  const scenario = scenarioOf(next);
   const input = await scenario.prepare(plane);
-  const situation: Situation = { state: await labState(lab), taskCount: plane.inventory.list("task").length };
+  const situation: Situation = {
+    state: await labState(lab),
+    kept: await keptState(lab),
+    taskCount: plane.inventory.list("task").length,
+  };
   await writeFile(path.join(run.folder, "situation.json"), JSON.stringify(situation));
   armed = killAt(next, next.delayMs);
   const task = await plane.run(scenario.operation, input, endMs);
@@ -71,19 +76,26 @@ async function check(last: CrashCase): Promise<void> {
   const situation = JSON.parse(text) as Situation;
   const task = await taskOf(last);
   assert(hasEnded(task), `${name(last)}: the task is still ${task.state} at ${task.message}`);
+  assert.equal(task.unfinished, undefined, `${name(last)}: ${task.error?.detail ?? ""}`);
   const state = await labState(lab);
+  const kept = await keptState(lab);
   const left = await orphans(lab, state, plane.inventory, plane.store);
   assert.deepEqual(left, [], `${name(last)}: left behind by a task that ${task.state}: ${task.error?.detail ?? ""}`);
   if (task.state !== "succeeded") {
     const wanted = last.failAfter === undefined ? "succeeded" : "failed";
     assert.equal(task.state, wanted, `${name(last)}: ${task.error?.detail ?? ""}`);
     assert.deepEqual(state, situation.state, `${name(last)}: undone, but not as before: ${task.error?.detail ?? ""}`);
-  } else assert(last.failAfter === undefined, `${name(last)} must have been undone`);
+    assert.deepEqual(kept, situation.kept, `${name(last)}: undone, but hosts keep something else`);
+  } else {
+    assert(last.failAfter === undefined, `${name(last)} must have been undone`);
+    assert.deepEqual(kept.objects, situation.kept.objects, name(last));
+    await assertOutcome(scenarioOf(last).done, plane, lab, `${name(last)}: succeeded, but is not done`);
+  }
   process.stdout.write(`${name(last)}: ${task.state}\n`);
 }
 
 async function taskOf(last: CrashCase): Promise<Task> {
-  const operation = scenarios.find(({ title }) => title === last.title)?.operation;
+  const { operation } = scenarioOf(last);
   const [newest] = plane.inventory
     .list("task")
     .filter((task) => task.operation === operation)
@@ -102,6 +114,13 @@ async function clear(): Promise<void> {
   }
   const state = await labState(lab);
   assert.deepEqual(await orphans(lab, state, plane.inventory, plane.store), []);
+  assert.deepEqual((await keptState(lab)).files, [], "kept of VMs that are deleted");
+}
+
+function scenarioOf({ title }: CrashCase): Scenario {
+  const scenario = scenarios.find((each) => each.title === title);
+  assert(scenario !== undefined, title);
+  return scenario;
 }
 
 function name({ title, step, phase, failAfter, delayMs }: CrashCase): string {

@@ -8,6 +8,7 @@ import type { Lab } from "@innkeeper/lab/lab.ts";
 import { newId } from "@innkeeper/contract/id.ts";
 import { timestamp } from "#core/clock.ts";
 import type { ControlPlane } from "./control-plane.ts";
+import type { Outcome, VmOutcome } from "./crash-outcome.ts";
 
 export interface Scenario {
   readonly operation: string;
@@ -16,6 +17,8 @@ export interface Scenario {
   readonly during?: { readonly step: string; readonly delayMs: number };
   /** Makes the situation and returns the operation's input. */
   prepare(plane: ControlPlane): Promise<unknown>;
+  /** What is there when it has succeeded. */
+  readonly done: Outcome;
 }
 
 export const imageName = "guest";
@@ -55,13 +58,20 @@ async function snapshot(plane: ControlPlane, vmId: string, name: string, memory 
   return (await plane.succeed<{ snapshotId: string }>("snapshot.create", input)).snapshotId;
 }
 
+/** The VM of makeVm, as it is unless told. */
+const subject = (state: VmOutcome["state"], change: Partial<VmOutcome> = {}): Outcome => ({
+  vms: { subject: { host: "h1", state, layers: { vda: 2 }, ...change } },
+});
+
 const power = (
   operation: string,
+  done: VmOutcome["state"],
   first: (plane: ControlPlane, vmId: string) => Promise<unknown>,
   start = true,
 ): Scenario => ({
   operation,
   title: operation,
+  done: subject(done),
   async prepare(plane) {
     const vmId = await makeVm(plane, "subject", { start });
     await first(plane, vmId);
@@ -81,12 +91,18 @@ function installedDocument(bootDevice: string): string {
   const disk = '<disk device="disk"><target dev="vda" bus="virtio"/></disk>';
   return `<domain><os><type machine="q35">hvm</type><boot dev="${bootDevice}"/></os><devices>${disk}</devices></domain>`;
 }
+const twoCards = /<interface [^]*<interface /;
 const nothing = async (): Promise<void> => {};
 
 export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.create",
     title: "vm.create, linked and new disk, started",
+    done: {
+      vms: {
+        subject: { state: "running", layers: { vda: 2, vdb: 1 }, sizes: { vdb: 1 << 26 }, live: [/<interface /] },
+      },
+    },
     prepare: async () => ({
       request: {
         name: "subject",
@@ -103,6 +119,17 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.create",
     title: "vm.create from a document, with another for the first start, and a disk with a name of its own",
+    done: {
+      vms: {
+        subject: {
+          state: "running",
+          layers: { vda: 1 },
+          sizes: { vda: 1 << 26 },
+          live: [/<boot dev='network'\/>/, /own\.qcow2/],
+          config: [/<boot dev='hd'\/>/, /own\.qcow2/],
+        },
+      },
+    },
     prepare: async () => ({
       request: {
         name: "subject",
@@ -117,6 +144,14 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.change",
     title: "vm.change of a running VM: disk and card added",
+    done: subject("running", {
+      layers: { vda: 2, vdb: 1, vdc: 1 },
+      sizes: { vdc: 1 << 25 },
+      live: [/<total_iops_sec>500</, twoCards],
+      config: [/<total_iops_sec>500</, twoCards, /<currentMemory unit='KiB'>81920</],
+      info: [/^Autostart: +enable/m],
+      description: "changed",
+    }),
     async prepare(plane) {
       const disks = [
         { image: imageName, linked: true, pool: "shared" },
@@ -139,6 +174,11 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.change",
     title: "vm.change of a stopped VM: disk removed with its volume, disk grown",
+    done: subject("shut off", {
+      layers: { vda: 1 },
+      sizes: { vda: 1 << 26 },
+      config: [/<vcpu [^>]*>2</],
+    }),
     async prepare(plane) {
       const disks = [
         { capacityBytes: 1 << 25, pool: "shared" },
@@ -155,27 +195,36 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.rename",
     title: "vm.rename",
+    done: { vms: { renamed: { host: "h1", state: "shut off", layers: { vda: 2 } } } },
     prepare: async (plane) => ({ vmId: await makeVm(plane, "subject"), request: { name: "renamed" } }),
   },
   {
     operation: "vm.delete",
     title: "vm.delete of a running VM with its disks and snapshots",
+    done: { vms: {} },
     async prepare(plane) {
       const vmId = await makeVm(plane, "subject", { start: true });
       await snapshot(plane, vmId, "s1", true);
       return { vmId, deleteDisks: true, force: true };
     },
   },
-  power("vm.start", nothing, false),
-  power("vm.shutdown", booted),
-  power("vm.force-off", nothing),
-  power("vm.reboot", nothing),
-  power("vm.reset", nothing),
-  power("vm.suspend", nothing),
-  power("vm.resume", (plane, vmId) => plane.succeed("vm.suspend", { vmId })),
+  power("vm.start", "running", nothing, false),
+  power("vm.shutdown", "shut off", booted),
+  power("vm.force-off", "shut off", nothing),
+  power("vm.reboot", "running", nothing),
+  power("vm.reset", "running", nothing),
+  power("vm.suspend", "paused", nothing),
+  power("vm.resume", "running", (plane, vmId) => plane.succeed("vm.suspend", { vmId })),
   {
     operation: "vm.clone",
     title: "vm.clone, linked, of a running VM",
+    done: {
+      vms: {
+        subject: { host: "h1", state: "running", layers: { vda: 3 }, current: "base of clone" },
+        clone: { state: "running", layers: { vda: 3 } },
+      },
+      snapshots: ["base of clone"],
+    },
     prepare: async (plane) => ({
       vmId: await makeVm(plane, "subject", { start: true }),
       request: { name: "clone", linked: true, start: true },
@@ -184,12 +233,19 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.clone",
     title: "vm.clone, full, of a running VM",
+    done: {
+      vms: {
+        subject: { host: "h1", state: "running", layers: { vda: 2 } },
+        clone: { state: "shut off", layers: { vda: 1 } },
+      },
+    },
     during: { step: "disks", delayMs: 60 },
     prepare: async (plane) => ({ vmId: await makeVm(plane, "subject", { start: true }), request: { name: "clone" } }),
   },
   {
     operation: "vm.migrate",
     title: "vm.migrate, live",
+    done: subject("running", { host: "h2" }),
     during: { step: "move", delayMs: 2_000 },
     prepare: async (plane) => ({
       vmId: await makeVm(plane, "subject", { start: true }),
@@ -200,6 +256,7 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.migrate",
     title: "vm.migrate, cold, with its disk",
+    done: subject("shut off", { host: "h2", layers: { vda: 1 } }),
     prepare: async (plane) => ({
       vmId: await makeVm(plane, "subject", { disks: [{ capacityBytes: 1 << 24, pool: "local" }] }),
       request: { host: "h2", copyDisks: true },
@@ -208,6 +265,10 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.migrate",
     title: "vm.migrate, cold, with firmware variables",
+    done: {
+      ...subject("shut off", { host: "h2", config: [/<loader |firmware='efi'/] }),
+      kept: ["h2:/var/lib/libvirt/qemu/nvram/subject_VARS.fd"],
+    },
     async prepare(plane) {
       // Firmware variables come to be at the first start.
       const vmId = await makeVm(plane, "subject", { firmware: "uefi", start: true });
@@ -218,6 +279,7 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "snapshot.create",
     title: "snapshot.create with memory",
+    done: { ...subject("running", { layers: { vda: 3 }, current: "s1" }), snapshots: ["s1"] },
     during: { step: "freeze", delayMs: 80 },
     prepare: async (plane) => ({
       vmId: await makeVm(plane, "subject", { start: true }),
@@ -227,11 +289,13 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "snapshot.create",
     title: "snapshot.create of a stopped VM",
+    done: { ...subject("shut off", { layers: { vda: 3 }, current: "s1" }), snapshots: ["s1"] },
     prepare: async (plane) => ({ vmId: await makeVm(plane, "subject"), request: { name: "s1" } }),
   },
   {
     operation: "snapshot.revert",
     title: "snapshot.revert with memory",
+    done: { ...subject("running", { layers: { vda: 3 }, current: "s1" }), snapshots: ["s1", "s2"] },
     async prepare(plane) {
       const vmId = await makeVm(plane, "subject", { start: true });
       const snapshotId = await snapshot(plane, vmId, "s1", true);
@@ -242,6 +306,7 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "snapshot.delete",
     title: "snapshot.delete of a stopped VM's first of two",
+    done: { ...subject("shut off", { layers: { vda: 3 }, current: "s2" }), snapshots: ["s2"] },
     async prepare(plane) {
       const vmId = await makeVm(plane, "subject");
       const snapshotId = await snapshot(plane, vmId, "s1");
@@ -253,6 +318,7 @@ export const scenarios: readonly Scenario[] = [
     operation: "snapshot.delete",
     title: "snapshot.delete of a running VM's first of two",
     during: { step: "merge", delayMs: 60 },
+    done: { ...subject("running", { layers: { vda: 2 }, current: "s2" }), snapshots: ["s2"] },
     async prepare(plane) {
       const vmId = await makeVm(plane, "subject", { disks: [{ capacityBytes: 96 << 20, pool: "shared" }] });
       const snapshotId = await snapshot(plane, vmId, "s1");

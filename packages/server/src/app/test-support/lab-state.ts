@@ -5,6 +5,8 @@ import { readRetained } from "#management/snapshot/snapshot-record.ts";
 import type { Store } from "#store/port.ts";
 
 const localFolder = "/var/lib/libvirt/images";
+/** Firmware variables, saved memory and TPMs (https://libvirt.org/drvqemu.html, "Location of configuration files"). */
+const keptFolders = ["/var/lib/libvirt/qemu/nvram", "/var/lib/libvirt/qemu/save", "/var/lib/libvirt/swtpm"];
 
 export interface LabState {
   /** `h1: web1 running`, sorted. */
@@ -29,6 +31,32 @@ export async function labState(lab: Lab): Promise<LabState> {
   const found = await first?.exec(["find", lab.sharedFolder, "-type", "f"]);
   files.push(...lines(found?.stdout ?? "").map((file) => `shared:${file}`));
   return { domains: domains.toSorted(), files: files.toSorted() };
+}
+
+export interface KeptState {
+  /** What hosts keep of VMs beside their disks: `h1:/var/lib/libvirt/qemu/nvram/…`, sorted. */
+  readonly files: readonly string[];
+  /** `h1: pool local`, `h1: network default`, sorted. */
+  readonly objects: readonly string[];
+}
+
+/** What operations on VMs may leave on hosts besides domains and volumes. */
+export async function keptState(lab: Lab): Promise<KeptState> {
+  const files: string[] = [];
+  const objects: string[] = [];
+  for (const host of lab.hosts) {
+    const script = `for folder in ${keptFolders.join(" ")}; do if test -d $folder; then find $folder -type f; fi; done`;
+    const found = await host.exec(["sh", "-c", script]);
+    files.push(...lines(found.stdout).map((file) => `${host.name}:${file}`));
+    for (const [kind, verb] of [
+      ["pool", "pool-list"],
+      ["network", "net-list"],
+    ] as const) {
+      const list = await host.exec(["virsh", "-q", verb, "--all", "--name"]);
+      objects.push(...lines(list.stdout).map((name) => `${host.name}: ${kind} ${name.trim()}`));
+    }
+  }
+  return { files: files.toSorted(), objects: objects.toSorted() };
 }
 
 /** Files and domains that nothing in the inventory accounts for, and documents of VMs that no host has. */
