@@ -35,6 +35,8 @@ export interface ConnectOptions {
   /** Default: a ping after 5 s of silence, five unanswered ones end the connection (libvirt's own default). */
   readonly keepalive?: KeepaliveOptions | false;
   readonly readOnly?: boolean;
+  /** Gives the byte stream to the daemon, in place of the URI's transport: a socket of one's own, an in-memory pipe. */
+  readonly dial?: (signal: AbortSignal) => Promise<Duplex>;
   /** Requests in flight at once. Default 5: libvirtd's max_client_requests, beyond which it stops reading. */
   readonly maxRequests?: number;
 }
@@ -128,6 +130,7 @@ async function handshake(
 type Dial = (signal: AbortSignal) => Promise<{ readonly socket: Duplex; readonly again: Dial }>;
 
 function dialer(uri: ConnectionUri, options: ConnectOptions): Dial {
+  if (options.dial !== undefined) return repeated(options.dial);
   const isReadOnly = options.readOnly === true;
   switch (uri.transport) {
     case "unix":

@@ -1,0 +1,6 @@
+// All procedures that simulated hosts know, noun by noun; one table for all hosts.
+import { DispatchTable } from "#rpc/dispatch.ts";
+import { connectionProcedures } from "./connection.ts";
+import { eventProcedures } from "./event.ts";
+
+export const procedureTable = new DispatchTable([connectionProcedures, eventProcedures]);
