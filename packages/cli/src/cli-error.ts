@@ -4,7 +4,7 @@
  */
 import { type ErrorCode, errorCode } from "@innkeeper/contract/error-code.ts";
 import type { FieldChange, Problem } from "@innkeeper/contract/problem.ts";
-import { safeText } from "#output/text-width.ts";
+import { safeText, textWidth } from "#output/text-width.ts";
 import { ago } from "#output/time.ts";
 
 export interface CliErrorDetail {
@@ -16,6 +16,8 @@ export interface CliErrorDetail {
   readonly option?: string | undefined;
   readonly remedy?: string | undefined;
   readonly requestId?: string | undefined;
+  /** The text at fault, and the character in it. */
+  readonly place?: { readonly text: string; readonly position: number } | undefined;
   /** What is not as the user has seen it. */
   readonly changes?: readonly FieldChange[] | undefined;
   /** Facts for programs, shown with `-o json`. */
@@ -30,6 +32,13 @@ export class CliError extends Error {
   constructor(message: string, detail: CliErrorDetail) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
     this.detail = detail;
+  }
+
+  /** The same, showing the text at fault if the server told where in it. */
+  withPlace(field: string, text: string | undefined): CliError {
+    const position = this.detail.fault?.["position"];
+    if (this.detail.field !== field || text === undefined || typeof position !== "number") return this;
+    return new CliError(this.message, { ...this.detail, place: { text, position }, cause: this.cause });
   }
 
   /** The same, with the option that stands for the field. */
@@ -85,14 +94,19 @@ function errorLines(error: unknown): string[] {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return ["inn: a defect of this command, please report it:", text];
   }
-  const { field, option, remedy, requestId, code, changes = [] } = error.detail;
+  const { field, option, remedy, requestId, code, place, changes = [] } = error.detail;
   const lines = [`error: ${error.message}`];
   for (const change of changes) lines.push(`  changed:    ${changeText(change)}`);
   if (field !== undefined)
     lines.push(`  field:      ${option === undefined || option === field ? field : `${field} (${option})`}`);
+  if (place !== undefined) lines.push(`  here:       ${place.text}`, `${" ".repeat(14 + widthBefore(place))}^`);
   if (remedy !== undefined && remedy !== "") lines.push(`  what to do: ${remedy}`);
   if (requestId !== undefined && code === "internal") lines.push(`  request:    ${requestId}`);
   return lines;
+}
+
+function widthBefore({ text, position }: { readonly text: string; readonly position: number }): number {
+  return textWidth(text.slice(0, position));
 }
 
 /** `memory.sizeMiB: 2048 → 4096, by alice 2 min ago (task-…)`. */

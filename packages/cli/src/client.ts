@@ -84,7 +84,9 @@ export class ApiClient implements Disposable {
 
   /** One page of a list. */
   async page<O extends ListOperation>(operation: O, query: ListQuery, signal?: AbortSignal): Promise<Page<ItemOf<O>>> {
-    const answer = await this.#send(operation, { query, signal }, undefined, {});
+    const answer = await this.#send(operation, { query, signal }, undefined, {}).catch((error: unknown) => {
+      throw error instanceof CliError ? error.withPlace("filter", query.filter) : error;
+    });
     return JSON.parse(await text(answer)) as Page<ItemOf<O>>;
   }
 

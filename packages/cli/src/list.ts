@@ -5,6 +5,7 @@
 import type { ApiClient, ItemOf, ListOperation, Page } from "#client.ts";
 import { usageError } from "#cli-error.ts";
 import type { Invocation } from "#invocation.ts";
+import { filterOf } from "#lookup.ts";
 import { documentText } from "#output/format.ts";
 import { type Column, tableText } from "#output/table.ts";
 import { watch } from "#watch.ts";
@@ -29,7 +30,8 @@ export interface Listing<Item> {
   readonly revision: number;
 }
 
-const pageLimit = 1000; // pageLimitMax of contract/endpoint/endpoint.ts
+/** So many at a time: the server answers others between. */
+const pageLimit = 1000;
 
 /** Every page, up to `limit` items. `revision` is the first page's, so that a watch from it misses nothing. */
 export async function listAll<O extends ListOperation>(
@@ -78,13 +80,17 @@ export async function runList<O extends ListOperation, Row extends { readonly id
 function listQuery(
   invocation: Invocation,
   definition: { readonly filter?: string | undefined; readonly sort?: string },
-): { filter?: string; sort?: string; limit?: number } {
+): { filter?: string; sort?: string; limit?: number; fields?: string } {
   const { options } = invocation;
-  const filters = [definition.filter, options.text("filter")].filter((filter) => filter !== undefined && filter !== "");
   const sort = options.text("sort") ?? definition.sort;
   const limit = options.integer("limit");
+  const fields = options.text("fields");
+  if (fields !== undefined && (invocation.isForPeople || options.flag("watch") === true)) {
+    throw usageError("--fields is for -o json and -o yaml, without --watch", "--columns chooses what a table shows.");
+  }
   return {
-    ...(filters.length === 0 ? {} : { filter: filters.join(" and ") }),
+    ...filterOf([options.text("filter"), definition.filter]),
+    ...(fields === undefined ? {} : { fields }),
     ...(sort === undefined ? {} : { sort }),
     ...(limit === undefined ? {} : { limit }),
   };

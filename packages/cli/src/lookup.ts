@@ -40,6 +40,13 @@ export function filterValue(text: string): string {
   return `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
 }
 
+/** A query with the filter that all of these make; none: no filter. */
+export function filterOf(conditions: readonly (string | undefined)[]): { readonly filter?: string } {
+  const given = conditions.filter((condition) => condition !== undefined && condition.trim() !== "");
+  if (given.length === 0) return {};
+  return { filter: given.length === 1 ? `${given[0]}` : given.map((condition) => `(${condition})`).join(" and ") };
+}
+
 /** The one resource that is meant. `vmId` narrows snapshots to a VM's. */
 export async function find<N extends LookupNoun>(
   api: ApiClient,

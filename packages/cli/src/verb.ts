@@ -87,10 +87,14 @@ export function positive(text: string): string {
 
 export function listOptions(command: Command): Command {
   return command
-    .option("--filter <condition>", "only what matches: field=value, !=, <, <=, >, >=, ~ (contains), joined by `and`")
+    .option(
+      "--filter <condition>",
+      "only what matches: field=value, != < <= > >= ~ (contains), tag:x, text, and, or, not, (…): docs/filter.md",
+    )
     .option("--sort <fields>", "by these fields; -field for descending")
     .option("--limit <n>", "at most so many", positive)
     .option("--columns <names>", "only these columns, comma-separated")
+    .option("--fields <paths>", "with -o json and yaml: only these fields, comma-separated")
     .option("-w, --watch", "stay and show changes as they happen");
 }
 

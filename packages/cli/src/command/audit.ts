@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { AuditEntry } from "@innkeeper/contract/resource/audit.ts";
 import { usageError } from "#cli-error.ts";
 import { runList } from "#list.ts";
+import { filterOf } from "#lookup.ts";
 import type { Column } from "#output/table.ts";
 import { localTime } from "#output/time.ts";
 import { addVerb, positive, type Surroundings } from "#verb.ts";
@@ -57,7 +58,7 @@ export function addAudit(noun: Command, surroundings: Surroundings): void {
         operation: "auditList",
         kinds: [],
         columns,
-        ...(conditions.length === 0 ? {} : { filter: conditions.join(" and ") }),
+        ...filterOf(conditions),
         rows: (_api, items): Row[] => items.map((item) => ({ ...item, revision: 0 })),
       });
     },

@@ -91,7 +91,10 @@ function addRead(noun: Command, surroundings: Surroundings): void {
     options: listOptions,
     examples: [
       "vm list",
-      "vm list --filter state=running --sort -spec.memory.sizeMiB",
+      "vm list --filter 'state=running and memoryMiB>=4096 and tag:prod' --sort -memoryMiB",
+      "vm list --filter 'host=kvm1 or host.tag=rack2'",
+      "vm list --filter 10.0.7.12",
+      "vm list -o json --fields name,state,hostId",
       "vm list --watch",
       "vm list -o name",
     ],

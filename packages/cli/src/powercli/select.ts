@@ -4,7 +4,7 @@
  */
 import { CliError, tableError, valueError } from "#cli-error.ts";
 import { listAll } from "#list.ts";
-import { filterValue, find, isIdOf, lookup, type LookupNoun, type ResourceOf } from "#lookup.ts";
+import { filterOf, filterValue, find, isIdOf, lookup, type LookupNoun, type ResourceOf } from "#lookup.ts";
 import type { ApiClient } from "#client.ts";
 import type { Reference } from "#powercli/pipeline.ts";
 import { hasWildcard, unescaped, Wildcard } from "#powercli/wildcard.ts";
@@ -86,12 +86,11 @@ async function candidates<N extends LookupNoun>(
 ): Promise<readonly ResourceOf<N>[]> {
   if (literal.length > nameMaxCharacters) return [];
   const conditions = [
-    ...(literal === "" ? [] : [`name~${filterValue(literal)}`]),
-    ...(vmId === undefined ? [] : [`vmId=${vmId}`]),
+    literal === "" ? undefined : `name~${filterValue(literal)}`,
+    vmId === undefined ? undefined : `vmId=${vmId}`,
   ];
-  const filter = conditions.join(" and ");
   const { items } = await listAll(api, lookup[noun].list, {
-    ...(filter === "" ? {} : { filter }),
+    ...filterOf(conditions),
     // A VM's snapshots in the order in which they were taken.
     sort: noun === "snapshot" ? "createdAt" : "name",
   });

@@ -41,14 +41,25 @@ export function endpoints<const T extends Record<string, Endpoint>>(table: T): T
 }
 
 export const pageLimitDefault = 100;
-export const pageLimitMax = 1000;
+/** Whole lists with few fields, in one answer. A page of large items ends before: see its `nextCursor`. */
+export const pageLimitMax = 100_000;
 
-/** Query of every list: `filter` is `field=value`, `!=`, `<`, `<=`, `>`, `>=`, `~` (contains), joined by `and`; `sort` is `field` or `-field`, comma-separated. */
+/** Query of every list. What a filter is: ../filter.ts. */
 export const ListQuery = Type.Object(
   {
-    filter: Type.Optional(Type.String({ maxLength: 2000 })),
+    filter: Type.Optional(
+      Type.String({
+        maxLength: 2000,
+        description:
+          "only what matches: field=value, != < <= > >= ~ (contains), tag:x, free text, joined by and, or, not and parentheses: docs/filter.md",
+      }),
+    ),
     sort: Type.Optional(
-      Type.String({ maxLength: 200, pattern: "^-?[A-Za-z][A-Za-z0-9.]*(,-?[A-Za-z][A-Za-z0-9.]*)*$" }),
+      Type.String({
+        maxLength: 200,
+        pattern: "^-?[A-Za-z][A-Za-z0-9.]*(,-?[A-Za-z][A-Za-z0-9.]*)*$",
+        description: "by these fields, at most four; -field: descending",
+      }),
     ),
     fields: Type.Optional(
       Type.String({
@@ -57,7 +68,14 @@ export const ListQuery = Type.Object(
         description: "only these fields, and id",
       }),
     ),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimitMax, default: pageLimitDefault })),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: pageLimitMax,
+        default: pageLimitDefault,
+        description: "at most so many items, and about 8 MiB",
+      }),
+    ),
     cursor: Type.Optional(Type.String({ maxLength: 4000, description: "nextCursor of the page before" })),
   },
   strict,

@@ -19,6 +19,7 @@ import { UserService } from "#management/access/user-service.ts";
 import { AutomaticBackup } from "#management/backup/automatic-backup.ts";
 import { BackupService } from "#management/backup/backup-service.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
+import { ListViews } from "#management/inventory/list-view.ts";
 import { ImageRecordKeeper } from "#management/recover/image-record-keeper.ts";
 import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
@@ -81,6 +82,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
     {
       ...wiring,
       inventory,
+      lists: begun.use(new ListViews(inventory)),
       tasks,
       access,
       users,

@@ -113,10 +113,10 @@ describe("bad input", () => {
   test("queries", async () => {
     const rows: [string, string][] = [
       ["limit=0", "limit"],
-      ["limit=1001", "limit"],
+      ["limit=100001", "limit"],
       ["limit=1&limit=2", "limit"],
       ["limit=1e3.5", "limit"],
-      ["filter=nonsense", "filter"],
+      ["filter=nonsense=1", "filter"],
       ["filter=name=%22open", "filter"],
       ["filter=__proto__=1", "filter"],
       [`filter=${"a".repeat(3000)}`, "filter"],

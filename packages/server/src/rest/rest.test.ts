@@ -104,7 +104,7 @@ describe("rest", () => {
     assert.equal(second.body["nextCursor"], undefined);
     for (const [query, field] of [
       ["filter=nme=x", "filter"],
-      ["filter=name", "filter"],
+      ["filter=name=", "filter"],
       ["sort=nme", "sort"],
       ["sort=;drop", "sort"],
       ["limit=0", "limit"],

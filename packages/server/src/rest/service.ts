@@ -12,6 +12,7 @@ import type { Audit } from "#management/access/audit.ts";
 import type { UserService } from "#management/access/user-service.ts";
 import type { BackupService } from "#management/backup/backup-service.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import type { ListViews } from "#management/inventory/list-view.ts";
 import type { ServiceContext } from "#management/service-context.ts";
 import type { TaskEngine } from "#management/task/engine.ts";
 import type { VmService } from "#management/vm/vm-service.ts";
@@ -47,6 +48,7 @@ export interface SystemInfo {
 
 export interface RestServices {
   readonly inventory: Inventory;
+  readonly lists: ListViews;
   readonly tasks: TaskEngine;
   readonly access: AccessControl;
   readonly users: UserService;

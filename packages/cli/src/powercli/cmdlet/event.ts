@@ -1,7 +1,7 @@
 /** Get-VIEvent. */
 import { valueError } from "#cli-error.ts";
 import { listAll } from "#list.ts";
-import { filterValue } from "#lookup.ts";
+import { filterOf, filterValue } from "#lookup.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import { eventCategories, eventKind, eventObject } from "#powercli/object/event.ts";
 
@@ -35,7 +35,7 @@ export const getViEvent: Cmdlet = {
     ];
     const { items } = await listAll(api, "eventList", {
       sort: "-time",
-      ...(conditions.length === 0 ? {} : { filter: conditions.join(" and ") }),
+      ...filterOf(conditions),
       ...(entities.length === 0 && types.length === 0 ? { limit: samples } : {}),
     });
     const objects = items

@@ -1,8 +1,17 @@
 /** A page of the audit trail, newest first. A cursor is the id of the last entry shown. */
 import { pageLimitDefault } from "@innkeeper/contract/endpoint/endpoint.ts";
-import { FilterError, matchesFilter, parseFilter } from "@innkeeper/contract/filter.ts";
+import type { FieldSource } from "@innkeeper/contract/field-path.ts";
+import { filterPredicate, searchText } from "@innkeeper/contract/filter-match.ts";
 import { AuditEntry } from "@innkeeper/contract/resource/audit.ts";
 import { AppError } from "#core/app-error.ts";
+import { readFilter } from "#management/inventory/list-query.ts";
+
+/** As those of contract/resource/table.ts. The trail names users and targets by what they were then: it has no relations. */
+const auditFields: FieldSource = {
+  schema: AuditEntry,
+  shortNames: {},
+  text: ["user", "action", "target", "path", "address", "errorCode", "requestId"],
+};
 
 export interface AuditQuery {
   readonly filter?: string | undefined;
@@ -17,7 +26,12 @@ export interface AuditPage {
 
 /** AppErrors: invalid_field for `filter` and `cursor`. */
 export async function auditPage(entries: AsyncIterable<AuditEntry>, query: AuditQuery): Promise<AuditPage> {
-  const clauses = readFilter(query.filter ?? "");
+  const filter = readFilter(query.filter ?? "", auditFields);
+  const matches = filterPredicate(
+    filter,
+    (entry) => searchText(entry, auditFields),
+    () => undefined,
+  );
   const limit = query.limit ?? pageLimitDefault;
   const items: AuditEntry[] = [];
   let isReached = query.cursor === undefined;
@@ -26,7 +40,7 @@ export async function auditPage(entries: AsyncIterable<AuditEntry>, query: Audit
       isReached = entry.id === query.cursor;
       continue;
     }
-    if (!matchesFilter(entry, clauses)) continue;
+    if (!matches(entry)) continue;
     if (items.length === limit) return { items, nextCursor: items.at(-1)?.id ?? "" };
     items.push(entry);
   }
@@ -34,13 +48,4 @@ export async function auditPage(entries: AsyncIterable<AuditEntry>, query: Audit
     throw new AppError("invalid_field", "The audit trail has no such entry, or no longer.", { field: "cursor" });
   }
   return { items };
-}
-
-function readFilter(text: string) {
-  try {
-    return parseFilter(text, AuditEntry);
-  } catch (error) {
-    if (error instanceof FilterError) throw new AppError("invalid_field", `${error.message}.`, { field: "filter" });
-    throw error;
-  }
 }

@@ -6,7 +6,8 @@ import { type Kind, isId } from "@innkeeper/contract/id.ts";
 import { AppError } from "#core/app-error.ts";
 import type { ChangeEntry, ResourceKind, ResourceMap, Store } from "#store/port.ts";
 import { ChangeFeed } from "#management/inventory/change-feed.ts";
-import { type IndexedField, ResourceIndex } from "#management/inventory/resource-index.ts";
+import { type IndexedField, type Resource, ResourceIndex } from "#management/inventory/resource-index.ts";
+import { ValueShare } from "#management/inventory/value-share.ts";
 
 export const resourceKinds = [
   "host",
@@ -33,23 +34,24 @@ export class Inventory implements Disposable {
   readonly #listeners = new Set<(changes: readonly ChangeEntry[]) => void>();
   readonly #stop: () => void;
 
-  private constructor(
-    store: Store,
-    revision: number,
-    resources: readonly (readonly [ResourceKind, ResourceMap[ResourceKind][]])[],
-  ) {
+  private constructor(store: Store, revision: number, indexes: Map<ResourceKind, ResourceIndex>) {
     this.#feed = new ChangeFeed(store, revision);
-    this.#indexes = new Map(resources.map(([kind, list]) => [kind, new ResourceIndex(list)]));
+    this.#indexes = indexes;
     this.#stop = store.onCommit((changes) => this.#apply(changes));
   }
 
   /** Reads everything that the store has; from then on follows its change log. */
   static async open(store: Store): Promise<Inventory> {
     return store.transaction(async (transaction) => {
-      const resources: (readonly [ResourceKind, ResourceMap[ResourceKind][]])[] = [];
-      for (const kind of resourceKinds) resources.push([kind, await transaction.list(kind)]);
+      const share = new ValueShare();
+      const indexes = new Map<ResourceKind, ResourceIndex>();
+      for (const kind of resourceKinds) {
+        const index = new ResourceIndex(share);
+        for (const resource of await transaction.list(kind)) index.put(resource);
+        indexes.set(kind, index);
+      }
       // Made inside the transaction: no commit can fall between what was read and the subscription.
-      return new Inventory(store, await transaction.revision(), resources);
+      return new Inventory(store, await transaction.revision(), indexes);
     });
   }
 
@@ -92,6 +94,20 @@ export class Inventory implements Disposable {
   /** All of a kind, in no particular order. */
   list<K extends ResourceKind>(kind: K): ResourceMap[K][] {
     return this.#index(kind).all() as ResourceMap[K][];
+  }
+
+  count(kind: ResourceKind): number {
+    return this.#index(kind).size;
+  }
+
+  /** All of a kind, one by one; nothing may be awaited meanwhile. */
+  values(kind: ResourceKind): IterableIterator<Resource> {
+    return this.#index(kind).values();
+  }
+
+  /** How many `by` would return. */
+  countBy(kind: ResourceKind, field: IndexedField, value: string): number {
+    return this.#index(kind).countBy(field, value);
   }
 
   /** Those whose `field` has the value: `by("snapshot", "vmId", vm.id)`. */

@@ -120,7 +120,7 @@ export class GuestSync {
 
   async #identify(hostId: string, guest: Guest, call: Call): Promise<Identity> {
     const { inventory, clock } = this.#deps;
-    const other = inventory.list("vm").find((vm) => vm.uuid === guest.uuid && vm.hostId !== hostId);
+    const other = inventory.by("vm", "uuid", guest.uuid).find((vm) => vm.hostId !== hostId);
     const twin: Twin | undefined =
       other === undefined ? undefined : { vm: other, there: await this.#stateOn(other.hostId, guest.uuid, call) };
     const key = `${hostId} ${guest.uuid}`;

@@ -48,7 +48,7 @@ export async function ownFiles(deps: OperationDeps, vm: Vm): Promise<OwnFile[]> 
 
 /** conflict, naming who, if any of the files is read by another VM, a clone, a snapshot of another VM, or is an image. */
 export async function deletableFiles(deps: OperationDeps, vm: Vm, call: Call): Promise<VmFiles> {
-  const twin = deps.inventory.list("vm").find((each) => each.uuid === vm.uuid && each.id !== vm.id);
+  const twin = deps.inventory.by("vm", "uuid", vm.uuid).find((each) => each.id !== vm.id);
   if (twin !== undefined) {
     const message = `VM ${twin.name} on another host has the same UUID and may have the same disks. Nothing was deleted.`;
     throw new AppError("conflict", message, {

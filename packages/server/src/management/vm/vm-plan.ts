@@ -60,7 +60,7 @@ function checkRequest(inventory: Inventory, request: VmCreate): void {
 }
 
 function checkDocuments(inventory: Inventory, { uuid, domainXml, installXml, start }: VmCreate): void {
-  const owner = uuid === undefined ? undefined : inventory.list("vm").find((vm) => vm.uuid === uuid);
+  const owner = uuid === undefined ? undefined : inventory.by("vm", "uuid", uuid)[0];
   if (owner !== undefined) refuse("uuid", `UUID ${uuid} is VM ${owner.name}'s.`, "conflict");
   if (installXml === undefined) return;
   if (domainXml === undefined) refuse("installXml", "installXml needs domainXml.");

@@ -1,10 +1,12 @@
 /** Lists and single resources of every kind: read from the inventory, never from a host. */
-import type { TSchema } from "typebox";
-import { type Endpoint, type ListQuery } from "@innkeeper/contract/endpoint/endpoint.ts";
+import type { ListQuery } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { endpoint, type OperationId } from "@innkeeper/contract/endpoint/table.ts";
 import type { Kind } from "@innkeeper/contract/id.ts";
-import { listPage } from "#management/inventory/list-page.ts";
+import { resourceTable } from "@innkeeper/contract/resource/table.ts";
+import { readListQuery, relatedKinds } from "#management/inventory/list-query.ts";
 import type { HandlerContext, HandlerTable } from "#rest/handler.ts";
+import { privilegeOfKind } from "#rest/kind-privilege.ts";
+import { ListAnswers } from "#rest/list-answer.ts";
 import type { RestServices } from "#rest/service.ts";
 
 /** Kinds by the noun of their endpoints. Tokens are not here: one sees one's own alone. */
@@ -24,26 +26,21 @@ type Noun = keyof typeof kindOfNoun;
 
 const defaultSort: Partial<Record<Noun, string>> = { event: "-revision", task: "-createdAt", snapshot: "createdAt" };
 
-/** The schema of one item of a list endpoint. */
-export function itemSchema(operationId: OperationId): TSchema {
-  const each: Endpoint = endpoint[operationId];
-  const page = each.response as { properties?: { items?: { items?: TSchema } } } | undefined;
-  const schema = page?.properties?.items?.items;
-  if (schema === undefined) throw new Error(`${operationId} does not answer with a page`);
-  return schema;
-}
-
-export function listHandlers({ inventory }: RestServices): HandlerTable {
+export function listHandlers({ inventory, lists, access }: RestServices): HandlerTable {
+  const answers = new ListAnswers(lists);
   const handlers: Record<string, (context: HandlerContext<OperationId>) => unknown> = {};
   for (const [noun, kind] of Object.entries(kindOfNoun)) {
     const list = `${noun}List` as OperationId;
-    const schema = itemSchema(list);
-    handlers[list] = ({ query }) =>
-      listPage(inventory.list(kind), (query ?? {}) as ListQuery, {
-        schema,
-        defaultSort: defaultSort[noun as Noun] ?? "name",
-        revision: inventory.revision,
-      });
+    handlers[list] = (context) => {
+      const { query, principal } = context;
+      const sort = defaultSort[noun as Noun] ?? "name";
+      const wanted = readListQuery((query ?? {}) as ListQuery, resourceTable[kind], sort);
+      for (const related of relatedKinds(wanted)) {
+        const privilege = privilegeOfKind[related];
+        if (privilege !== "own") access.authorize(principal, privilege);
+      }
+      return answers.body(context, kind, wanted);
+    };
     if (!Object.hasOwn(endpoint, `${noun}Get`) || noun === "task") continue;
     handlers[`${noun}Get`] = ({ parameters }) => {
       const field = `${noun}Id`;

@@ -1,19 +1,22 @@
 /** Login, users and tokens. */
-import { listPage } from "#management/inventory/list-page.ts";
+import { resourceTable } from "@innkeeper/contract/resource/table.ts";
+import { listPage, pageText } from "#management/inventory/list-page.ts";
+import { readListQuery } from "#management/inventory/list-query.ts";
 import type { HandlerTable } from "#rest/handler.ts";
-import { itemSchema } from "#rest/route/list.ts";
 import type { RestServices } from "#rest/service.ts";
 
 export function userHandlers({ users, inventory }: RestServices): HandlerTable {
-  const tokenSchema = itemSchema("tokenList");
   return {
     login: ({ body, address }) => users.login(body, address),
     logout: ({ principal }) => users.logout(principal),
     me: ({ principal }) => inventory.require("user", principal.user.id),
-    tokenList: ({ principal, query }) => {
+    tokenList: ({ principal, query, reply }) => {
       const own = inventory.list("token").filter((token) => token.userId === principal.user.id);
-      const options = { schema: tokenSchema, defaultSort: "name", revision: inventory.revision };
-      return listPage(own, query ?? {}, options) as never;
+      void reply.type("application/json; charset=utf-8");
+      const wanted = readListQuery(query ?? {}, resourceTable.token, "name");
+      // One's own user alone may be asked for by a relation.
+      const related = (_kind: string, id: string) => (id === principal.user.id ? inventory.get("user", id) : undefined);
+      return pageText(listPage(own, wanted, inventory.revision, related)) as never;
     },
     tokenCreate: ({ principal, body }) => users.createToken(principal, body),
     tokenDelete: ({ principal, parameters }) => users.deleteToken(principal, parameters.tokenId),

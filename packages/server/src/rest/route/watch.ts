@@ -5,12 +5,12 @@
  */
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
-import type { Privilege } from "@innkeeper/contract/privilege.ts";
 import { AppError } from "#core/app-error.ts";
 import type { AccessControl, Principal } from "#management/access/access.ts";
 import { resourceKinds } from "#management/inventory/inventory.ts";
 import { audit } from "#rest/audit.ts";
 import type { HandlerTable } from "#rest/handler.ts";
+import { privilegeOfKind } from "#rest/kind-privilege.ts";
 import type { RestServices } from "#rest/service.ts";
 
 type WatchedKind = (typeof resourceKinds)[number];
@@ -18,21 +18,6 @@ type WatchedKind = (typeof resourceKinds)[number];
 /** A comment this often keeps proxies from closing an idle stream, and notices who has gone. */
 const heartbeatMs = 15_000;
 const drainTimeoutMs = 30_000;
-
-/** What one must be allowed to see a kind. Tokens: one's own, by nobody else. */
-const privilegeOf: Readonly<Record<WatchedKind, Privilege | "own">> = {
-  host: "host.read",
-  vm: "vm.read",
-  snapshot: "snapshot.read",
-  volume: "volume.read",
-  "storage-pool": "pool.read",
-  network: "network.read",
-  image: "image.read",
-  task: "task.read",
-  event: "event.read",
-  user: "user.read",
-  token: "own",
-};
 
 export function watchHandlers(services: RestServices): HandlerTable {
   const { inventory, access, stop } = services;
@@ -73,7 +58,7 @@ export function watchHandlers(services: RestServices): HandlerTable {
 }
 
 function maySee(access: AccessControl, principal: Principal, kind: WatchedKind, resource: unknown): boolean {
-  const privilege = privilegeOf[kind];
+  const privilege = privilegeOfKind[kind];
   if (privilege !== "own") return access.may(principal, privilege);
   // Of what is deleted only the id is told.
   return resource === undefined || (resource as { userId?: string } | undefined)?.userId === principal.user.id;

@@ -1,0 +1,64 @@
+/**
+ * Which resources a filter can match at all, found through the inventory's indexes; each is still to be tested. undefined:
+ * the filter does not narrow the list, and all are candidates.
+ */
+import { filterPredicate } from "@innkeeper/contract/filter-match.ts";
+import type { Comparison, Filter } from "@innkeeper/contract/filter.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import { type IndexedField, indexedFields, type Resource } from "#management/inventory/resource-index.ts";
+import type { ResourceKind } from "#store/port.ts";
+
+export interface Candidates {
+  /** At least as many as `list` has. */
+  readonly count: number;
+  list(): readonly Resource[];
+}
+
+type Indexes = Pick<Inventory, "by" | "countBy" | "values" | "get">;
+
+export function candidates(inventory: Indexes, kind: ResourceKind, filter: Filter): Candidates | undefined {
+  if (filter.kind === "compare") return ofComparison(inventory, kind, filter);
+  if (filter.kind === "text" || filter.kind === "not") return undefined;
+  const terms = filter.terms.map((term) => candidates(inventory, kind, term));
+  if (filter.kind === "and") {
+    return terms.reduce(
+      (best, each) => (best === undefined || (each && each.count < best.count) ? each : best),
+      undefined,
+    );
+  }
+  if (terms.includes(undefined)) return undefined;
+  const all = terms.filter((each) => each !== undefined);
+  return {
+    count: all.reduce((sum, { count }) => sum + count, 0),
+    list: () => [...new Set(all.flatMap((each) => each.list()))],
+  };
+}
+
+function ofComparison(inventory: Indexes, kind: ResourceKind, comparison: Comparison): Candidates | undefined {
+  const { field, operator, value } = comparison;
+  // What is absent has no place in an index.
+  if (value === null || operator === "!=") return undefined;
+  const [hop, ...hops] = field.hops;
+  const index = indexOf(hop?.path ?? field.path);
+  if (index === undefined) return undefined;
+  if (hop === undefined) {
+    if (operator !== "=") return undefined;
+    return { count: inventory.countBy(kind, index, value), list: () => inventory.by(kind, index, value) };
+  }
+  const owners = ownersOf(inventory, hop.kind, { ...comparison, field: { ...field, hops } });
+  return {
+    count: owners.reduce((sum, { id }) => sum + inventory.countBy(kind, index, id), 0),
+    list: () => owners.flatMap(({ id }) => inventory.by(kind, index, id)),
+  };
+}
+
+function ownersOf(inventory: Indexes, kind: ResourceKind, comparison: Comparison): Resource[] {
+  const found = candidates(inventory, kind, comparison)?.list() ?? [...inventory.values(kind)];
+  const related = (of: ResourceKind, id: string) => inventory.get(of, id);
+  return found.filter(filterPredicate(comparison, () => "", related));
+}
+
+function indexOf(path: readonly string[]): IndexedField | undefined {
+  const name = path.join(".");
+  return indexedFields.find((field) => field === name);
+}

@@ -1,0 +1,191 @@
+/**
+ * Pages of the inventory's lists. What large lists were sorted and filtered by is kept and brought up to date by what has
+ * changed since, so that the next page costs little; small ones are made anew each time. Invariant: a page shows the
+ * inventory as it is at that moment.
+ */
+import { filterPredicate, type Predicate, searchText } from "@innkeeper/contract/filter-match.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
+import { candidates } from "#management/inventory/candidate.ts";
+import { comparePlaces, merged, type Row, rowOf, type SortKey, sortValue } from "#management/inventory/list-order.ts";
+import { itemWriter, type ListPage, listPage, pageOf } from "#management/inventory/list-page.ts";
+import { type ListRequest, relatedKinds } from "#management/inventory/list-query.ts";
+import type { Resource } from "#management/inventory/resource-index.ts";
+import type { ChangeEntry, ResourceKind } from "#store/port.ts";
+
+/** So few are filtered and sorted at once in 2 ms. */
+const smallMax = 2000;
+const ordersMax = 8;
+const viewsMax = 8;
+const writersMax = 4;
+
+/** All resources of a kind in the order of a sort, and those of them that match filters. */
+interface Order {
+  readonly kind: ResourceKind;
+  readonly keys: readonly SortKey[];
+  rows: readonly Row[];
+  readonly views: Map<string, { readonly matches: Predicate; rows: readonly Row[] }>;
+  /** Changed since `rows` was made. */
+  readonly dirty: Set<string>;
+  /** What it is sorted by of other kinds, by id. */
+  readonly owners: ReadonlyMap<string, string>;
+}
+
+export class ListViews implements Disposable {
+  readonly #inventory: Inventory;
+  readonly #orders = new Map<string, Order>();
+  readonly #texts = new Map<ResourceKind, Map<string, string>>();
+  readonly #writers = new Map<string, (resource: object) => string>();
+  readonly #changedAt = new Map<ResourceKind, number>();
+  readonly #openedAt: number;
+  readonly #stop: () => void;
+
+  constructor(inventory: Inventory) {
+    this.#inventory = inventory;
+    this.#openedAt = inventory.revision;
+    this.#stop = inventory.onChange((changes) => this.#note(changes));
+  }
+
+  page(kind: ResourceKind, request: ListRequest): ListPage {
+    const { revision } = this.#inventory;
+    const found = candidates(this.#inventory, kind, request.filter);
+    if (found !== undefined && found.count <= smallMax) return listPage(found.list(), request, revision, this.#related);
+    if (this.#inventory.count(kind) <= smallMax) {
+      return listPage(this.#inventory.values(kind), request, revision, this.#related);
+    }
+    return pageOf(this.#rows(kind, request), request, revision, this.#writer(request));
+  }
+
+  /** The revision of the last change that can have changed what `page` shows. */
+  changedAt(kind: ResourceKind, request: ListRequest): number {
+    const ofKind = this.#changedAt.get(kind) ?? this.#openedAt;
+    return relatedKinds(request).size > 0 ? this.#inventory.revision : ofKind;
+  }
+
+  get revision(): number {
+    return this.#inventory.revision;
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+  }
+
+  readonly #related = (kind: ResourceKind, id: string): Resource | undefined => this.#inventory.get(kind, id);
+
+  #rows(kind: ResourceKind, request: ListRequest): readonly Row[] {
+    const order = this.#order(kind, request);
+    const { filter, filterText } = request;
+    if (filter.kind === "and" && filter.terms.length === 0) return order.rows;
+    const known = order.views.get(filterText);
+    if (known !== undefined) {
+      keepLast(order.views, filterText, known, viewsMax);
+      return known.rows;
+    }
+    const matches = filterPredicate(
+      filter,
+      (resource) => this.#text(kind, request, resource as Resource),
+      this.#related,
+    );
+    const rows = order.rows.filter((row) => matches(row.resource));
+    // What is related changes without a trace here.
+    if (relatedKinds({ filter, keys: [] }).size === 0) keepLast(order.views, filterText, { matches, rows }, viewsMax);
+    return rows;
+  }
+
+  #order(kind: ResourceKind, { sort, keys }: ListRequest): Order {
+    const name = `${kind} ${sort}`;
+    const order = this.#orders.get(name) ?? this.#sorted(kind, keys);
+    keepLast(this.#orders, name, order, ordersMax);
+    if (order.dirty.size > 0) this.#repair(order);
+    return order;
+  }
+
+  #sorted(kind: ResourceKind, keys: readonly SortKey[]): Order {
+    const rows = Array.from(this.#inventory.values(kind), (resource) => rowOf(resource, keys, this.#related));
+    rows.sort((a, b) => comparePlaces(a, b, keys));
+    const kinds = new Set(keys.flatMap(({ field }) => field.hops.map((hop) => hop.kind)));
+    const owners = new Map<string, string>();
+    for (const each of kinds) {
+      for (const owner of this.#inventory.values(each)) owners.set(owner.id, this.#ownerValues(each, owner, keys));
+    }
+    return { kind, keys, rows, views: new Map(), dirty: new Set(), owners };
+  }
+
+  #repair(order: Order): void {
+    const { kind, keys, dirty } = order;
+    const fresh = [...dirty].flatMap((id) => {
+      const resource = this.#inventory.get(kind, id);
+      return resource === undefined ? [] : [rowOf(resource, keys, this.#related)];
+    });
+    fresh.sort((a, b) => comparePlaces(a, b, keys));
+    const isKept = ({ id }: Row): boolean => !dirty.has(id);
+    order.rows = merged(order.rows.filter(isKept), fresh, keys);
+    for (const view of order.views.values()) {
+      const matching = fresh.filter((row) => view.matches(row.resource));
+      view.rows = merged(view.rows.filter(isKept), matching, keys);
+    }
+    dirty.clear();
+  }
+
+  #note(changes: readonly ChangeEntry[]): void {
+    for (const { kind, id, revision, resource } of changes) {
+      this.#changedAt.set(kind, revision);
+      this.#texts.get(kind)?.delete(id);
+      for (const [name, order] of this.#orders) {
+        if (order.kind === kind) order.dirty.add(id);
+        const before = order.owners.get(id);
+        const isMoved = before !== undefined && (resource && this.#ownerValues(kind, resource, order.keys)) !== before;
+        // One that was not used for long is not worth its memory.
+        if (isMoved || order.dirty.size > order.rows.length / 4) this.#orders.delete(name);
+      }
+    }
+  }
+
+  /** What an order takes of a resource that others belong to. */
+  #ownerValues(kind: ResourceKind, owner: Resource, keys: readonly SortKey[]): string {
+    const values = keys.flatMap(({ field }) => {
+      const at = field.hops.findIndex((hop) => hop.kind === kind);
+      return at < 0 ? [] : [sortValue(owner, { ...field, hops: field.hops.slice(at + 1) }, this.#related)];
+    });
+    return JSON.stringify(values);
+  }
+
+  /** What free text is searched in, remembered. */
+  #text(kind: ResourceKind, { source }: ListRequest, resource: Resource): string {
+    const texts = this.#texts.get(kind) ?? new Map<string, string>();
+    this.#texts.set(kind, texts);
+    const known = texts.get(resource.id);
+    if (known !== undefined) return known;
+    const text = searchText(resource, source);
+    texts.set(resource.id, text);
+    return text;
+  }
+
+  /** Writes items of chosen fields; what it has written it remembers as long as the resource is as it was. */
+  #writer({ fields }: ListRequest): (resource: object) => string {
+    const write = itemWriter(fields);
+    if (fields === undefined) return write;
+    const name = fields.join();
+    const remembering = this.#writers.get(name) ?? remembered(write);
+    keepLast(this.#writers, name, remembering, writersMax);
+    return remembering;
+  }
+}
+
+function remembered(write: (resource: object) => string): (resource: object) => string {
+  const texts = new WeakMap<object, string>();
+  return (resource) => {
+    const known = texts.get(resource);
+    if (known !== undefined) return known;
+    const text = write(resource);
+    texts.set(resource, text);
+    return text;
+  };
+}
+
+/** The least recently used goes. */
+function keepLast<V>(map: Map<string, V>, key: string, value: V, max: number): void {
+  map.delete(key);
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > max && oldest !== undefined) map.delete(oldest);
+}
