@@ -55,6 +55,7 @@ export function wire(base: WireBase): Wiring {
     volume: new VolumeService(deps),
     image,
     providers,
+    hostSync: reconciler,
     start: () => connections.start(),
     [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
   };

@@ -4,6 +4,7 @@ import type { Logger } from "#core/log.ts";
 import type { SecretBox } from "#core/secret-box.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { Providers } from "#management/providers.ts";
+import type { HostSync } from "#management/reconcile/host-sync.ts";
 import type { ClaimTable } from "#management/task/claim-table.ts";
 import type { Operation } from "#management/task/operation.ts";
 import type { RestServices } from "#rest/service.ts";
@@ -23,6 +24,7 @@ export interface WireBase {
 export interface Wiring extends Pick<RestServices, "vm" | "host" | "pool" | "volume" | "image">, AsyncDisposable {
   readonly operations: readonly Operation[];
   readonly providers: Providers;
+  readonly hostSync: HostSync;
   /** Opens the stored hosts; they connect in the background. Before tasks are resumed. */
   start(): Promise<void>;
 }

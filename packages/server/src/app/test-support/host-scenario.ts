@@ -4,8 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Lab } from "@innkeeper/lab/lab.ts";
-import type { LabAccess } from "./control-plane.ts";
-import type { HostPlane } from "./host-plane.ts";
+import type { ControlPlane, LabAccess } from "./control-plane.ts";
 
 /** What a scenario works with besides the control plane, which is another after each crash. */
 export interface World {
@@ -21,12 +20,12 @@ export interface Present {
 export interface HostScenario {
   readonly operation: string;
   /** Makes what the operation works on; returns its input. */
-  prepare(plane: HostPlane, world: World): Promise<object>;
+  prepare(plane: ControlPlane, world: World): Promise<object>;
   /** Whether what the operation makes (or removes) is on the host, and whether it is in the store. */
-  present(plane: HostPlane, world: World): Promise<Present>;
+  present(plane: ControlPlane, world: World): Promise<Present>;
   /** For operations that remove: it is there when the task failed. */
   readonly removes?: boolean;
-  cleanUp(plane: HostPlane): Promise<void>;
+  cleanUp(plane: ControlPlane): Promise<void>;
 }
 
 export const made = { pool: "cp", network: "cn", volume: "cv.raw", image: "ci", host: "second" } as const;
@@ -49,7 +48,7 @@ function onHost({ lab }: World, ...argv: string[]): Promise<boolean> {
     );
 }
 
-function stored(plane: HostPlane, kind: "storage-pool" | "network" | "volume" | "image", name: string) {
+function stored(plane: ControlPlane, kind: "storage-pool" | "network" | "volume" | "image", name: string) {
   return plane.inventory.by(kind, "name", name)[0];
 }
 
@@ -58,49 +57,49 @@ async function isNetworkActive(world: World): Promise<boolean> {
 }
 
 const pool = {
-  present: async (plane: HostPlane, world: World) => ({
+  present: async (plane: ControlPlane, world: World) => ({
     onHost: await onHost(world, "virsh", "pool-info", made.pool),
     stored: stored(plane, "storage-pool", made.pool) !== undefined,
   }),
-  async cleanUp(plane: HostPlane) {
+  async cleanUp(plane: ControlPlane) {
     const found = stored(plane, "storage-pool", made.pool);
     if (found !== undefined) await plane.succeed("pool.delete", { poolId: found.id });
   },
 };
 
 const network = {
-  present: async (plane: HostPlane, world: World) => ({
+  present: async (plane: ControlPlane, world: World) => ({
     onHost: await onHost(world, "virsh", "net-info", made.network),
     stored: stored(plane, "network", made.network) !== undefined,
   }),
-  active: async (plane: HostPlane, world: World) => {
+  active: async (plane: ControlPlane, world: World) => {
     const document = stored(plane, "network", made.network);
     return { onHost: await isNetworkActive(world), stored: document !== undefined && Reflect.get(document, "active") };
   },
-  async make(plane: HostPlane) {
+  async make(plane: ControlPlane) {
     const { networkId } = await plane.succeed("network.create", networkRequest);
     return { networkId };
   },
-  async cleanUp(plane: HostPlane) {
+  async cleanUp(plane: ControlPlane) {
     const found = stored(plane, "network", made.network);
     if (found !== undefined) await plane.succeed("network.delete", { networkId: found.id });
   },
 };
 
 const volume = {
-  request(plane: HostPlane) {
+  request(plane: ControlPlane) {
     const poolId = stored(plane, "storage-pool", "local")?.id;
     return { request: { poolId, name: made.volume, format: "raw", capacityBytes: 4096 } };
   },
-  async make(plane: HostPlane) {
+  async make(plane: ControlPlane) {
     const { volumeId } = await plane.succeed("volume.create", volume.request(plane));
     return { volumeId };
   },
-  present: async (plane: HostPlane, world: World) => ({
+  present: async (plane: ControlPlane, world: World) => ({
     onHost: await onHost(world, "test", "-e", volumeFile),
     stored: stored(plane, "volume", made.volume) !== undefined,
   }),
-  async cleanUp(plane: HostPlane) {
+  async cleanUp(plane: ControlPlane) {
     const found = stored(plane, "volume", made.volume);
     if (found !== undefined) await plane.succeed("volume.delete", { volumeId: found.id });
   },

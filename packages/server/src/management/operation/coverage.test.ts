@@ -5,11 +5,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { scenarios } from "#app/test-support/crash-scenario.ts";
-import { HostPlane } from "#app/test-support/host-plane.ts";
+import { ControlPlane } from "#app/test-support/control-plane.ts";
 import { hostScenarios } from "#app/test-support/host-scenario.ts";
 
 test("every registered operation has a scenario, and every scenario an operation", async () => {
-  await using plane = await HostPlane.open();
+  await using plane = await ControlPlane.open();
   const registered = new Set(plane.wiring.operations.map(({ name }) => name));
   const covered = new Set([...scenarios, ...hostScenarios].map(({ operation }) => operation));
   assert.ok(registered.size > 25, `${registered.size} operations`);
@@ -18,7 +18,7 @@ test("every registered operation has a scenario, and every scenario an operation
 });
 
 test("nothing that can be undone comes after a point of no return", async () => {
-  await using plane = await HostPlane.open();
+  await using plane = await ControlPlane.open();
   const never = plane.wiring.operations.flatMap(({ name, steps }) => {
     const point = steps.findIndex((step) => step.pointOfNoReturn === true);
     const after = point === -1 ? [] : steps.slice(point + 1);

@@ -16,7 +16,6 @@ import type { CrashCase, CrashRun } from "#app/test-support/crash-child.ts";
 import { crashMoments } from "#app/test-support/crash-moment.ts";
 import { type Scenario, scenarios } from "#app/test-support/crash-scenario.ts";
 import type { Operation } from "#management/task/operation.ts";
-import { vmOperations } from "./vm-table.ts";
 
 const child = path.join(import.meta.dirname, "../../app/test-support/crash-child.ts");
 const lifeMs = 300_000;
@@ -27,7 +26,7 @@ for (const scenario of scenarios.filter((each) => only === undefined || each.tit
   const { title, operation } = scenario;
   test(`kill -9 around every step: ${title}`, { timeout: 1_800_000 }, () =>
     withPlane(async (plane, lab, folder) => {
-      const found = vmOperations(plane.deps).find(({ name }) => name === operation);
+      const found = plane.wiring.operations.find(({ name }) => name === operation);
       assert(found !== undefined, `there is no operation ${operation}`);
       const cases = momentsOf(scenario, found);
       const access = await labAccess(lab);

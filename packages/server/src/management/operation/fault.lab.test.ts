@@ -12,9 +12,9 @@ import type { LabHost } from "@innkeeper/lab/host.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
-import { labAccess } from "#app/test-support/control-plane.ts";
-import { HostPlane } from "#app/test-support/host-plane.ts";
+import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import { labState, orphans } from "#app/test-support/lab-state.ts";
+import { StepTrap } from "#app/test-support/step-trap.ts";
 import { hasEnded } from "#management/task/engine.ts";
 
 const small = "/var/lib/libvirt/small";
@@ -25,7 +25,6 @@ interface Case {
   readonly title: string;
   readonly operation: string;
   readonly step: string;
-  /** How far into the step. */
   /**
    * From the step's begin to the kill. Absent: the daemon is gone before the step calls it, as libvirt 9.0 keeps the lock
    * of a VM for good whose QEMU it had not yet forked.
@@ -38,9 +37,8 @@ interface Case {
 describe("hosts at their worst", { timeout: 900_000 }, () => {
   let lab: Lab;
   let h1: LabHost;
-  let plane: HostPlane;
-  /** What happens at the begin of a step, once. */
-  let armed: { readonly step: string; readonly act: () => Promise<void> } | undefined;
+  let plane: ControlPlane;
+  const trap = new StepTrap();
   const context = { userName: "tester", signal: AbortSignal.timeout(900_000) };
 
   before(async () => {
@@ -48,12 +46,7 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
     lab = await Lab.up({ name: "fault", hostCount: 1 });
     h1 = lab.host("h1");
     await h1.exec(["sh", "-c", `mkdir ${small} && mount -t tmpfs -o size=256m tmpfs ${small}`]);
-    plane = await HostPlane.open(undefined, async ({ step, phase }) => {
-      if (step !== armed?.step || phase !== "before") return;
-      const { act } = armed;
-      armed = undefined;
-      await act();
-    });
+    plane = await ControlPlane.open({ onStepBoundary: trap.onStepBoundary });
     await plane.addHost(h1.uri, (await labAccess(lab)).tls, { name: "h1" });
     await plane.succeed("pool.create", { request: { host: "h1", name: "small", type: "dir", path: small } });
     const file = await readFile((await guestImage()).path);
@@ -152,7 +145,7 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
         kill();
         await down();
       };
-      armed = { step, act: strike };
+      trap.set(step, strike);
       const { id } = await plane.engine.submit(operation, input(), { userName: "tester" });
       await down();
       await h1.startLibvirtd();
@@ -174,7 +167,7 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
 
   test("full file system: a clone into it is undone, its source runs on", async () => {
     await make("subject", { disks: large, start: true });
-    armed = { step: "disks", act: () => fill(16) };
+    trap.set("disks", () => fill(16));
     const task = await plane.run("vm.clone", {
       vmId: vm("subject").id,
       request: { name: "new", pool: "small" },
@@ -191,7 +184,7 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
   test("full file system: a snapshot with memory is undone, its VM runs on", async () => {
     await make("subject", { disks: [{ capacityBytes: 32 * mib, pool: "small" }], start: true });
     const files = await content();
-    armed = { step: "freeze", act: () => fill(1) };
+    trap.set("freeze", () => fill(1));
     const input = { vmId: vm("subject").id, request: { name: "s1", memory: true } };
     assertFull(await plane.run("snapshot.create", input));
     assert.deepEqual(await content(), ["filler", ...files].toSorted());

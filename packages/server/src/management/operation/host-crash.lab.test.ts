@@ -10,9 +10,8 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
-import { labAccess } from "#app/test-support/control-plane.ts";
+import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import { type CrashMoment, crashMoments } from "#app/test-support/crash-moment.ts";
-import { HostPlane } from "#app/test-support/host-plane.ts";
 import { type HostScenario, hostScenarios, type World } from "#app/test-support/host-scenario.ts";
 
 const child = path.join(import.meta.dirname, "../../app/test-support/host-crash.child.ts");
@@ -26,7 +25,7 @@ describe("kill -9 at every step", () => {
     folder = mkdtempSync(path.join(tmpdir(), "inn-host-crash-"));
     const lab = await Lab.up({ name: "host-crash", hostCount: 2 });
     world = { lab, access: await labAccess(lab) };
-    await using plane = await HostPlane.open(folder);
+    await using plane = await ControlPlane.open({ folder });
     await plane.addHost(lab.host("h1").uri, world.access.tls, { name: "h1" });
   });
 
@@ -60,7 +59,7 @@ describe("kill -9 at every step", () => {
     await keepDaemonsUp();
     const input = await prepared(folder, scenario, world);
     assert.equal(await runChild(folder, scenario.operation, input, moment), "SIGKILL", what);
-    await using plane = await HostPlane.open(folder);
+    await using plane = await ControlPlane.open({ folder });
     // Also the end of the process before may have taken a daemon along.
     await keepDaemonsUp();
     const last = plane.inventory.list("task").reduce((a, b) => (a.createdAt >= b.createdAt ? a : b));
@@ -83,12 +82,12 @@ function words({ step, phase, failAfter }: CrashMoment): string {
 }
 
 async function momentsOf(folder: string, operation: string): Promise<CrashMoment[]> {
-  await using plane = await HostPlane.open(folder);
+  await using plane = await ControlPlane.open({ folder });
   return crashMoments(plane.wiring.operations.find(({ name }) => name === operation)?.steps ?? []);
 }
 
 async function prepared(folder: string, scenario: HostScenario, world: World): Promise<object> {
-  await using plane = await HostPlane.open(folder);
+  await using plane = await ControlPlane.open({ folder });
   await plane.connected();
   return await scenario.prepare(plane, world);
 }

@@ -10,10 +10,10 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
-import { labAccess } from "#app/test-support/control-plane.ts";
-import { HostPlane } from "#app/test-support/host-plane.ts";
+import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import { type HostScenario, hostScenarios, type World } from "#app/test-support/host-scenario.ts";
 import { hostMeddlings, meddle, type Meddling, sweep } from "#app/test-support/meddling.ts";
+import { StepTrap } from "#app/test-support/step-trap.ts";
 import { hasEnded } from "#management/task/engine.ts";
 
 const isWhole = process.env["INNKEEPER_MEDDLE"] === "all";
@@ -28,20 +28,15 @@ const foreign: Readonly<Record<string, readonly [look: string, seen: string]>> =
 describe("virsh behind a task's back, on hosts", () => {
   let world: World;
   let folder: string;
-  let plane: HostPlane;
-  let armed: { readonly step: string; readonly act: () => Promise<void> } | undefined;
+  let plane: ControlPlane;
+  const trap = new StepTrap();
 
   before(async () => {
     await Lab.down("host-meddle");
     folder = mkdtempSync(path.join(tmpdir(), "inn-host-meddle-"));
     const lab = await Lab.up({ name: "host-meddle", hostCount: 2 });
     world = { lab, access: await labAccess(lab) };
-    plane = await HostPlane.open(folder, async ({ step, phase }) => {
-      if (step !== armed?.step || phase !== "before") return;
-      const { act } = armed;
-      armed = undefined;
-      await act();
-    });
+    plane = await ControlPlane.open({ folder, onStepBoundary: trap.onStepBoundary });
     await plane.addHost(lab.host("h1").uri, world.access.tls, { name: "h1" });
   });
 
@@ -85,11 +80,11 @@ describe("virsh behind a task's back, on hosts", () => {
   async function run(scenario: HostScenario, step: string, meddling: Meddling): Promise<Task> {
     await clear();
     const input = await scenario.prepare(plane, world);
-    armed = { step, act: () => meddle(world.lab, meddling.script) };
+    trap.set(step, () => meddle(world.lab, meddling.script));
     const { id } = await plane.engine.submit(scenario.operation, input, { userName: "tester" });
     const task = await plane.engine.wait(id, endMs);
     assert.ok(hasEnded(task), `it is still ${task.state}: ${task.message}`);
-    assert.equal(armed, undefined, "the moment never came");
+    assert.equal(trap.isSet, false, "the moment never came");
     await meddle(world.lab, meddling.restore ?? "");
     const told = `${task.error?.code}: ${task.error?.detail}`;
     if (task.state !== "succeeded") assert.ok(task.error?.detail !== undefined && task.error.code !== "internal", told);
@@ -116,7 +111,7 @@ describe("virsh behind a task's back, on hosts", () => {
   }
 
   async function clear(): Promise<void> {
-    armed = undefined;
+    trap.clear();
     for (const { id, name } of plane.inventory.list("host")) {
       if (name !== "h1") await plane.succeed("host.remove", { hostId: id });
     }

@@ -9,8 +9,7 @@ import { after, before, describe, test } from "node:test";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
-import { labAccess, type LabAccess } from "#app/test-support/control-plane.ts";
-import { HostPlane } from "#app/test-support/host-plane.ts";
+import { ControlPlane, labAccess, type LabAccess } from "#app/test-support/control-plane.ts";
 import { AppError } from "#core/app-error.ts";
 import { CertificateAuthority } from "#core/certificate-authority.ts";
 
@@ -19,7 +18,7 @@ const context = { userName: "tester", signal: AbortSignal.timeout(600_000) };
 describe("operations on hosts, storage and networks", () => {
   let lab: Lab;
   let access: LabAccess;
-  let plane: HostPlane;
+  let plane: ControlPlane;
   let h1: LabHost;
   let h2: LabHost;
   let scratch: string;
@@ -30,7 +29,7 @@ describe("operations on hosts, storage and networks", () => {
     lab = await Lab.up({ name: "host-operations", hostCount: 2 });
     access = await labAccess(lab);
     [h1, h2] = [lab.host("h1"), lab.host("h2")];
-    plane = await HostPlane.open();
+    plane = await ControlPlane.open();
   });
 
   after(async () => {

@@ -23,9 +23,9 @@ import {
   sweep,
   vmMeddlings,
 } from "#app/test-support/meddling.ts";
+import { StepTrap } from "#app/test-support/step-trap.ts";
 import { hasEnded } from "#management/task/engine.ts";
 import { jumpingClock } from "#management/test-support/jumping-clock.ts";
-import { vmOperations } from "./vm-table.ts";
 
 const chosen = process.env["INNKEEPER_MEDDLE"];
 const endMs = 120_000;
@@ -39,7 +39,7 @@ describe("virsh behind a task's back", () => {
   let plane: ControlPlane;
   let folder: string;
   let canaries: string;
-  let armed: { readonly step: string; readonly act: () => Promise<void> } | undefined;
+  const trap = new StepTrap();
 
   before(async () => {
     await Lab.down("meddle");
@@ -51,12 +51,7 @@ describe("virsh behind a task's back", () => {
       access: await labAccess(lab),
       // Nothing of all this depends on what time it is.
       clock: jumpingClock(),
-      async onStepBoundary({ step, phase }) {
-        if (step !== armed?.step || phase !== "before") return;
-        const { act } = armed;
-        armed = undefined;
-        await act();
-      },
+      onStepBoundary: trap.onStepBoundary,
     });
     await addImage(lab, plane);
     canaries = await canaryState(lab);
@@ -86,7 +81,7 @@ describe("virsh behind a task's back", () => {
   }
 
   function casesOf(scenario: Scenario): { step: string; meddling: Meddling }[] {
-    const steps = vmOperations(plane.deps).find(({ name }) => name === scenario.operation)?.steps ?? [];
+    const steps = plane.wiring.operations.find(({ name }) => name === scenario.operation)?.steps ?? [];
     const names = steps.map(({ name }) => name);
     if (chosen !== undefined) return names.flatMap((step) => vmMeddlings.map((meddling) => ({ step, meddling })));
     const first = partial.indexOf(scenario);
@@ -103,20 +98,17 @@ describe("virsh behind a task's back", () => {
     let byHand = new Set<string>();
     let orphaned: readonly string[] = [];
     let isTitled = false;
-    armed = {
-      step,
-      async act() {
-        const { files } = await labState(lab);
-        if (meddling.title === "removed") orphaned = files;
-        await meddle(lab, meddling.script);
-        byHand = new Set((await labState(lab)).files).difference(new Set(files));
-        isTitled = await hasTitle();
-      },
-    };
+    trap.set(step, async () => {
+      const { files } = await labState(lab);
+      if (meddling.title === "removed") orphaned = files;
+      await meddle(lab, meddling.script);
+      byHand = new Set((await labState(lab)).files).difference(new Set(files));
+      isTitled = await hasTitle();
+    });
     const { id } = await plane.engine.submit(scenario.operation, input, { userName: "tester" });
     const task = await plane.engine.wait(id, endMs);
     assert.ok(hasEnded(task), `it is still ${task.state}: ${task.message}`);
-    assert.equal(armed, undefined, "the moment never came");
+    assert.equal(trap.isSet, false, "the moment never came");
     await meddle(lab, meddling.restore ?? "");
     await settle(task, meddling);
     // The disks of a VM that is taken away by hand are nobody's afterwards, and stay; what a failed task made does not.
@@ -182,7 +174,7 @@ describe("virsh behind a task's back", () => {
   }
 
   async function clear(): Promise<void> {
-    armed = undefined;
+    trap.clear();
     await sweep(lab);
     for (const { id } of plane.inventory.list("host")) {
       await plane.deps.hostSync.syncHost(id, { signal: AbortSignal.timeout(60_000) });

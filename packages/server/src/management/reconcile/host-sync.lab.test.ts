@@ -4,8 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
-import { HostPlane } from "#app/test-support/host-plane.ts";
-import { labAccess, type LabAccess } from "#app/test-support/control-plane.ts";
+import { ControlPlane, labAccess, type LabAccess } from "#app/test-support/control-plane.ts";
 
 const eventDeadlineMs = 1_000;
 
@@ -20,7 +19,7 @@ function domainXml(name: string, uuid: string, metadata = ""): string {
 describe("host sync", () => {
   let lab: Lab;
   let access: LabAccess;
-  let plane: HostPlane;
+  let plane: ControlPlane;
   let h1: LabHost;
   let h2: LabHost;
   let host1: Host;
@@ -31,7 +30,7 @@ describe("host sync", () => {
     lab = await Lab.up({ name: "host-sync", hostCount: 2 });
     access = await labAccess(lab);
     [h1, h2] = [lab.host("h1"), lab.host("h2")];
-    plane = await HostPlane.open();
+    plane = await ControlPlane.open();
     await virsh(h1, "define", domainXml("old", "11111111-1111-4111-8111-111111111111"));
     host1 = await plane.addHost(h1.uri, access.tls);
     host2 = await plane.addHost(h2.uri, access.tls);
