@@ -14,7 +14,7 @@ import { ControlPlane, type LabAccess } from "./control-plane.ts";
 import { type CrashMoment, killAt } from "./crash-moment.ts";
 import { assertOutcome } from "./crash-outcome.ts";
 import { addImage, type Scenario, scenarios } from "./crash-scenario.ts";
-import { type KeptState, keptState, type LabState, labState, orphans } from "./lab-state.ts";
+import { type LabState, labState, orphans } from "./lab-state.ts";
 
 export interface CrashCase extends CrashMoment {
   /** Of the scenario. */
@@ -33,7 +33,6 @@ export interface CrashRun {
 
 interface Situation {
   readonly state: LabState;
-  readonly kept: KeptState;
   readonly taskCount: number;
 }
 
@@ -60,7 +59,6 @@ async function crash(next: CrashCase): Promise<void> {
   const input = await scenario.prepare(plane);
   const situation: Situation = {
     state: await labState(lab),
-    kept: await keptState(lab),
     taskCount: plane.inventory.list("task").length,
   };
   await writeFile(path.join(run.folder, "situation.json"), JSON.stringify(situation));
@@ -78,17 +76,15 @@ async function check(last: CrashCase): Promise<void> {
   assert(hasEnded(task), `${name(last)}: the task is still ${task.state} at ${task.message}`);
   assert.equal(task.unfinished, undefined, `${name(last)}: ${task.error?.detail ?? ""}`);
   const state = await labState(lab);
-  const kept = await keptState(lab);
   const left = await orphans(lab, state, plane.inventory, plane.store);
   assert.deepEqual(left, [], `${name(last)}: left behind by a task that ${task.state}: ${task.error?.detail ?? ""}`);
   if (task.state !== "succeeded") {
     const wanted = last.failAfter === undefined ? "succeeded" : "failed";
     assert.equal(task.state, wanted, `${name(last)}: ${task.error?.detail ?? ""}`);
     assert.deepEqual(state, situation.state, `${name(last)}: undone, but not as before: ${task.error?.detail ?? ""}`);
-    assert.deepEqual(kept, situation.kept, `${name(last)}: undone, but hosts keep something else`);
   } else {
     assert(last.failAfter === undefined, `${name(last)} must have been undone`);
-    assert.deepEqual(kept.objects, situation.kept.objects, name(last));
+    assert.deepEqual(state.objects, situation.state.objects, name(last));
     await assertOutcome(scenarioOf(last).done, plane, lab, `${name(last)}: succeeded, but is not done`);
   }
   process.stdout.write(`${name(last)}: ${task.state}\n`);
@@ -114,7 +110,6 @@ async function clear(): Promise<void> {
   }
   const state = await labState(lab);
   assert.deepEqual(await orphans(lab, state, plane.inventory, plane.store), []);
-  assert.deepEqual((await keptState(lab)).files, [], "kept of VMs that are deleted");
 }
 
 function scenarioOf({ title }: CrashCase): Scenario {

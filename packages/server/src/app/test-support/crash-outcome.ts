@@ -8,14 +8,14 @@ import type { Lab } from "@innkeeper/lab/lab.ts";
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { ControlPlane } from "./control-plane.ts";
-import { keptState, labState } from "./lab-state.ts";
+import { labState } from "./lab-state.ts";
 
 export interface Outcome {
   /** All VMs that there are, by name. */
   readonly vms: Readonly<Record<string, VmOutcome>>;
   /** Names of all snapshots, without an id in brackets. */
   readonly snapshots?: readonly string[];
-  /** What hosts keep of VMs beside their disks, as keptState has it. */
+  /** What hosts keep of VMs beside their disks, as LabState has it. */
   readonly kept?: readonly string[];
 }
 
@@ -38,7 +38,7 @@ export interface VmOutcome {
 }
 
 export async function assertOutcome(outcome: Outcome, plane: ControlPlane, lab: Lab, what: string): Promise<void> {
-  const { domains } = await labState(lab);
+  const { domains, kept } = await labState(lab);
   const wanted = Object.entries(outcome.vms).map(
     ([name, vm]) => `${vm.host ?? hostOf(plane, name)}: ${name} ${vm.state}`,
   );
@@ -49,7 +49,7 @@ export async function assertOutcome(outcome: Outcome, plane: ControlPlane, lab: 
   assert.deepEqual(documents.toSorted(), wanted.toSorted(), `${what}: the documents`);
   const snapshots = plane.inventory.list("snapshot");
   assert.deepEqual(snapshots.map(plainName).toSorted(), outcome.snapshots ?? [], what);
-  assert.deepEqual((await keptState(lab)).files, outcome.kept ?? [], what);
+  assert.deepEqual(kept, outcome.kept ?? [], what);
   for (const { vmId, memoryPath = "" } of snapshots.filter((snapshot) => snapshot.withMemory)) {
     const host = lab.host(hostOf(plane, plane.inventory.require("vm", vmId).name));
     await host.exec(["test", "-s", memoryPath]);

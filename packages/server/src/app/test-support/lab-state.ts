@@ -1,65 +1,82 @@
-/** What is on a lab's hosts, seen without Innkeeper: domains through virsh, files through the file system. */
+/** What is on a lab's hosts, seen without Innkeeper: through virsh, the file system and the processes. */
+import type { LabHost } from "@innkeeper/lab/host.ts";
 import type { Lab } from "@innkeeper/lab/lab.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { readRetained } from "#management/snapshot/snapshot-record.ts";
 import type { Store } from "#store/port.ts";
 
 const localFolder = "/var/lib/libvirt/images";
-/** Firmware variables, saved memory and TPMs (https://libvirt.org/drvqemu.html, "Location of configuration files"). */
-const keptFolders = ["/var/lib/libvirt/qemu/nvram", "/var/lib/libvirt/qemu/save", "/var/lib/libvirt/swtpm"];
+/**
+ * Firmware variables, saved memory, metadata of snapshots and checkpoints, dumps, TPMs: by VM name, TPMs by UUID
+ * (https://libvirt.org/drvqemu.html, "Location of configuration files"; libvirt 9.0 src/qemu/qemu_conf.c).
+ */
+const keptFolders = [
+  ...["nvram", "save", "snapshot", "checkpoint", "dump"].map((each) => `/var/lib/libvirt/qemu/${each}`),
+  "/var/lib/libvirt/swtpm",
+];
+/** Domains, networks and pools, and links to those that start with the host (libvirt 9.0 src/conf/virdomainobjlist.c). */
+const definitionFolders = ["/etc/libvirt/qemu", "/etc/libvirt/storage"];
 
+/** Each a sorted list, each line with its host: `h1: …`. */
 export interface LabState {
-  /** `h1: web1 running`, sorted. */
+  /** `h1: web1 running` */
   readonly domains: readonly string[];
-  /** `h1:/var/lib/…`, `shared:/…`, sorted. */
+  /** Of the hosts' pools: `h1:/var/lib/…`, `shared:/…` */
   readonly files: readonly string[];
+  /** What libvirt keeps of VMs beside their disks: `h1:/var/lib/libvirt/qemu/nvram/…` */
+  readonly kept: readonly string[];
+  /** `h1:/etc/libvirt/qemu/web1.xml`, `h1:/etc/libvirt/qemu/autostart/web1.xml` */
+  readonly definitions: readonly string[];
+  /** Pools and networks, whether they are active, start with the host, and (networks) last: `h1: pool local active yes` */
+  readonly objects: readonly string[];
+  /** Guests that a QEMU runs, or prepares to: `h1: web1` */
+  readonly processes: readonly string[];
 }
 
 export async function labState(lab: Lab): Promise<LabState> {
-  const domains: string[] = [];
-  const files: string[] = [];
-  for (const host of lab.hosts) {
-    const list = await host.exec(["virsh", "-q", "list", "--all"]);
-    for (const line of lines(list.stdout)) {
-      const [, name, ...state] = line.trim().split(/\s+/);
-      domains.push(`${host.name}: ${name} ${state.join(" ")}`);
-    }
-    const found = await host.exec(["find", localFolder, "-type", "f"]);
-    files.push(...lines(found.stdout).map((file) => `${host.name}:${file}`));
-  }
-  const [first] = lab.hosts;
-  const found = await first?.exec(["find", lab.sharedFolder, "-type", "f"]);
-  files.push(...lines(found?.stdout ?? "").map((file) => `shared:${file}`));
-  return { domains: domains.toSorted(), files: files.toSorted() };
+  const found = await Promise.all(lab.hosts.map((host, index) => hostState(host, index === 0 ? lab.sharedFolder : "")));
+  const all = (part: keyof LabState): string[] => found.flatMap((each) => each[part]).toSorted();
+  return {
+    domains: all("domains"),
+    files: all("files"),
+    kept: all("kept"),
+    definitions: all("definitions"),
+    objects: all("objects"),
+    processes: all("processes"),
+  };
 }
 
-export interface KeptState {
-  /** What hosts keep of VMs beside their disks: `h1:/var/lib/libvirt/qemu/nvram/…`, sorted. */
-  readonly files: readonly string[];
-  /** `h1: pool local`, `h1: network default`, sorted. */
-  readonly objects: readonly string[];
+/** In one call of the host, its answers parted by ==, after which virsh begins no line. A `sharedFolder` counts as nobody's. */
+async function hostState(host: LabHost, sharedFolder: string): Promise<LabState> {
+  const script = `seen=$(virsh -q 'list --all; echo ==; pool-list --all; echo ==; net-list --all') || exit 1
+    echo "$seen"; echo ==; find ${localFolder} ${sharedFolder} -type f
+    echo ==; for each in ${keptFolders.join(" ")}; do test ! -d $each || find $each -type f; done
+    echo ==; find ${definitionFolders.join(" ")} -type f -o -type l
+    echo ==; grep -aoh 'gues[t]=[^,]*' /proc/[0-9]*/cmdline 2>/dev/null; true`;
+  const { stdout } = await host.exec(["sh", "-c", script]);
+  const parts = stdout.split(/^== */m).map((part) => part.split("\n").filter((line) => line.trim() !== ""));
+  const [domains = [], pools = [], networks = [], files = [], kept = [], definitions = [], processes = []] = parts;
+  const at = (file: string): string => `${host.name}:${file}`;
+  return {
+    domains: domains.map((line) => `${host.name}: ${words(line).replace(/^\S+ /, "")}`),
+    files: files.map((file) =>
+      file.startsWith(`${sharedFolder}/`) && sharedFolder !== "" ? `shared:${file}` : at(file),
+    ),
+    kept: kept.map(at),
+    definitions: definitions.map(at),
+    objects: [
+      ...pools.map((line) => `${host.name}: pool ${words(line)}`),
+      ...networks.map((line) => `${host.name}: network ${words(line)}`),
+    ],
+    processes: processes.map((line) => `${host.name}: ${line.replace("guest=", "")}`),
+  };
 }
 
-/** What operations on VMs may leave on hosts besides domains and volumes. */
-export async function keptState(lab: Lab): Promise<KeptState> {
-  const files: string[] = [];
-  const objects: string[] = [];
-  for (const host of lab.hosts) {
-    const script = `for folder in ${keptFolders.join(" ")}; do if test -d $folder; then find $folder -type f; fi; done`;
-    const found = await host.exec(["sh", "-c", script]);
-    files.push(...lines(found.stdout).map((file) => `${host.name}:${file}`));
-    for (const [kind, verb] of [
-      ["pool", "pool-list"],
-      ["network", "net-list"],
-    ] as const) {
-      const list = await host.exec(["virsh", "-q", verb, "--all", "--name"]);
-      objects.push(...lines(list.stdout).map((name) => `${host.name}: ${kind} ${name.trim()}`));
-    }
-  }
-  return { files: files.toSorted(), objects: objects.toSorted() };
-}
-
-/** Files and domains that nothing in the inventory accounts for, and documents of VMs that no host has. */
+/**
+ * Files, domains and processes that nothing in the inventory accounts for, documents of VMs that no host has, and domains
+ * that are said to run without a process.
+ */
 export async function orphans(lab: Lab, state: LabState, inventory: Inventory, store: Store): Promise<string[]> {
   const known = new Set<string>();
   const nameOf = (hostId: string, path: string): string =>
@@ -67,8 +84,11 @@ export async function orphans(lab: Lab, state: LabState, inventory: Inventory, s
   const add = (hostId: string, path: string): void => void known.add(nameOf(hostId, path));
   for (const image of inventory.list("image")) add(image.hostId, image.path);
   const documents = new Set<string>();
+  const owns: ((kept: string) => boolean)[] = [];
   for (const vm of inventory.list("vm")) {
-    documents.add(`${inventory.require("host", vm.hostId).name}: ${vm.name}`);
+    const { name: hostName } = inventory.require("host", vm.hostId);
+    documents.add(`${hostName}: ${vm.name}`);
+    owns.push((kept) => kept.startsWith(`${hostName}:`) && isOf(vm, kept));
     for (const disk of vm.spec.disks)
       for (const path of [disk.source, ...(disk.backingChain ?? [])]) if (path) add(vm.hostId, path);
     for (const layer of await readRetained(store, vm.id)) add(vm.hostId, layer.path);
@@ -86,9 +106,13 @@ export async function orphans(lab: Lab, state: LabState, inventory: Inventory, s
       }
     }
   }
-  const domains = state.domains.map((line) => /^\S+: \S+/.exec(line)?.[0] ?? line);
+  const domains = state.domains.map(nameOfDomain);
+  const active = state.domains.filter((line) => !/ (shut off|crashed)$/.test(line)).map(nameOfDomain);
   return [
     ...state.files.filter((file) => !known.has(file)).map((file) => `file ${file}`),
+    ...state.kept.filter((file) => !owns.some((isOwn) => isOwn(file))).map((file) => `file ${file}`),
+    ...state.processes.filter((each) => !active.includes(each)).map((each) => `process ${each}`),
+    ...active.filter((each) => !state.processes.includes(each)).map((each) => `no process ${each}`),
     ...domains.filter((domain) => !documents.has(domain)).map((domain) => `domain ${domain}`),
     ...[...documents].filter((document) => !domains.includes(document)).map((document) => `document ${document}`),
     ...inventory
@@ -98,6 +122,20 @@ export async function orphans(lab: Lab, state: LabState, inventory: Inventory, s
   ];
 }
 
-function lines(text: string): string[] {
-  return text.split("\n").filter((line) => line.trim() !== "");
+/** With one space between columns. */
+function words(line: string): string {
+  return line.trim().split(/\s+/).join(" ");
+}
+
+/** `h1: web1` of `h1: web1 shut off`. */
+function nameOfDomain(line: string): string {
+  return /^\S+: \S+/.exec(line)?.[0] ?? line;
+}
+
+/** libvirt names what it keeps `web1_VARS.fd`, `web1.save`, `web1/snapshot.xml`, `<uuid>/tpm2/…`. */
+function isOf({ name, uuid }: Vm, kept: string): boolean {
+  return kept
+    .split("/")
+    .slice(5)
+    .some((part) => [name, uuid].includes(part) || part.startsWith(`${name}_`) || part.startsWith(`${name}.`));
 }
