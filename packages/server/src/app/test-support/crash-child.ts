@@ -56,7 +56,7 @@ if (present !== undefined) await crash(present);
 async function crash(next: CrashCase): Promise<void> {
   await addImage(lab, plane);
   const scenario = scenarioOf(next);
-  const input = await scenario.prepare(plane);
+  const input = await scenario.prepare(plane, lab);
   const situation: Situation = {
     state: await labState(lab),
     taskCount: plane.inventory.list("task").length,

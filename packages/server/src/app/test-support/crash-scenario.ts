@@ -13,10 +13,12 @@ import type { Outcome, VmOutcome } from "./crash-outcome.ts";
 export interface Scenario {
   readonly operation: string;
   readonly title: string;
+  /** The steps that have something to do, unless all of them have. */
+  readonly steps?: readonly string[];
   /** A step that takes long, and how far into it the control plane is killed besides. */
   readonly during?: { readonly step: string; readonly delayMs: number };
   /** Makes the situation and returns the operation's input. */
-  prepare(plane: ControlPlane): Promise<unknown>;
+  prepare(plane: ControlPlane, lab: Lab): Promise<unknown>;
   /** What is there when it has succeeded. */
   readonly done: Outcome;
 }
@@ -58,6 +60,17 @@ async function snapshot(plane: ControlPlane, vmId: string, name: string, memory 
   return (await plane.succeed<{ snapshotId: string }>("snapshot.create", input)).snapshotId;
 }
 
+/** By virsh, in libvirt's own keeping. */
+async function virshSnapshot(plane: ControlPlane, lab: Lab, ...argv: string[]): Promise<void> {
+  await lab.host("h1").exec(["virsh", "-q", "snapshot-create-as", "subject", ...argv]);
+  const { hostId, uuid } = plane.vm("subject");
+  await plane.deps.hostSync.syncVm(hostId, uuid, { signal: AbortSignal.timeout(60_000) });
+}
+
+function snapshotNamed(plane: ControlPlane, name: string): string {
+  return plane.inventory.require("snapshot", name).id;
+}
+
 /** The VM of makeVm, as it is unless told. */
 const subject = (state: VmOutcome["state"], change: Partial<VmOutcome> = {}): Outcome => ({
   vms: { subject: { host: "h1", state, layers: { vda: 2 }, ...change } },
@@ -92,6 +105,9 @@ function installedDocument(bootDevice: string): string {
   return `<domain><os><type machine="q35">hvm</type><boot dev="${bootDevice}"/></os><devices>${disk}</devices></domain>`;
 }
 const twoCards = /<interface [^]*<interface /;
+/** Of operations on snapshots: what is done with those of libvirt's own. */
+const libvirtSteps = ["plan", "libvirt"];
+const keptSnapshot = (name: string): string => `h1:/var/lib/libvirt/qemu/snapshot/subject/${name}.xml`;
 const nothing = async (): Promise<void> => {};
 
 export const scenarios: readonly Scenario[] = [
@@ -301,6 +317,49 @@ export const scenarios: readonly Scenario[] = [
       const snapshotId = await snapshot(plane, vmId, "s1", true);
       await snapshot(plane, vmId, "s2");
       return { snapshotId };
+    },
+  },
+  {
+    operation: "snapshot.revert",
+    title: "snapshot.revert to one of virsh's, with memory",
+    steps: libvirtSteps,
+    during: { step: "libvirt", delayMs: 40 },
+    done: {
+      ...subject("running", { current: "v1", description: "kept" }),
+      snapshots: ["v1", "v2"],
+      kept: [keptSnapshot("v1"), keptSnapshot("v2")],
+    },
+    async prepare(plane, lab) {
+      const vmId = await makeVm(plane, "subject", { start: true });
+      await virshSnapshot(plane, lab, "v1");
+      await virshSnapshot(plane, lab, "v2");
+      // Innkeeper's own facts are not the snapshot's.
+      await plane.succeed("vm.change", { vmId, request: { description: "kept" } });
+      return { snapshotId: snapshotNamed(plane, "v1") };
+    },
+  },
+  {
+    operation: "snapshot.delete",
+    title: "snapshot.delete of virsh's first of two, within the disk of a stopped VM",
+    steps: libvirtSteps,
+    done: { ...subject("shut off", { current: "v2" }), snapshots: ["v2"], kept: [keptSnapshot("v2")] },
+    async prepare(plane, lab) {
+      await makeVm(plane, "subject");
+      await virshSnapshot(plane, lab, "v1");
+      await virshSnapshot(plane, lab, "v2");
+      return { snapshotId: snapshotNamed(plane, "v1") };
+    },
+  },
+  {
+    operation: "snapshot.delete",
+    title: "snapshot.delete of virsh's own in files, of a running VM, with memory",
+    steps: libvirtSteps,
+    during: { step: "libvirt", delayMs: 40 },
+    done: subject("running"),
+    async prepare(plane, lab) {
+      await makeVm(plane, "subject", { start: true });
+      await virshSnapshot(plane, lab, "v1", "--memspec", `${lab.sharedFolder}/subject-v1.mem`);
+      return { snapshotId: snapshotNamed(plane, "v1") };
     },
   },
   {

@@ -52,9 +52,10 @@ async function withPlane(work: (plane: ControlPlane, lab: Lab, folder: string) =
 }
 
 /** Around each step, forward and backward, and in the midst of long ones. */
-function momentsOf({ title, during }: Scenario, { steps }: Operation): CrashCase[] {
+function momentsOf({ title, during, steps: busy }: Scenario, { steps }: Operation): CrashCase[] {
   const midst: CrashCase[] = during === undefined ? [] : [{ title, phase: "before", ...during }];
-  return [...midst, ...crashMoments(steps).map((moment) => ({ title, ...moment }))];
+  const around = crashMoments(steps.filter(({ name }) => busy?.includes(name) ?? true));
+  return [...midst, ...around.map((moment) => ({ title, ...moment }))];
 }
 
 async function live(run: CrashRun): Promise<{ code: number | null; signal: string | null; output: string }> {
