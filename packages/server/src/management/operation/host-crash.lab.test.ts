@@ -1,6 +1,7 @@
 /**
  * kill -9 of the control plane before and after every step, forward and backward, of every operation on hosts, storage and
- * networks: the next start finishes the task or undoes it, and host and store agree. The steps are those that are registered.
+ * networks: the next start finishes the task, or undoes it to what the hosts were before; host and store agree. The steps are
+ * those that are registered.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -12,6 +13,7 @@ import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import { type CrashMoment, crashMoments } from "#app/test-support/crash-moment.ts";
+import { labState } from "#app/test-support/lab-state.ts";
 import { type HostScenario, hostScenarios, type World } from "#app/test-support/host-scenario.ts";
 
 const child = path.join(import.meta.dirname, "../../app/test-support/host-crash.child.ts");
@@ -58,6 +60,7 @@ describe("kill -9 at every step", () => {
     const what = `${scenario.operation} ${words(moment)}`;
     await keepDaemonsUp();
     const input = await prepared(folder, scenario, world);
+    const state = await labState(world.lab);
     assert.equal(await runChild(folder, scenario.operation, input, moment), "SIGKILL", what);
     await using plane = await ControlPlane.open({ folder });
     // Also the end of the process before may have taken a daemon along.
@@ -69,6 +72,8 @@ describe("kill -9 at every step", () => {
     assert.ok(allowed.includes(task.state), `${what}: ${task.state} at ${task.message}`);
     assert.equal(task.unfinished, undefined, what);
     await plane.connected();
+    if (task.state !== "succeeded")
+      assert.deepEqual(await labState(world.lab), state, `${what}: undone, but not as before`);
     const wanted = (task.state === "succeeded") !== (scenario.removes === true);
     const present = await scenario.present(plane, world);
     assert.deepEqual(present, { onHost: wanted, stored: wanted }, `${what}: the task ${task.state}`);
