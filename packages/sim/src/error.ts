@@ -16,17 +16,21 @@ export class SimError extends Error {
   readonly code: number;
   readonly domain: number;
   readonly detail: string | null;
+  /** Of a failed system call (VIR_ERR_SYSTEM_ERROR); -1: none. */
+  readonly errno: number;
 
   /**
    * @param code VIR_ERR_…
    * @param domain VIR_FROM_…
    * @param detail what stands behind the code's own words; none gives the plain text ("authentication failed").
+   * @param errno goes with the error as its first number (virReportSystemError).
    */
-  constructor(code: number, domain: number, detail: string | null = null) {
+  constructor(code: number, domain: number, detail: string | null = null, errno = -1) {
     super(messageOf(code, detail));
     this.code = code;
     this.domain = domain;
     this.detail = detail;
+    this.errno = errno;
   }
 }
 
@@ -37,7 +41,7 @@ function messageOf(code: number, detail: string | null): string {
 
 /** The error as it goes over the wire (virRaiseErrorFull: str1 is the pattern, str2 the detail). */
 export function wireError(error: unknown): NetMessageError {
-  const { code, domain, detail, message } = error instanceof SimError ? error : internalError(error);
+  const { code, domain, detail, message, errno } = error instanceof SimError ? error : internalError(error);
   const [plain, withDetail] = errorMessages[code] ?? ["Unknown error", "Unknown error: %s"];
   return {
     code,
@@ -48,7 +52,7 @@ export function wireError(error: unknown): NetMessageError {
     str1: detail === null ? plain : withDetail,
     str2: detail,
     str3: null,
-    int1: -1,
+    int1: errno,
     int2: -1,
     net: null,
   };

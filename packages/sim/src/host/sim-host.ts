@@ -2,6 +2,10 @@
 import { FaultSet } from "#fault/fault-set.ts";
 import { HostClock } from "./clock.ts";
 import { EventHub } from "./event-hub.ts";
+import { FileSystem } from "./file/file-system.ts";
+import { HostFiles } from "./file/host-files.ts";
+import { SharedStorage } from "./file/shared-storage.ts";
+import { StoragePools } from "./pool/storage-pools.ts";
 import { Random, hash } from "./random.ts";
 import type { Clock } from "./clock.ts";
 import type { HostContext } from "./context.ts";
@@ -10,7 +14,13 @@ export interface SimHostOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly seed: number;
+  /** Of the host's own file system. */
+  readonly storageBytes?: number;
+  /** What it can mount; of a fleet, the same for all its hosts. */
+  readonly shared?: SharedStorage;
 }
+
+const STORAGE_BYTES = 2_000_000_000_000;
 
 export class SimHost implements HostContext {
   readonly name: string;
@@ -19,11 +29,20 @@ export class SimHost implements HostContext {
   readonly random: Random;
   readonly events = new EventHub();
   readonly faults = new FaultSet();
+  readonly files: HostFiles;
+  readonly pools: StoragePools;
 
   constructor(options: SimHostOptions) {
     this.name = options.name;
     this.clock = new HostClock(options.clock);
     this.random = new Random(hash(options.seed, options.name));
     this.uuid = this.random.uuid();
+    this.files = new HostFiles({
+      hostName: options.name,
+      clock: this.clock,
+      root: new FileSystem({ capacityBytes: options.storageBytes ?? STORAGE_BYTES }),
+      shared: options.shared ?? new SharedStorage(),
+    });
+    this.pools = new StoragePools(this, this.files);
   }
 }

@@ -2,5 +2,12 @@
 import { DispatchTable } from "#rpc/dispatch.ts";
 import { connectionProcedures } from "./connection.ts";
 import { eventProcedures } from "./event.ts";
+import { storagePoolProcedures } from "./storage-pool.ts";
+import { storageVolumeProcedures } from "./storage-volume.ts";
 
-export const procedureTable = new DispatchTable([connectionProcedures, eventProcedures]);
+export const procedureTable = new DispatchTable([
+  connectionProcedures,
+  eventProcedures,
+  storagePoolProcedures,
+  storageVolumeProcedures,
+]);
