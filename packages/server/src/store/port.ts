@@ -2,7 +2,8 @@
  * The store: one interface, several dialects, one conformance suite. Resources are JSON documents keyed by kind and id.
  * Every write appends to the change log with a new revision in the same transaction, and the document's `revision`
  * becomes that revision. Watches and caches are fed from the change log alone.
- * AppErrors: store_unavailable (locked, corrupted, gone, of a newer version), disk_full, precondition_failed.
+ * AppErrors: store_unavailable (locked, corrupted, gone, unreachable, of a newer version, led by another), disk_full,
+ * precondition_failed.
  */
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Event } from "@innkeeper/contract/resource/event.ts";
@@ -43,6 +44,15 @@ export interface ChangeEntry {
   readonly resource: ResourceMap[ResourceKind] | undefined;
 }
 
+/** Private data that processes keep in memory: each of those that share a store is told when another changed it. */
+export const cachedSpaces = ["credential"] as const;
+export type CachedSpace = (typeof cachedSpaces)[number];
+
+export interface PrivateEntry {
+  readonly key: string;
+  readonly value: unknown;
+}
+
 /** Writes of one transaction. Reads see them. */
 export interface StoreTransaction {
   get<K extends ResourceKind>(kind: K, id: string): Promise<ResourceMap[K] | undefined>;
@@ -56,7 +66,7 @@ export interface StoreTransaction {
   delete(kind: ResourceKind, id: string): Promise<void>;
   /** Data that is not a resource and is never watched: task steps' inputs and results, password hashes, secrets (encrypted by the caller), settings. */
   getPrivate(space: string, key: string): Promise<unknown>;
-  listPrivate(space: string): Promise<{ key: string; value: unknown }[]>;
+  listPrivate(space: string): Promise<PrivateEntry[]>;
   putPrivate(space: string, key: string, value: unknown): Promise<void>;
   deletePrivate(space: string, key: string): Promise<void>;
   /** Latest revision, with the writes of this transaction. */
@@ -71,14 +81,38 @@ export interface Store extends AsyncDisposable {
   /** Changes after `since`, oldest first, at most `limit`. precondition_failed if the log no longer reaches back so far. */
   changesSince(since: number, limit: number): Promise<ChangeEntry[]>;
   /**
-   * Called after each commit that changed resources with its entries of the change log, in the order of commits and
-   * before `transaction` resolves, so that who waited for it finds the change in every cache. Returns how to stop.
+   * Called after each commit that changed resources, whichever process made it, with its entries of the change log, in
+   * the order of commits; after one of this process's own before `transaction` resolves, so that who waited for it finds
+   * the change in every cache. What is read in a transaction is never ahead of what was told. Returns how to stop.
    */
   onCommit(listener: (changes: readonly ChangeEntry[]) => void): () => void;
+  /** Called with all of a space when another process that shares the store has changed it. Returns how to stop. */
+  onPrivateChange(space: CachedSpace, listener: (entries: readonly PrivateEntry[]) => void): () => void;
   /** Forgets old change-log entries and old events and ended tasks, so that the store stays bounded. */
   prune(limits: { readonly changes: number; readonly events: number; readonly tasks: number }): Promise<void>;
-  /** Makes a file with a consistent, checked copy of everything, as of one commit. Writes wait for it; disk_full leaves no file. */
+  /** Makes a SQLite file with a consistent, checked copy of everything, as of one commit; disk_full leaves no file. Writes may wait for it. */
   copyTo(file: string): Promise<void>;
   /** Throws store_unavailable or disk_full unless it can be written now. */
   probe(): Promise<void>;
+}
+
+/** Where the other processes reach the one that leads. */
+export interface LeaderAddress {
+  readonly url: string;
+  /** PEM of what vouches for its certificate; absent without TLS. */
+  readonly trustPem?: string;
+}
+
+/** Which of the processes that share a store may write: one at a time, and its writes end before the next one's begin. */
+export interface Leadership extends AsyncDisposable {
+  /** A number that no other term has; undefined while this process may not write. */
+  readonly term: number | undefined;
+  /** Where the present leader is, as far as is known; it may be this process. */
+  readonly leader: LeaderAddress | undefined;
+  /** Resolves when it is known who leads, this process or another one. */
+  readonly decided: Promise<void>;
+  /** Called after each change of `term` or `leader`. Returns how to stop. */
+  onChange(listener: () => void): () => void;
+  /** From now on the others are told that this process is there. */
+  advertise(address: LeaderAddress): void;
 }

@@ -17,13 +17,13 @@ export interface PruneLimits {
 
 const batch = 500;
 
+/** `run`: on the database itself, in a transaction that may write. */
 export async function prune(
   store: Store,
-  database: Kysely<StoreSchema>,
   limits: PruneLimits,
-  exclusively: <T>(work: () => Promise<T>) => Promise<T>,
+  run: <T>(work: (database: Kysely<StoreSchema>) => Promise<T>) => Promise<T>,
 ): Promise<void> {
-  const oldest = (kind: ResourceKind, keep: number) => exclusively(() => selectOldest(database, kind, keep, batch));
+  const oldest = (kind: ResourceKind, keep: number) => run((database) => selectOldest(database, kind, keep, batch));
   for (let full = true; full;) {
     const events = await oldest("event", limits.events);
     await deleteAll(
@@ -43,7 +43,7 @@ export async function prune(
     );
     full = tasks.length === batch && ended.length > 0;
   }
-  await exclusively(async () => {
+  await run(async (database) => {
     const revision = await selectRevision(database);
     await deleteChangesUpTo(database, revision - limits.changes);
   });

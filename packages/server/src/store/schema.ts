@@ -6,8 +6,10 @@ export interface StoreSchema {
   change: { revision: number; kind: string; id: string; operation: string; document: string | null };
   /** What is not a resource and never watched. */
   private: { space: string; key: string; value: string };
-  /** One row: the latest revision. It survives the pruning of the log. */
+  /** The latest revision, which survives the pruning of the log; and how often each of `cachedSpaces` was changed. */
   counter: { name: string; value: number };
+  /** At most one row: who leads. `renewal` grows while the holder lives; `address` is JSON. See store/postgres/lease.ts. */
+  lease: { name: string; token: number; renewal: number; holder: string | null; address: string | null };
   /** Migrations that were applied. */
   migration: { version: number; name: string; applied_at: string };
 }

@@ -1,12 +1,21 @@
 /**
  * The writes of one transaction, over any kysely dialect. Every write of a resource takes the next revision and appends
- * to the change log; the counter is written once, at the end.
+ * to the change log; the counters are written once, at the end.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Kysely } from "kysely";
 import { AppError } from "#core/app-error.ts";
-import type { ChangeEntry, Draft, ResourceKind, ResourceMap, StoreTransaction } from "#store/port.ts";
-import { insertChange, selectRevision, updateRevision } from "#store/query/change.ts";
+import {
+  type CachedSpace,
+  cachedSpaces,
+  type ChangeEntry,
+  type Draft,
+  type PrivateEntry,
+  type ResourceKind,
+  type ResourceMap,
+  type StoreTransaction,
+} from "#store/port.ts";
+import { incrementCounter, insertChange, selectRevision, spaceCounter, updateRevision } from "#store/query/change.ts";
 import { deletePrivate, selectPrivate, selectPrivateSpace, upsertPrivate } from "#store/query/private.ts";
 import {
   deleteResource,
@@ -19,6 +28,7 @@ import type { StoreSchema } from "#store/schema.ts";
 
 export class KyselyTransaction implements StoreTransaction {
   readonly changes: ChangeEntry[] = [];
+  readonly changedSpaces = new Set<CachedSpace>();
   readonly #database: Kysely<StoreSchema>;
   #revision: number | undefined;
   #open = true;
@@ -27,11 +37,12 @@ export class KyselyTransaction implements StoreTransaction {
     this.#database = database;
   }
 
-  /** Writes the counter; from now on the transaction refuses to be used. */
+  /** Writes the counters; from now on the transaction refuses to be used. */
   async finish(): Promise<void> {
     this.#checkOpen();
     this.#open = false;
     if (this.changes.length > 0 && this.#revision !== undefined) await updateRevision(this.#database, this.#revision);
+    for (const space of this.changedSpaces) await incrementCounter(this.#database, spaceCounter(space));
   }
 
   async revision(): Promise<number> {
@@ -90,7 +101,7 @@ export class KyselyTransaction implements StoreTransaction {
     return selectPrivate(this.#database, space, key);
   }
 
-  async listPrivate(space: string): Promise<{ key: string; value: unknown }[]> {
+  async listPrivate(space: string): Promise<PrivateEntry[]> {
     this.#checkOpen();
     return selectPrivateSpace(this.#database, space);
   }
@@ -98,11 +109,18 @@ export class KyselyTransaction implements StoreTransaction {
   async putPrivate(space: string, key: string, value: unknown): Promise<void> {
     this.#checkOpen();
     await upsertPrivate(this.#database, space, key, value);
+    this.#noteSpace(space);
   }
 
   async deletePrivate(space: string, key: string): Promise<void> {
     this.#checkOpen();
     await deletePrivate(this.#database, space, key);
+    this.#noteSpace(space);
+  }
+
+  #noteSpace(space: string): void {
+    const cached = cachedSpaces.find((each) => each === space);
+    if (cached !== undefined) this.changedSpaces.add(cached);
   }
 
   async #nextRevision(): Promise<number> {

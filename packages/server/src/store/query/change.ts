@@ -1,6 +1,6 @@
-/** Queries of the change log and its revision counter. */
+/** Queries of the change log and the counters. */
 import type { Kysely } from "kysely";
-import type { ChangeEntry, ResourceKind } from "#store/port.ts";
+import type { CachedSpace, ChangeEntry, ResourceKind } from "#store/port.ts";
 import { parseResource } from "#store/query/resource.ts";
 import type { StoreSchema } from "#store/schema.ts";
 
@@ -12,7 +12,37 @@ export async function selectRevision(database: Kysely<StoreSchema>): Promise<num
     .select("value")
     .where("name", "=", revisionCounter)
     .executeTakeFirst();
-  return Number(row?.value ?? 0);
+  return row?.value ?? 0;
+}
+
+/** Among counters. */
+export function revisionOf(counters: ReadonlyMap<string, number>): number {
+  return counters.get(revisionCounter) ?? 0;
+}
+
+export function setRevision(counters: Map<string, number>, revision: number): void {
+  counters.set(revisionCounter, revision);
+}
+
+/** The name of the counter that tells that private data of the space was changed. */
+export function spaceCounter(space: CachedSpace): string {
+  return `private:${space}`;
+}
+
+/** All counters by their names. */
+export async function selectCounters(database: Kysely<StoreSchema>): Promise<ReadonlyMap<string, number>> {
+  const rows = await database.selectFrom("counter").selectAll().execute();
+  return new Map(rows.map(({ name, value }) => [name, value]));
+}
+
+export async function incrementCounter(database: Kysely<StoreSchema>, name: string): Promise<void> {
+  await database
+    .insertInto("counter")
+    .values({ name, value: 1 })
+    .onConflict((conflict) =>
+      conflict.column("name").doUpdateSet((update) => ({ value: update("counter.value", "+", 1) })),
+    )
+    .execute();
 }
 
 export async function updateRevision(database: Kysely<StoreSchema>, revision: number): Promise<void> {
@@ -42,22 +72,19 @@ export async function selectChanges(
     .orderBy("revision")
     .limit(limit)
     .execute();
-  return rows.map((row) => {
-    const revision = Number(row.revision);
-    return {
-      revision,
-      kind: row.kind as ResourceKind,
-      id: row.id,
-      operation: row.document === null ? "delete" : "put",
-      resource: row.document === null ? undefined : parseResource({ revision, document: row.document }),
-    };
-  });
+  return rows.map(({ revision, kind, id, document }) => ({
+    revision,
+    kind: kind as ResourceKind,
+    id,
+    operation: document === null ? "delete" : "put",
+    resource: document === null ? undefined : parseResource({ revision, document }),
+  }));
 }
 
 /** The oldest revision that the log still has, or undefined if it is empty. */
 export async function selectFirstRevision(database: Kysely<StoreSchema>): Promise<number | undefined> {
   const row = await database.selectFrom("change").select("revision").orderBy("revision").limit(1).executeTakeFirst();
-  return row && Number(row.revision);
+  return row?.revision;
 }
 
 export async function deleteChangesUpTo(database: Kysely<StoreSchema>, revision: number): Promise<void> {

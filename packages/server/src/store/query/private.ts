@@ -1,5 +1,6 @@
 /** Queries of private data: JSON values by space and key. */
 import type { Kysely } from "kysely";
+import type { PrivateEntry } from "#store/port.ts";
 import type { StoreSchema } from "#store/schema.ts";
 
 export async function selectPrivate(database: Kysely<StoreSchema>, space: string, key: string): Promise<unknown> {
@@ -12,10 +13,7 @@ export async function selectPrivate(database: Kysely<StoreSchema>, space: string
   return row === undefined ? undefined : JSON.parse(row.value);
 }
 
-export async function selectPrivateSpace(
-  database: Kysely<StoreSchema>,
-  space: string,
-): Promise<{ key: string; value: unknown }[]> {
+export async function selectPrivateSpace(database: Kysely<StoreSchema>, space: string): Promise<PrivateEntry[]> {
   const rows = await database
     .selectFrom("private")
     .select(["key", "value"])

@@ -13,24 +13,21 @@ export async function selectResource(
   kind: ResourceKind,
   id: string,
 ): Promise<StoredResource | undefined> {
-  const row = await database
+  return database
     .selectFrom("resource")
     .select(["revision", "document"])
     .where("kind", "=", kind)
     .where("id", "=", id)
     .executeTakeFirst();
-  // PostgreSQL hands a bigint over as text.
-  return row && { revision: Number(row.revision), document: row.document };
 }
 
 export async function selectResources(database: Kysely<StoreSchema>, kind: ResourceKind): Promise<StoredResource[]> {
-  const rows = await database
+  return database
     .selectFrom("resource")
     .select(["revision", "document"])
     .where("kind", "=", kind)
     .orderBy("id")
     .execute();
-  return rows.map((row) => ({ revision: Number(row.revision), document: row.document }));
 }
 
 /** Those that changed last are kept; the ids of the others, oldest first, at most `limit`. */

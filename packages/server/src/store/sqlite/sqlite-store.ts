@@ -31,6 +31,24 @@ export interface SqliteStoreOptions {
 /** Opens the store, making it if there is none. store_unavailable names what is wrong with it. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const { file } = options;
+  const { kysely, database } = await openSqliteDatabase(options);
+  return new KyselyStore({
+    database: kysely,
+    translate: (error) => translateSqliteError(error, file),
+    copyTo: (target, alone) => alone(() => copyDatabase(database, file, target)),
+  });
+}
+
+export interface SqliteDatabase {
+  readonly kysely: Kysely<StoreSchema>;
+  readonly database: DatabaseSync;
+  /** Then all of it is in one file. */
+  close(): void;
+}
+
+/** The database below the store, for who copies all of it. */
+export async function openSqliteDatabase(options: SqliteStoreOptions): Promise<SqliteDatabase> {
+  const { file } = options;
   let database: DatabaseSync | undefined;
   try {
     // Made with this mode before SQLite sees it: its journal files take the mode from it.
@@ -43,11 +61,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       await updateRevision(kysely, (await selectRevision(kysely)) + options.skipRevisions);
     }
     const opened = database;
-    return new KyselyStore({
-      database: kysely,
-      translate: (error) => translateSqliteError(error, file),
-      copyTo: (target) => copyDatabase(opened, file, target),
-    });
+    return { kysely, database, close: () => opened.close() };
   } catch (error) {
     if (database?.isOpen === true) database.close();
     throw translateSqliteError(translateFileError(error), file);
