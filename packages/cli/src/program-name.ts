@@ -2,6 +2,7 @@
 export const programSummary = {
   up: "Run the control plane here, in the foreground.",
   restore: "Bring a backup of the control plane back, while no server runs on its state.",
+  store: "Move the control plane's store: `inn store migrate --to postgres://…`, and back.",
   recover: "Rebuild a lost or damaged state from what is left of it, backups, and the hosts.",
   demo: "Real guests on two real hosts on this machine; --down removes all of it.",
   lab: "Real libvirt hosts on this machine, in namespaces.",
@@ -12,6 +13,10 @@ export const programSummary = {
 export const programWords: Readonly<Record<ProgramName, readonly string[]>> = {
   up: [
     "--state",
+    "--store",
+    "--store-password-file",
+    "--advertise-url",
+    "--takeover-seconds",
     "--listen",
     "--tls-cert",
     "--tls-key",
@@ -26,7 +31,8 @@ export const programWords: Readonly<Record<ProgramName, readonly string[]>> = {
     "--backup-password-file",
     "--log-level",
   ],
-  restore: ["--state", "--password-file", "--check"],
+  restore: ["--state", "--store", "--store-password-file", "--password-file", "--check"],
+  store: ["migrate"],
   recover: ["--state", "--host", "--hosts-file", "--tls-ca", "--tls-cert", "--tls-key", "--ssh-key", "--force"],
   demo: ["--down"],
   lab: ["up", "down", "list", "exec", "crash", "start", "partition", "heal"],

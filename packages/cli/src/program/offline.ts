@@ -1,7 +1,9 @@
 /** What programs that work on a state folder, without a server, have in common: its option, and their errors. */
+import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { errorCode } from "@innkeeper/contract/error-code.ts";
 import { AppError } from "@innkeeper/server/core/app-error.ts";
+import type { StoreUrl } from "@innkeeper/server/app/state/store-location.ts";
 import { asAppError } from "@innkeeper/server/app/state/restore.ts";
 import { runCommand } from "#program/command-line.ts";
 import type { ProgramContext } from "#program-name.ts";
@@ -11,6 +13,28 @@ const defaultState = "/var/lib/innkeeper";
 
 export function stateOption(): Option {
   return new Option("--state <folder>", "the state folder").env("INN_STATE").default(defaultState);
+}
+
+export function storeOption(): Option {
+  return new Option("--store <url>", "postgres://USER@HOST/DATABASE, where the store is not in the state folder").env(
+    "INN_STORE",
+  );
+}
+
+export function storePasswordOption(flag = "store"): Option {
+  return new Option(`--${flag}-password-file <file>`, "the database's password, instead of one in the URL");
+}
+
+/** undefined: the store is in the state folder. */
+export function storeUrl(url: unknown, passwordFile: unknown): StoreUrl | undefined {
+  if (typeof url !== "string" || url === "") return undefined;
+  if (typeof passwordFile !== "string") return { url };
+  try {
+    return { url, password: readFileSync(passwordFile, "utf8").trimEnd() };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new AppError("not_found", `${passwordFile} can't be read: ${why}. Nothing was changed.`, { cause: error });
+  }
 }
 
 /** Runs the command; what `work` throws is said with what to do about it, and ends with the table's exit code. */

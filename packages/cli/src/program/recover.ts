@@ -9,13 +9,14 @@ import { type RecoverReport, recoverState } from "@innkeeper/server/app/state/re
 import { countText } from "@innkeeper/server/app/state/state-count.ts";
 import { given, anyGiven } from "#option/given.ts";
 import { programCommand } from "#program/command-line.ts";
-import { runOffline, stateOption } from "#program/offline.ts";
+import { runOffline, stateOption, storeOption } from "#program/offline.ts";
 import type { ProgramContext } from "#program-name.ts";
 import { collect } from "#verb.ts";
 
 export async function recover(argv: readonly string[], context: ProgramContext): Promise<number> {
   const command = programCommand("inn recover", "Rebuild a lost or damaged state.")
     .addOption(stateOption())
+    .addOption(storeOption().hideHelp())
     .option("--host <uri>", "a host to read, as NAME=URI or URI; may be repeated", collect)
     .option("--hosts-file <file>", "JSON or YAML: a list of hosts as `POST /hosts` takes them")
     .option("--tls-ca <file>", "for all --host: PEM of the authority that signed the hosts' certificates")
@@ -36,6 +37,7 @@ images come from the hosts themselves. The old state is moved aside into a folde
 Hosts that neither the old store nor a backup names are given with --host. See docs/backup-and-recovery.md.`,
     );
   return runOffline(command, argv, context, async (options) => {
+    if (options["store"] !== undefined) throw inPostgres();
     const report = await recoverState({
       stateFolder: String(options["state"]),
       hosts: await hostsOf(options),
@@ -47,6 +49,18 @@ Hosts that neither the old store nor a backup names are given with --host. See d
     });
     console.log(reportText(report));
   });
+}
+
+/** Pages of a damaged file are read here; a database that others keep is brought back by what they keep it with. */
+function inPostgres(): AppError {
+  return new AppError(
+    "unsupported",
+    "`inn recover` mends a store in the state folder, not one in PostgreSQL; nothing was changed.",
+    {
+      remedy:
+        "Bring the database back from PostgreSQL's own backup (pg_restore, point-in-time recovery), or with `inn restore FILE --store URL`. With no backup at all: `inn recover --state NEW --host URI …`, then `inn store migrate --state NEW --to URL`.",
+    },
+  );
 }
 
 function reportText(report: RecoverReport): string {

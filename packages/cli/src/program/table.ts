@@ -1,5 +1,5 @@
 /**
- * The programs behind `inn up`, `restore`, `recover`, `demo`, `lab` and `test`: the only place where the CLI reaches beyond the contract. Each is
+ * The programs behind `inn up`, `restore`, `recover`, `store`, `demo`, `lab` and `test`: the only place where the CLI reaches beyond the contract. Each is
  * loaded only when it is asked for.
  */
 import type { ProgramContext, ProgramName } from "#program-name.ts";
@@ -10,6 +10,7 @@ export type Program = (argv: readonly string[], context: ProgramContext) => Prom
 export const programs: Readonly<Record<ProgramName, () => Promise<Program>>> = {
   up: async () => (await import("#program/up.ts")).up,
   restore: async () => (await import("#program/restore.ts")).restore,
+  store: async () => (await import("#program/store.ts")).store,
   recover: async () => (await import("#program/recover.ts")).recover,
   demo: async () => (await import("#program/demo.ts")).demo,
   lab: async () => (await import("#program/lab.ts")).lab,

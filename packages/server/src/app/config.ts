@@ -6,6 +6,9 @@ import { parseArgs } from "node:util";
 import { stateLayout } from "#core/state-layout.ts";
 import { isHostName } from "#core/x509-certificate.ts";
 import type { AutomaticBackupOptions } from "#management/backup/automatic-backup.ts";
+import { isPostgresUrl } from "#store/postgres/address.ts";
+import { defaultTakeoverMs } from "#store/postgres/postgres-store.ts";
+import type { StoreUrl } from "./state/store-location.ts";
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -22,6 +25,12 @@ export type TlsConfig =
 export interface ServerConfig {
   /** Where the store, the key file and the certificate authority are. */
   readonly stateFolder: string;
+  /** A PostgreSQL that other processes may share; absent: a file in the state folder. */
+  readonly store?: StoreUrl;
+  /** Where the other processes reach this one; default: by this machine's name. */
+  readonly advertisedUrl?: string;
+  /** How long a leader is silent before another takes over. */
+  readonly takeoverMs?: number;
   readonly listenAddress: string;
   /** 0: one that is free. */
   readonly listenPort: number;
@@ -55,6 +64,11 @@ const defaultBackupKeep = 7;
 export const usage = `Usage: inn up [flags]
 
   --state FOLDER               where the state is kept (default /var/lib/innkeeper)
+  --store URL                  postgres://USER@HOST/DATABASE instead of a file in the state folder: several control planes
+                               may share it, one leads, the others take over; see docs/high-availability.md
+  --store-password-file FILE   the database's password, instead of one in the URL, PGPASSWORD or ~/.pgpass
+  --advertise-url URL          where the other control planes reach this one (default: by this machine's name)
+  --takeover-seconds N         a leader that is silent for so long is followed by another (default ${defaultTakeoverMs / 1000}; 1 to 60)
   --listen ADDRESS:PORT        where the API is (default 127.0.0.1:${defaultPort})
   --tls-cert FILE              PEM certificate (chain) of the API, instead of one of the built-in authority;
                                read again when the file changes, or on SIGHUP
@@ -76,6 +90,10 @@ Each can be given in the environment: INN_STATE, INN_LISTEN, INN_TLS_CERT …`;
 
 const options = {
   state: { type: "string" },
+  store: { type: "string" },
+  "store-password-file": { type: "string" },
+  "advertise-url": { type: "string" },
+  "takeover-seconds": { type: "string" },
   listen: { type: "string" },
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
@@ -95,6 +113,10 @@ const options = {
 
 type TextFlag =
   | "state"
+  | "store"
+  | "store-password-file"
+  | "advertise-url"
+  | "takeover-seconds"
   | "listen"
   | "tls-cert"
   | "tls-key"
@@ -132,6 +154,7 @@ export function readConfig(
   const stateFolder = text("state") ?? "/var/lib/innkeeper";
   return {
     stateFolder,
+    ...readStore(text),
     listenAddress: address,
     listenPort: port,
     tls,
@@ -144,6 +167,34 @@ export function readConfig(
     ...(passwordFile === undefined ? {} : { adminPassword: readPassword("--admin-password-file", passwordFile) }),
     ...(crashAt === undefined ? {} : { crashAt }),
   };
+}
+
+function readStore(text: (flag: TextFlag) => string | undefined) {
+  const [url, passwordFile, advertisedUrl] = [text("store"), text("store-password-file"), text("advertise-url")];
+  const seconds = text("takeover-seconds");
+  if (url === undefined) {
+    const lonely = ["store-password-file", "advertise-url", "takeover-seconds"] as const;
+    const flag = lonely.find((each) => text(each) !== undefined);
+    if (flag === undefined) return {};
+    throw new ConfigError(`--${flag} goes with --store postgres://…`);
+  }
+  // Never told back: it may hold a password.
+  if (!isPostgresUrl(url)) throw new ConfigError("--store: must be postgres://USER@HOST/DATABASE");
+  if (seconds !== undefined && !/^([1-9]|[1-5]\d|60)$/.test(seconds)) {
+    throw new ConfigError(`--takeover-seconds ${seconds}: must be a number from 1 to 60`);
+  }
+  const password = passwordFile === undefined ? undefined : readFile("--store-password-file", passwordFile).trimEnd();
+  return {
+    store: { url, ...(password === undefined ? {} : { password }) },
+    ...(advertisedUrl === undefined ? {} : { advertisedUrl: readAdvertised(advertisedUrl) }),
+    ...(seconds === undefined ? {} : { takeoverMs: Number(seconds) * 1000 }),
+  };
+}
+
+function readAdvertised(text: string): string {
+  const url = URL.parse(text);
+  if (url !== null && /^https?:$/.test(url.protocol) && url.pathname === "/" && url.search === "") return url.origin;
+  throw new ConfigError(`--advertise-url ${text}: must be https://HOST:PORT`);
 }
 
 function environmentFlag(value: string | undefined): boolean | undefined {

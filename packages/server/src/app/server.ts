@@ -5,6 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { AppError } from "#core/app-error.ts";
 import { timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import { pinoLogger } from "#core/pino-logger.ts";
@@ -56,7 +57,10 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   // Everything that was started is ended in reverse, also when the start fails half-way.
   await using begun = new AsyncDisposableStack();
   await mkdir(config.stateFolder, { recursive: true, mode: 0o700 }).catch(refuse(`--state ${config.stateFolder}`));
-  const { store, secretBox } = begun.use(await openState(config.stateFolder));
+  const { store, secretBox, leadership } = begun.use(await openState(config.stateFolder, { ...config, clock, log }));
+  if (leadership !== undefined && leadership.term === undefined) {
+    throw new AppError("store_unavailable", "Another Innkeeper serves this store; nothing was changed.");
+  }
   const inventory = begun.use(await Inventory.open(store));
   const claims = new ClaimTable();
   const base: WireBase = { config, store, inventory, secretBox, claims, clock, log };
@@ -88,7 +92,12 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
       users,
       audit,
       backup,
-      system: { version, startedAt: timestamp(clock), storeName: "sqlite", probe: () => store.probe() },
+      system: {
+        version,
+        startedAt: timestamp(clock),
+        storeName: config.store === undefined ? "sqlite" : "postgres",
+        probe: () => store.probe(),
+      },
       clock,
       log,
       stop: stop.signal,

@@ -88,7 +88,7 @@ export class CertificateAuthority {
    */
   static async open(folder: string, options: AuthorityOptions = {}): Promise<CertificateAuthority> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const file = path.join(folder, authorityFileName);
+    const file = CertificateAuthority.file(folder);
     let pem = await readFileIfPresent(file);
     if (pem === undefined) {
       const created = newAuthorityPem(options);
@@ -100,6 +100,11 @@ export class CertificateAuthority {
       await replaceFile(certificateFile, authority.certificatePem, 0o644);
     }
     return authority;
+  }
+
+  /** Where `open` keeps key and certificate. */
+  static file(folder: string): string {
+    return path.join(folder, authorityFileName);
   }
 
   /** Where `open` keeps the authority's certificate. */

@@ -1,30 +1,41 @@
 /**
- * Opens a state folder for one process: its lock, what an interrupted `restore` or `recover` left, its store and its key.
- * Invariant: a folder whose store or key is lost, damaged or another's is refused by name and left as it is; only a
- * folder that never held a state gets a new one.
+ * Opens a state for one process: its folder's lock, what an interrupted `restore` or `recover` left, its store and its
+ * key. Invariant: a state whose store or key is lost, damaged or another's is refused by name and left as it is; only a
+ * folder that never held a state gets a new one. Of a store that is shared, every process has the same key and authority.
  */
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import { AppError } from "#core/app-error.ts";
 import { isErrno } from "#core/durable-file.ts";
+import type { Clock } from "#core/clock.ts";
+import { type Logger, silentLogger } from "#core/log.ts";
 import { openSecretBox, readSecretBox, type SecretBox, keyRemedy } from "#core/secret-box.ts";
-import { checkKey, hasSecrets, rememberKey } from "#management/recover/key-check.ts";
-import type { Store } from "#store/port.ts";
-import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 import { type StateLayout, stateLayout } from "#core/state-layout.ts";
+import { systemClock } from "#core/system-clock.ts";
+import { checkKey, hasSecrets, rememberKey } from "#management/recover/key-check.ts";
 import { lockState } from "./lock.ts";
 import { finishReplace } from "./replace.ts";
+import { shareAuthority } from "./share-authority.ts";
+import { type OpenStore, openStore, type StoreUrl } from "./store-location.ts";
 
-export interface OpenState extends AsyncDisposable {
-  readonly store: Store;
+export interface OpenState extends OpenStore {
   readonly secretBox: SecretBox;
 }
 
+export interface OpenStateOptions {
+  /** Absent: the SQLite file of the folder. */
+  readonly store?: StoreUrl;
+  readonly clock?: Clock;
+  readonly log?: Logger;
+  /** See PostgresStoreOptions. */
+  readonly takeoverMs?: number;
+}
+
 /** The folder must exist. store_unavailable says which file is at fault, how, and what to do. */
-export async function openState(folder: string): Promise<OpenState> {
+export async function openState(folder: string, options: OpenStateOptions = {}): Promise<OpenState> {
   await using begun = new AsyncDisposableStack();
   begun.use(await takeState(folder));
-  const opened = begun.use(await openTakenState(folder));
+  const opened = begun.use(await openTakenState(folder, options));
   const running = begun.move();
   return { ...opened, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
@@ -39,14 +50,27 @@ export async function takeState(folder: string): Promise<Disposable> {
 }
 
 /** As `openState`, for who has the lock. */
-export async function openTakenState(folder: string): Promise<OpenState> {
+export async function openTakenState(folder: string, options: OpenStateOptions = {}): Promise<OpenState> {
   await using begun = new AsyncDisposableStack();
+  const { clock = systemClock, log = silentLogger, takeoverMs } = options;
   const layout = stateLayout(folder);
-  await hasStore(layout);
-  const store = begun.use(await openSqliteStore({ file: layout.store }));
-  const secretBox = await openKey(layout, store);
+  if (options.store === undefined) await hasStore(layout);
+  else await refuseEmbedded(layout);
+  const deps = { clock, log, ...(takeoverMs === undefined ? {} : { takeoverMs }) };
+  const opened = begun.use(await openStore(layout.store, options.store, deps));
+  const secretBox = await openKey(layout, opened);
+  if (opened.leadership !== undefined) await shareAuthority(opened, secretBox, layout.authority);
   const running = begun.move();
-  return { store, secretBox, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { ...opened, secretBox, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Two stores for one state: whoever starts on the wrong one manages the same hosts by old knowledge. */
+async function refuseEmbedded({ folder, store }: StateLayout): Promise<void> {
+  if (((await sizeOf(store)) ?? 0) === 0) return;
+  throw new AppError("conflict", `The state in ${folder} has a store of its own, ${store}; nothing was changed.`, {
+    remedy:
+      "Move it into PostgreSQL with `inn store migrate --to postgres://…`, or give this process a --state folder of its own.",
+  });
 }
 
 /**
@@ -63,28 +87,37 @@ export async function hasStore({ store, key, authority }: StateLayout): Promise<
   const what = size === undefined ? "is gone" : "is empty (0 bytes)";
   throw new AppError("store_unavailable", `The store ${store} ${what}, but ${sign} shows that there was one.`, {
     remedy:
-      "Put it back if it was moved, bring a backup back with `inn restore FILE`, or rebuild it from the hosts with `inn recover`. Guests and their disks are not touched by this. For a new start, use an empty --state folder.",
+      "Put it back if it was moved; if it is in PostgreSQL now, say --store postgres://…. Bring a backup back with `inn restore FILE`, or rebuild it from the hosts with `inn recover`. Guests and their disks are not touched by this. For a new start, use an empty --state folder.",
     retryable: false,
   });
 }
 
-async function openKey(layout: StateLayout, store: Store): Promise<SecretBox> {
+async function openKey(layout: StateLayout, { store, leadership }: OpenStore): Promise<SecretBox> {
   const present = await readSecretBox(layout.key);
+  const title = leadership === undefined ? `the store ${layout.store}` : "the shared store";
+  const remedy =
+    leadership === undefined ? keyRemedy : `Copy secret.key of another of its processes there. ${keyRemedy}`;
   if (present === undefined && (await hasSecrets(store))) {
     throw new AppError(
       "store_unavailable",
-      `The key file ${layout.key} is gone: the hosts' keys and passwords in the store ${layout.store} can't be decrypted without it.`,
-      { remedy: keyRemedy, retryable: false },
+      `The key file ${layout.key} is gone: the hosts' keys and passwords in ${title} can't be decrypted without it.`,
+      { remedy, retryable: false },
     );
+  }
+  // Of several that start for the first time at once, the one that leads makes the key.
+  if (present === undefined && leadership !== undefined && leadership.term === undefined) {
+    throw new AppError("store_unavailable", `There is no key file ${layout.key}, and another process leads.`, {
+      remedy,
+    });
   }
   const secretBox = present ?? (await openSecretBox(layout.key));
   if (!(await checkKey(store, secretBox))) {
-    throw new AppError("store_unavailable", `The key file ${layout.key} is not the one of the store ${layout.store}.`, {
-      remedy: keyRemedy,
+    throw new AppError("store_unavailable", `The key file ${layout.key} is not the one of ${title}.`, {
+      remedy,
       retryable: false,
     });
   }
-  await rememberKey(store, secretBox);
+  if (leadership === undefined || leadership.term !== undefined) await rememberKey(store, secretBox);
   return secretBox;
 }
 

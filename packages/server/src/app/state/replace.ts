@@ -79,7 +79,7 @@ async function syncTree(folder: string): Promise<void> {
 }
 
 /** fsync, of a file as of a folder. */
-async function syncFolder(target: string): Promise<void> {
+export async function syncFolder(target: string): Promise<void> {
   await using handle = await open(target, "r");
   await handle.sync();
 }

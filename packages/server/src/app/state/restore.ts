@@ -15,14 +15,18 @@ import type { KeyMaterial } from "#management/backup/backup-key.ts";
 import { checkKey } from "#management/recover/key-check.ts";
 import { prepareForRecheck } from "#management/recover/recheck.ts";
 import type { Store } from "#store/port.ts";
-import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
+import { OfflinePostgres } from "#store/postgres/offline.ts";
+import { openSqliteDatabase, openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 import { takeState } from "./open.ts";
 import { replaceState, stageState } from "./replace.ts";
 import { type StateCount, countState } from "./state-count.ts";
+import type { StoreUrl } from "./store-location.ts";
 import { unpack } from "./unpack.ts";
 
 export interface RestoreOptions {
   readonly stateFolder: string;
+  /** Absent: the store goes into the state folder. */
+  readonly store?: StoreUrl;
   readonly content: AsyncIterable<Uint8Array>;
   /** Asked for when the backup is encrypted with one. */
   readonly password: () => Promise<string>;
@@ -33,23 +37,36 @@ export interface RestoreOptions {
 export interface RestoreReport {
   readonly head: BackupHead;
   readonly count: StateCount;
-  /** Where the state is that was there before; undefined if there was none. */
-  readonly aside: string | undefined;
+  /** Where what was there before is. */
+  readonly aside: readonly string[];
 }
 
 export async function restoreState(options: RestoreOptions): Promise<RestoreReport> {
   const { stateFolder, checkOnly } = options;
   if (checkOnly) {
     const folder = await mkdtemp(path.join(tmpdir(), "inn-restore-"));
-    return withFolder(folder, async () => ({ ...(await prepare(options, folder)), aside: undefined }));
+    return withFolder(folder, async () => ({ ...(await prepare(options, folder)), aside: [] }));
   }
   await mkdir(stateFolder, { recursive: true, mode: 0o700 });
   using _lock = await takeState(stateFolder);
   const staged = await stageState(stateFolder);
   return withFolder(staged, async () => {
+    const at = new Date();
     const report = await prepare(options, staged);
-    return { ...report, aside: await replaceState(stateFolder, staged, new Date()) };
+    const schema = options.store && (await replaceStore(options.store, staged, at));
+    const folder = await replaceState(stateFolder, staged, at);
+    return { ...report, aside: [schema, folder].filter((each) => each !== undefined) };
   });
+}
+
+/** In one transaction of the database; a crash between it and the folder's replacement is mended by doing it all again. */
+async function replaceStore(store: StoreUrl, staged: string, at: Date): Promise<string | undefined> {
+  const file = stateLayout(staged).store;
+  await using target = await OfflinePostgres.open({ ...store, clock: systemClock });
+  const source = await openSqliteDatabase({ file });
+  const schema = await target.replace(source.kysely, at).finally(() => source.close());
+  await rm(file);
+  return schema && `the schema ${schema} of ${target.title}`;
 }
 
 /** The folder is gone afterwards, whatever happens. */

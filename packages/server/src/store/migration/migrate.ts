@@ -1,6 +1,6 @@
 /**
  * Brings a store's schema up to date: each migration in one transaction together with its entry in the `migration`
- * table, so that a crash leaves the schema of a whole version. A schema from a newer program is refused, untouched.
+ * table, or all in the caller's, so that a crash leaves the schema of a whole version. A schema from a newer program is refused, untouched.
  */
 import type { Kysely } from "kysely";
 import { AppError } from "#core/app-error.ts";
@@ -33,12 +33,13 @@ export async function migrate(
   }
   for (const [index, migration] of applicable.entries()) {
     if (index < applied.length) continue;
-    await database.transaction().execute(async (transaction) => {
+    const apply = async (transaction: Kysely<StoreSchema>): Promise<void> => {
       await migration.up(transaction as unknown as Kysely<unknown>);
       await transaction
         .insertInto("migration")
         .values({ version: index + 1, name: migration.name, applied_at: new Date().toISOString() })
         .execute();
-    });
+    };
+    await (database.isTransaction ? apply(database) : database.transaction().execute(apply));
   }
 }

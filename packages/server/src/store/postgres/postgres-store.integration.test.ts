@@ -1,12 +1,17 @@
 /** The store in a real PostgreSQL. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import pg from "pg";
 import { AppError } from "#core/app-error.ts";
 import { silentLogger } from "#core/log.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { describeStore, eventDraft, type StoreUnderTest } from "#store/conformance.ts";
 import { migrations } from "#store/migration/table.ts";
+import { postgresAddress } from "#store/postgres/address.ts";
+import { openConnections } from "#store/postgres/connection.ts";
+import { translatePostgresError } from "#store/postgres/error.ts";
 import { openPostgresStore, type PostgresStoreOptions } from "#store/postgres/postgres-store.ts";
+import { setUpSchema } from "#store/postgres/schema-setup.ts";
 import { PostgresServer } from "#store/postgres/test-support/postgres-server.ts";
 
 let server: PostgresServer;
@@ -49,3 +54,200 @@ async function underTest(): Promise<StoreUnderTest> {
 }
 
 describeStore("PostgreSQL", underTest);
+
+/** The database below a store, with the schema of some version. */
+async function openPostgresDatabase(url: string, applicable = migrations) {
+  const address = postgresAddress(url);
+  const { database } = openConnections(address, { idleTransactionMs: 0, connectionsMax: 2 });
+  try {
+    await setUpSchema(database, address.title, applicable);
+    return database;
+  } catch (error) {
+    await database.destroy();
+    throw error;
+  }
+}
+
+function databaseOf(url: string): string {
+  return new URL(url).pathname.slice(1);
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const signal = AbortSignal.timeout(30_000);
+  while (!(await condition())) await systemClock.sleep(50, signal);
+}
+
+describe("PostgreSQL alone", () => {
+  test("a store is brought up from every version of its schema, and keeps what it has", async () => {
+    for (let version = 1; version < migrations.length; version++) {
+      const url = await server.database();
+      const first = await openPostgresDatabase(url, migrations.slice(0, version));
+      await first.insertInto("private").values({ space: "s", key: "k", value: "1" }).execute();
+      await first.destroy();
+      await using opened = await openLeading(url);
+      assert.equal(await opened.store.transaction((transaction) => transaction.getPrivate("s", "k")), 1);
+      await opened.store.probe();
+    }
+  });
+
+  test("a schema of a newer version is refused by name and left as it is", async () => {
+    const url = await server.database();
+    const newer = { name: "from-the-future", up: async () => {} };
+    await (await openPostgresDatabase(url, [...migrations, newer])).destroy();
+    await assert.rejects(open(url), /from-the-future/);
+    await (await openPostgresDatabase(url, [...migrations, newer])).destroy();
+  });
+
+  test("a migration that fails leaves the version before it", async () => {
+    const url = await server.database();
+    await (await openPostgresDatabase(url)).destroy();
+    const failing = { name: "failing", up: () => Promise.reject(new Error("planned")) };
+    await assert.rejects(openPostgresDatabase(url, [...migrations, failing]), /planned/);
+    await using opened = await openLeading(url);
+    assert.equal(await opened.store.revision(), 0);
+  });
+
+  test("two that open an empty database at once make one store, and one of them leads", async () => {
+    const url = await server.database();
+    const both = await Promise.all([open(url), open(url)]);
+    await Promise.all(both.map((each) => each.leadership.decided));
+    const terms = both.map((each) => each.leadership.term);
+    assert.equal(terms.filter((term) => term !== undefined).length, 1, String(terms));
+    for (const each of both) await each[Symbol.asyncDispose]();
+  });
+
+  test("another program's schema, an encoding that loses characters, and URLs that are not safe are refused", async () => {
+    const url = await server.database();
+    await server.ask("create schema innkeeper; create table innkeeper.guest (x int)", databaseOf(url));
+    await assert.rejects(open(url), /another program/);
+    await server.ask("create database latin template template0 encoding 'LATIN1' locale 'C'");
+    await assert.rejects(open(server.url("latin")), /encoding is LATIN1/);
+    for (const [bad, why] of [
+      ["mysql://x/y", /must begin with postgres/],
+      ["postgres://db.example/", /name one database/],
+      ["postgres://db.example/inn?sslmode=disable", /in the clear/],
+      ["postgres://db.example/inn?sslmode=require", /verify-full/],
+      ["postgres://db.example/inn?options=-cfsync", /parameter options/],
+      ["postgres://u:secret%@db.example/inn?sslmode=disable", /./],
+    ] as const) {
+      await assert.rejects(open(bad), (error: Error) => {
+        assert.match(error.message, why);
+        assert.doesNotMatch(error.message, /secret/);
+        return true;
+      });
+    }
+  });
+});
+
+describe("PostgreSQL's refusals", () => {
+  const refused = async (url: string, code: string, message: RegExp): Promise<void> => {
+    await assert.rejects(open(url), (error: unknown) => {
+      assert.ok(error instanceof AppError, String(error));
+      assert.equal(error.code, code);
+      assert.match(error.message, message);
+      assert.doesNotMatch(JSON.stringify(error.message), /right|wrong-password/);
+      assert.ok((error.remedy ?? "").length > 0);
+      return true;
+    });
+  };
+
+  test("a wrong password, an unknown database, nobody there, a user without rights", async () => {
+    await server.ask("alter role postgres password 'right'");
+    const name = databaseOf(await server.database());
+    await refused(server.tcpUrl(name, "wrong-password"), "store_unavailable", /refuses this user or password/);
+    await refused(server.tcpUrl("nowhere", "right"), "store_unavailable", /no such database/);
+    await refused(server.tcpUrl(name, "right", 1), "store_unavailable", /can't be reached/);
+    await refused(`postgres:///x?host=${server.folder}/none`, "store_unavailable", /can't be reached/);
+    await server.ask("create role guest login");
+    await refused(server.url(name).replace("postgres@", "guest@"), "store_unavailable", /may not do/);
+    await using opened = await openLeading(server.tcpUrl(name, "right"));
+    await opened.store.probe();
+  });
+
+  test("each SQLSTATE that a store meets has its meaning, and what is no refusal stays what it is", () => {
+    for (const [state, code, retryable] of [
+      ["08006", "store_unavailable", true],
+      ["28P01", "store_unavailable", false],
+      ["40001", "store_unavailable", true],
+      ["53100", "disk_full", true],
+      ["53300", "store_unavailable", true],
+      ["57P01", "store_unavailable", true],
+      ["57014", "store_unavailable", true],
+      ["58030", "store_unavailable", true],
+      ["XX001", "store_unavailable", false],
+    ] as const) {
+      const error = new pg.DatabaseError("words", 0, "error");
+      error.code = state;
+      const known = translatePostgresError(error, "postgres://db/inn");
+      assert.ok(known instanceof AppError, state);
+      assert.equal(known.code, code, state);
+      assert.equal(known.retryable, retryable, state);
+    }
+    const bug = new pg.DatabaseError("syntax", 0, "error");
+    bug.code = "42601";
+    assert.equal(translatePostgresError(bug, "x"), bug);
+  });
+
+  test(
+    "a full disk under PostgreSQL refuses the write, and is over when there is space",
+    { timeout: 60_000 },
+    async () => {
+      const url = await server.database();
+      await using opened = await openLeading(url);
+      const draft = eventDraft("kept");
+      await opened.store.transaction((transaction) => transaction.put("event", draft));
+      // PostgreSQL's own refusal, raised where the table is written: a disk of this machine's is not filled for it.
+      await server.ask(
+        `create function innkeeper.full() returns trigger language plpgsql as $$ begin raise exception sqlstate '53100'; end $$;
+       create trigger full_disk before insert on innkeeper.change execute function innkeeper.full()`,
+        databaseOf(url),
+      );
+      const write = () => opened.store.transaction((transaction) => transaction.put("event", eventDraft("lost")));
+      await assert.rejects(write(), { code: "disk_full" });
+      assert.equal(await opened.store.revision(), 1);
+      await server.ask("drop trigger full_disk on innkeeper.change", databaseOf(url));
+      assert.equal((await write()).revision, 2);
+    },
+  );
+
+  test(
+    "a server that is restarted under a store is found again, and nothing that was told is lost",
+    { timeout: 60_000 },
+    async () => {
+      await using own = await PostgresServer.start();
+      await using opened = await openLeading(await own.database(), { takeoverMs: 2000 });
+      await opened.store.transaction((transaction) => transaction.put("event", eventDraft("before")));
+      await own.stop("SIGQUIT");
+      const write = () => opened.store.transaction((transaction) => transaction.put("event", eventDraft("after")));
+      await assert.rejects(write(), { code: "store_unavailable" });
+      await own.start();
+      await until(() =>
+        write().then(
+          () => true,
+          () => false,
+        ),
+      );
+      const messages = await opened.store.transaction((transaction) => transaction.list("event"));
+      assert.deepEqual(messages.map(({ message }) => message).toSorted(), ["after", "before"]);
+    },
+  );
+
+  test("a commit whose answer is lost with the connection is known for what it was", { timeout: 60_000 }, async () => {
+    const url = await server.database();
+    await using opened = await openLeading(url);
+    const heard: number[] = [];
+    opened.store.onCommit((changes) => heard.push(...changes.map((change) => change.revision)));
+    // The server ends the connection while it commits: a deferred trigger runs inside COMMIT.
+    await server.ask(
+      `create function innkeeper.cut() returns trigger language plpgsql as $$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$;
+       create constraint trigger cut after insert on innkeeper.change deferrable initially deferred for each row execute function innkeeper.cut()`,
+      databaseOf(url),
+    );
+    const write = (message: string) =>
+      opened.store.transaction((transaction) => transaction.put("event", eventDraft(message)));
+    await assert.rejects(write("cut before it was committed"), { code: "store_unavailable" });
+    await server.ask("drop trigger cut on innkeeper.change", databaseOf(url));
+    assert.equal((await write("kept")).revision, 1);
+    assert.deepEqual(heard, [1]);
+  });
+});

@@ -119,8 +119,16 @@ export class PostgresServer implements AsyncDisposable {
       await chown(this.folder, Number(stdout), Number(group.stdout));
     }
     const child = this.#spawn("initdb", [
-      ...["-D", this.folder, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
-      ...["--auth-local=trust", "--auth-host=scram-sha-256"],
+      "-D",
+      this.folder,
+      "-U",
+      "postgres",
+      "-E",
+      "UTF8",
+      "--locale=C.UTF-8",
+      "--no-sync",
+      "--auth-local=trust",
+      "--auth-host=scram-sha-256",
     ]);
     const [code] = (await once(child, "exit")) as [number | null];
     if (code !== 0) throw new Error(`initdb ended with ${code}`);
