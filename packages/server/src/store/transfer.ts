@@ -39,7 +39,10 @@ export async function copyContent(
   for (const [table, key] of contentTables()) {
     onTable(table);
     source[table] = await summarize(pages(from, table, key), async (rows) => {
-      await to.insertInto(table).values(rows as never).execute();
+      await to
+        .insertInto(table)
+        .values(rows as never)
+        .execute();
     });
   }
   onTable("check");

@@ -146,11 +146,13 @@ export class Election implements Leadership {
     const lease = await readLease(client);
     const nowMs = clock.monotonicMs();
     const known = this.#seen;
-    const isSame = known !== undefined && known.lease?.token === lease?.token && known.lease?.renewal === lease?.renewal;
+    const isSame =
+      known !== undefined && known.lease?.token === lease?.token && known.lease?.renewal === lease?.renewal;
     this.#seen = { lease, sinceMs: isSame ? known.sinceMs : nowMs };
     const isOver = nowMs - this.#seen.sinceMs >= takeoverMs;
     // What was this process's own, and nobody has taken since, it may take again at once.
-    if (isOver || lease === undefined || lease.holder === null || lease.holder === this.#options.holder) return this.#take(client, lease);
+    if (isOver || lease === undefined || lease.holder === null || lease.holder === this.#options.holder)
+      return this.#take(client, lease);
     if (JSON.stringify(known?.lease?.address) !== JSON.stringify(lease.address)) this.#tell();
     // One that has been seen to live leads; of another it will be clear in a moment.
     if (known !== undefined && !isSame) this.#decided.resolve();

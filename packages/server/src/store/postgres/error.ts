@@ -14,7 +14,8 @@ interface Meaning {
 
 const unreachable: Meaning = {
   message: (title) => `The store ${title} can't be reached; the change was not made.`,
-  remedy: "Check that PostgreSQL runs there and that the network lets this machine through. It is tried again all the time.",
+  remedy:
+    "Check that PostgreSQL runs there and that the network lets this machine through. It is tried again all the time.",
 };
 const refused: Meaning = {
   message: (title) => `The store ${title} refuses this user or password.`,

@@ -71,7 +71,9 @@ async function takeInTransaction(
   seen: Lease | undefined,
   { holder, address, schemaVersion }: Parameters<typeof takeLease>[2],
 ): Promise<Lease | "lost" | "other-schema"> {
-  const lock = await client.query<{ free: boolean }>("select pg_try_advisory_xact_lock_shared($1) as free", [schemaLock]);
+  const lock = await client.query<{ free: boolean }>("select pg_try_advisory_xact_lock_shared($1) as free", [
+    schemaLock,
+  ]);
   if (lock.rows[0]?.free !== true) return "lost";
   const version = await client.query<{ version: number }>("select count(*)::int as version from migration");
   if (version.rows[0]?.version !== schemaVersion) return "other-schema";
@@ -113,7 +115,9 @@ export async function fence(connection: Kysely<StoreSchema>, token: number): Pro
 /** In a transaction: no leader writes any more when it is committed, and until then nobody does. */
 export async function depose(connection: Kysely<StoreSchema>): Promise<void> {
   await sql`select from lease for update`.execute(connection);
-  await sql`update lease set token = token + 1, renewal = renewal + 1, holder = null, address = null`.execute(connection);
+  await sql`update lease set token = token + 1, renewal = renewal + 1, holder = null, address = null`.execute(
+    connection,
+  );
 }
 
 function addressText(address: LeaderAddress | undefined): string | null {

@@ -139,18 +139,19 @@ describe("PostgreSQL alone", () => {
   });
 });
 
-describe("PostgreSQL's refusals", () => {
-  const refused = async (url: string, code: string, message: RegExp): Promise<void> => {
-    await assert.rejects(open(url), (error: unknown) => {
-      assert.ok(error instanceof AppError, String(error));
-      assert.equal(error.code, code);
-      assert.match(error.message, message);
-      assert.doesNotMatch(JSON.stringify(error.message), /right|wrong-password/);
-      assert.ok((error.remedy ?? "").length > 0);
-      return true;
-    });
-  };
+/** Refused in these words, with what to do, and without the password. */
+async function refused(url: string, code: string, message: RegExp): Promise<void> {
+  await assert.rejects(open(url), (error: unknown) => {
+    assert.ok(error instanceof AppError, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, message);
+    assert.doesNotMatch(JSON.stringify(error.message), /right|wrong-password/);
+    assert.ok((error.remedy ?? "").length > 0);
+    return true;
+  });
+}
 
+describe("PostgreSQL's refusals", () => {
   test("a wrong password, an unknown database, nobody there, a user without rights", async () => {
     await server.ask("alter role postgres password 'right'");
     const name = databaseOf(await server.database());

@@ -42,8 +42,12 @@ async function versionOf(database: Kysely<StoreSchema>): Promise<number> {
 }
 
 function foreign(title: string): AppError {
-  return new AppError("store_unavailable", `${title} has a schema ${schemaName} of another program; nothing was changed.`, {
-    remedy: "Give Innkeeper a database of its own.",
-    retryable: false,
-  });
+  return new AppError(
+    "store_unavailable",
+    `${title} has a schema ${schemaName} of another program; nothing was changed.`,
+    {
+      remedy: "Give Innkeeper a database of its own.",
+      retryable: false,
+    },
+  );
 }
