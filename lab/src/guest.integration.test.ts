@@ -222,9 +222,8 @@ suite("guest image", { timeout: 600_000 }, () => {
     const images = await Promise.all([ask(), ask(), ask()]);
     assert.equal(new Set(images.map((image) => image.path)).size, 1);
     assert.equal(built.length, 1);
-    const startMs = performance.now();
     await ask();
-    assert(performance.now() - startMs < 500, "the cache answers at once");
+    assert.equal(built.length, 1, "the cache answers");
     assert.equal((await readdir(cache.path)).length, 2, "the image and its index, no work files");
     await assert.rejects(run(["no-such-program"]), CommandError);
   });

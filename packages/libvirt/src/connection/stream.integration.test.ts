@@ -9,6 +9,7 @@ import {
 } from "#generated/storage-constant.ts";
 import { LibvirtError } from "#rpc/error.ts";
 import { daemonUnavailable, startDaemon } from "#testing/daemon.ts";
+import { fakeServer } from "#testing/fake-server.ts";
 import { createPool, createVolume, startGuest } from "#testing/fixture.ts";
 import { connect } from "./connect.ts";
 import { Hole } from "./stream.ts";
@@ -154,12 +155,16 @@ describe("streams of a real libvirtd", { skip: daemonUnavailable() ?? false, tim
   test("over a shared connection a slow reader stops its reading, and keepalive bears with it", async () => {
     const vol = await createVolume(connection, "pool", "shared", 64 * MIB);
     await truncate(join(pool, "shared"), 64 * MIB);
-    await using shared = await connect(connection.uri, { keepalive: { intervalMs: 150, count: 3 } });
+    const keepalive = { intervalMs: 150, count: 3 };
+    await using shared = await connect(connection.uri, { keepalive });
     const down = await shared.stream("storageVolDownload", { vol, offset: 0n, length: 0n }, { isDedicated: false });
     const reader = down.readable.getReader();
     await reader.read();
     const behind = shared.remote.connectGetHostname();
-    for (const end = performance.now() + 900; performance.now() < end;) await connection.remote.connectGetLibVersion();
+    // Meanwhile a server that is really silent is given up.
+    await using silent = await fakeServer(() => undefined);
+    const given = await connect(silent.uri, { keepalive });
+    await assert.rejects(given.remote.connectGetHostname(), { name: "ConnectionLostError", reason: "keepalive" });
     assert.equal(shared.isOpen, true);
     while (!(await reader.read()).done);
     await Promise.all([behind, down.completed]);

@@ -77,7 +77,7 @@ describe("host link", () => {
     assert.equal((await host.exec(["virsh", "list", "--all", "--name"])).stdout.trim(), "");
   });
 
-  test("untrusted, refused and unreachable are told apart, at once", async () => {
+  test("untrusted, refused and unreachable are told apart, by the first attempt", async () => {
     const other = await CertificateAuthority.open(path.join(scratch, "ca"));
     const client = other.issue({ commonName: "other", purposes: ["client"] });
     const { tls } = access;
@@ -92,10 +92,9 @@ describe("host link", () => {
       [{ uri: "qemu+unix:///system?socket=/nonexistent" }, "unreachable", /no such socket/],
     ];
     for (const [address, wanted, words] of rows) {
-      const { state, message, tookMs } = await refusalOf(open(address));
+      const { state, message } = await refusalOf(open(address));
       assert.equal(state, wanted, message);
       assert.match(message, words);
-      assert.ok(tookMs < 5_000, `${tookMs} ms`);
     }
     assert.throws(() => open({ uri: `qemu+tcp://${host.address}/system` }), { code: "invalid_field", field: "uri" });
   });
@@ -135,12 +134,12 @@ describe("host link", () => {
   });
 });
 
-async function refusalOf(link: LibvirtHostLink): Promise<{ state: string; message: string; tookMs: number }> {
-  const startMs = performance.now();
+/** What the first attempt came to: one that hung would end by the deadline, whose words are not the link's. */
+async function refusalOf(link: LibvirtHostLink): Promise<{ state: string; message: string }> {
   const error: unknown = await link.ready(within(20_000)).catch((cause: unknown) => cause);
   const { state, detail } = link.status;
   await link[Symbol.asyncDispose]();
   assert.ok(error instanceof Error);
   assert.equal(detail, error.message);
-  return { state, message: error.message, tookMs: performance.now() - startMs };
+  return { state, message: error.message };
 }

@@ -26,7 +26,9 @@ describe("storage driver", () => {
     lab = await Lab.up({ name: "storage-driver", hostCount: 1 });
     host = lab.host("h1");
     const { tls } = await labAccess(lab);
+    // Without keepalive: what would wait for a ping to push it along never ends.
     connection = await connect(host.uri, {
+      keepalive: false,
       tls: { ca: tls.caCertificate, cert: tls.clientCertificate, key: tls.clientKey },
     });
     const session = { connection: () => Promise.resolve(connection) };
@@ -155,10 +157,8 @@ describe("storage driver", () => {
     const definition = { poolName: "p1", name: "sparse.raw", format: "raw", capacityBytes: sizeBytes } as const;
     await volume.createVolume(definition, call);
     const progress: number[] = [];
-    const startMs = performance.now();
     const onProgress = (done: number): void => void progress.push(done);
     await volume.upload("p1", "sparse.raw", cut(content), sizeBytes, { ...call, onProgress });
-    assert.ok(performance.now() - startMs < 3_000, "no part of it waits for a keepalive");
     assert.equal(progress.at(-1), sizeBytes);
     const stored = await volume.findVolume("p1", "sparse.raw", call);
     assert.ok((stored?.allocationBytes ?? sizeBytes) < 4 << 20, `${stored?.allocationBytes} bytes are allocated`);
