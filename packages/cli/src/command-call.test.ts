@@ -38,6 +38,7 @@ const optionWords: Readonly<Record<string, string>> = {
   "vm create": "--memory 1G",
   "vm preview": "--memory 1G",
   "vm set": "--vcpus 2",
+  "vm edit": "--file FILE",
   "vm console": "--pipe",
   login: "--user x",
   vmMigrationCheck: "--check",

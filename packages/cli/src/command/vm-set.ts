@@ -94,7 +94,7 @@ function nicChangeOf(text: string): NonNullable<VmChange["nicsChange"]>[number] 
 }
 
 /** The task's result names the fields that wait for the next start. */
-function pendingText(task: Task): string {
+export function pendingText(task: Task): string {
   const pending = task.result?.["pending"];
   return Array.isArray(pending) && pending.length > 0
     ? `; waits for the next start: ${pending.map(String).join(", ")}`

@@ -8,6 +8,7 @@ import type { ApiClient } from "#client.ts";
 import { snapshotsOf } from "#command/snapshot.ts";
 import { addConsole } from "#command/vm-console.ts";
 import { addClone, addCreate, addPreview } from "#command/vm-create.ts";
+import { addEdit } from "#command/vm-edit.ts";
 import { addMigrate } from "#command/vm-migrate.ts";
 import { addPower } from "#command/vm-power.ts";
 import { addSet } from "#command/vm-set.ts";
@@ -32,6 +33,7 @@ export function addVm(noun: Command, surroundings: Surroundings): void {
   addCreate(noun, surroundings);
   addPreview(noun, surroundings);
   addSet(noun, surroundings);
+  addEdit(noun, surroundings);
   addPower(noun, surroundings);
   addConsole(noun, surroundings);
   addClone(noun, surroundings);

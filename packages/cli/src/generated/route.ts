@@ -15,6 +15,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
   vmCreate: { method: "POST", path: "/vms" },
   vmPreview: { method: "POST", path: "/vms/preview" },
   vmChange: { method: "PATCH", path: "/vms/{vmId}" },
+  vmEdit: { method: "PUT", path: "/vms/{vmId}/xml" },
   vmRename: { method: "POST", path: "/vms/{vmId}/rename" },
   vmDelete: { method: "DELETE", path: "/vms/{vmId}" },
   vmStart: { method: "POST", path: "/vms/{vmId}/start" },

@@ -23,9 +23,8 @@ const documentMaxBytes = 1024 * 1024;
 
 /** A JSON or YAML document from a file, or from standard input as `-`. */
 export async function fileDocument(option: string, file: string, terminal: Terminal): Promise<Record<string, unknown>> {
-  const isInput = file === "-";
-  const name = isInput ? "standard input" : file;
-  const content = await boundedText(option, name, isInput ? terminal.input : createReadStream(file));
+  const name = titleOf(file);
+  const content = await fileContent(option, file, terminal);
   const { parse } = await import("yaml"); // JSON is YAML 1.2
   let document: unknown;
   try {
@@ -35,6 +34,15 @@ export async function fileDocument(option: string, file: string, terminal: Termi
   }
   if (typeof document === "object" && document !== null && !Array.isArray(document)) return { ...document };
   throw valueError(option, `${name} holds no object`);
+}
+
+/** UTF-8 text, at most 1 MiB of it, from a file, or from standard input as `-`. */
+export async function fileContent(option: string, file: string, terminal: Terminal): Promise<string> {
+  return await boundedText(option, titleOf(file), file === "-" ? terminal.input : createReadStream(file));
+}
+
+function titleOf(file: string): string {
+  return file === "-" ? "standard input" : file;
 }
 
 async function boundedText(option: string, name: string, content: AsyncIterable<unknown>): Promise<string> {

@@ -13,7 +13,7 @@ import {
   VmRename,
   VmStatistics,
 } from "../resource/vm.ts";
-import { VmPreview } from "../resource/vm-document.ts";
+import { VmEdit, VmPreview } from "../resource/vm-document.ts";
 import { answersTask, endpoints, ListQuery, PageOf, TaskQuery } from "./endpoint.ts";
 
 export const VmDeleteQuery = Type.Object(
@@ -73,6 +73,14 @@ export const vmEndpoint = endpoints({
     access: "vm.change",
     summary: "Changes a VM, live where possible; the task's result says what waits for the next start.",
     body: VmChange,
+    ...answersTask,
+  },
+  vmEdit: {
+    method: "PUT",
+    path: "/vms/{vmId}/xml",
+    access: "vm.change",
+    summary: "Replaces a VM's definition by an edited one; a running VM follows at its next start.",
+    body: VmEdit,
     ...answersTask,
   },
   vmRename: {

@@ -4,6 +4,7 @@
  */
 import { Type, type Static } from "typebox";
 import { IdOf } from "../id.ts";
+import { strict } from "./base.ts";
 
 const domainXml = (description: string) =>
   Type.Optional(Type.String({ minLength: 1, maxLength: 262_144, description }));
@@ -22,6 +23,27 @@ export const vmCreateDocument = {
     "with domainXml and start: the <domain> of the first start alone, such as an installer's boot order",
   ),
 };
+
+/** A VM's definition as a whole, edited. */
+export const VmEdit = Type.Object(
+  {
+    domainXml: Type.String({
+      minLength: 1,
+      maxLength: 524_288,
+      description:
+        "the <domain>, as vmXml gives it with inactive=true, edited. Name and UUID stay; what it is attached to on its host (files, devices, networks) may go, but nothing may be added or changed there. Console passwords and Innkeeper's own metadata stay as they are",
+    }),
+    baseSha256: Type.Optional(
+      Type.String({
+        pattern: "^[0-9a-f]{64}$",
+        description:
+          "SHA-256 in hex of the XML that was edited, as vmXml gave it; refused with precondition_failed if the host has another by now",
+      }),
+    ),
+  },
+  strict,
+);
+export type VmEdit = Static<typeof VmEdit>;
 
 /** What vmCreate would make, where, and why there. Nothing was touched. */
 export const VmPreview = Type.Object({

@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import { AppError } from "#core/app-error.ts";
-import { canonicalXml } from "#virtualization/driver/libvirt/test-support/canonical-xml.ts";
+import { canonicalXml } from "#virtualization/driver/libvirt/domain-xml/canonical.ts";
 import { ControlPlane, labAccess } from "./test-support/control-plane.ts";
 import {
   type Expected,

@@ -1,5 +1,6 @@
 /** The operations on VMs through the task engine, on two real hosts, with guests that boot: done, refused, and undone. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -7,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import { SerialConsole } from "#virtualization/driver/libvirt/test-support/lab-hypervisor.ts";
 import { ControlPlane, labAccess } from "./test-support/control-plane.ts";
-import { addImage, makeVm } from "./test-support/crash-scenario.ts";
+import { addImage, definitionOf, makeVm } from "./test-support/crash-scenario.ts";
 import { labState, orphans } from "./test-support/lab-state.ts";
 
 describe("operations on VMs", { timeout: 900_000 }, () => {
@@ -82,6 +83,49 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     await plane.succeed("vm.rename", { vmId, request: { name: "renamed" } });
     assert.equal(plane.vm("renamed").id, vmId);
     await remove("renamed");
+  });
+
+  test("edit: the definition as a whole, for the next start; what reaches out is refused, a failure is taken back", async () => {
+    const vmId = await makeVm(plane, "edit", { start: true, tags: ["kept"] });
+    const xml = await definitionOf(plane, "edit");
+    const put = (before: string | RegExp, after: string, more: object = {}) => {
+      assert.match(xml, new RegExp(before));
+      return { vmId, request: { domainXml: xml.replace(before, after), ...more } };
+    };
+    const change = put("<on_crash>destroy<", "<description>by hand</description><on_crash>restart<");
+    const domainXml = change.request.domainXml.replace(/<innkeeper:tag>kept</, "<innkeeper:tag>forged<");
+    const baseSha256 = createHash("sha256").update(xml).digest("hex");
+    assert.deepEqual(
+      await plane.succeed("vm.edit", {
+        vmId,
+        request: { domainXml: domainXml.replace(/(<vcpu[^>]*)>1</, "$1>2<"), baseSha256 },
+      }),
+      { applied: [], pending: ["cpu.count"] },
+    );
+    const vm = plane.vm("edit");
+    assert.deepEqual([vm.description, vm.tags, vm.pendingChanges], ["by hand", ["kept"], ["cpu.count"]]);
+    assert.match(await definitionOf(plane, "edit"), /<on_crash>restart</);
+    await refuse("vm.edit", put("<on_crash>", "<on_crash>", { baseSha256 }), /changed since it was read/);
+    for (const [before, after, words] of [
+      ["<on_crash>destroy<", "<on_crash>fly<", /fly|on_crash/],
+      ["<on_crash>destroy<", "<nonsense/><on_crash>destroy<", /nonsense/],
+      ["</domain>", "", /can't be used/],
+      ["<name>edit<", "<name>other<", /its name is other/],
+      [/guest[^']*'\/>|\.qcow2'/, "/etc/shadow'/>", /can't be used|devices\/disk/],
+      [/(<memory[^>]*>)\d+/, "$19999999999999", /memory|bytes|has \d+ MiB/i],
+      [/(<vcpu[^>]*>)1</, "$110000<", /cpu/i],
+    ] as const) {
+      await refuse("vm.edit", put(before, after), words);
+    }
+    const state = await labState(lab);
+    const now = await definitionOf(plane, "edit");
+    failAfter = "define";
+    const undone = await plane.run("vm.edit", put("<on_crash>destroy<", "<on_crash>preserve<"));
+    failAfter = undefined;
+    assert.equal(undone.state, "failed");
+    assert.equal(await definitionOf(plane, "edit"), now);
+    assert.deepEqual(await labState(lab), state);
+    await remove("edit");
   });
 
   test("change: live what can be, the rest at the next start; disks and cards come and go", async () => {

@@ -147,6 +147,15 @@ export interface GuestLifecycle {
     call: Call,
   ): Promise<Guest>;
   /**
+   * Defines a client's edit of `from` (of `xml`, inactive), or without metadata only checks it. unsupported: it reaches out
+   * of the guest where `from` does not. Answers what it says; `changed` are dotted paths of spec.
+   */
+  edit(
+    uuid: string,
+    edit: { readonly from: string; readonly document: string; readonly metadata?: GuestMetadata },
+    call: Call,
+  ): Promise<{ readonly spec: VmSpec; readonly changed: readonly string[]; readonly description: string }>;
+  /**
    * Changes the definition, and the running guest where that can be done live. After an error all is as before, or the
    * error names what is not. conflict: someone else changed the guest at the same moment.
    */

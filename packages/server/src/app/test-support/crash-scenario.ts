@@ -55,6 +55,13 @@ export async function makeVm(plane: ControlPlane, name: string, change: object =
   return (await plane.succeed<{ vmId: string }>("vm.create", { request })).vmId;
 }
 
+/** As clients get it to edit. */
+export async function definitionOf(plane: ControlPlane, name: string): Promise<string> {
+  const { hostId, uuid } = plane.vm(name);
+  const call = { signal: AbortSignal.timeout(60_000) };
+  return await plane.deps.providers.get(hostId).guest.inventory.xml(uuid, { inactive: true }, call);
+}
+
 async function snapshot(plane: ControlPlane, vmId: string, name: string, memory = false): Promise<string> {
   const input = { vmId, request: { name, memory } };
   return (await plane.succeed<{ snapshotId: string }>("snapshot.create", input)).snapshotId;
@@ -206,6 +213,15 @@ export const scenarios: readonly Scenario[] = [
         vmId,
         request: { disksRemove, disksChange: [{ target: "vda", capacityBytes: 1 << 26 }], cpu: { count: 2 } },
       };
+    },
+  },
+  {
+    operation: "vm.edit",
+    title: "vm.edit of a running VM",
+    async prepare(plane) {
+      const vmId = await makeVm(plane, "subject", { start: true });
+      const xml = await definitionOf(plane, "subject");
+      return { vmId, request: { domainXml: xml.replace("<on_crash>destroy<", "<on_crash>preserve<") } };
     },
   },
   {

@@ -8,6 +8,7 @@ import { vmChange } from "./vm-change.ts";
 import { vmClone } from "./vm-clone.ts";
 import { vmCreate } from "./vm-create.ts";
 import { vmDelete } from "./vm-delete.ts";
+import { vmEdit } from "./vm-edit.ts";
 import { vmForceOff } from "./vm-force-off.ts";
 import { vmMigrate } from "./vm-migrate.ts";
 import { vmReboot } from "./vm-reboot.ts";
@@ -22,6 +23,7 @@ export function vmOperations(deps: OperationDeps): readonly Operation[] {
   return [
     vmCreate(deps),
     vmChange(deps),
+    vmEdit(deps),
     vmRename(deps),
     vmDelete(deps),
     vmStart(deps),

@@ -1,7 +1,8 @@
 /** Refusing changes of a VM that can't work, naming the field; reads the inventory only. */
 import type { Vm, VmChange } from "@innkeeper/contract/resource/vm.ts";
-import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import type { VmDisk, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { refuseDisks } from "./device-rule.ts";
 import { checkBootOrders, checkDisks } from "./disk-target.ts";
@@ -9,7 +10,7 @@ import { refuse, refuseDuplicates } from "./field-check.ts";
 import { afterChange, withoutNull } from "./guest-change.ts";
 import { checkHardware, hostProblems, type Problem } from "./hardware-check.ts";
 import { requirePersistent, requireState } from "./lookup.ts";
-import { checkNics, nicProblems } from "./nic-plan.ts";
+import { checkMacs, checkNics, nicProblems } from "./nic-plan.ts";
 import { poolOfPath, requirePoolOfPath } from "./storage-reach.ts";
 
 export function checkChange(inventory: Inventory, vm: Vm, request: VmChange): void {
@@ -138,3 +139,29 @@ function checkNicChanges(inventory: Inventory, vm: Vm, request: VmChange): void 
     }
   }
 }
+
+/** An edited definition: what of it differs from the VM is checked as a change would be; the field is the document. */
+export function checkEditedSpec(inventory: Inventory, vm: Vm, spec: VmSpec, changed: readonly string[]): void {
+  const differs = (part: string): boolean => changed.some((path) => path === part || path.startsWith(`${part}.`));
+  const { machine } = spec;
+  const asked = {
+    ...(differs("cpu") && { cpu: spec.cpu }),
+    ...(differs("memory") && { memory: spec.memory }),
+    ...(differs("machine") && machine !== undefined && { machine }),
+  };
+  const present = new Set(vm.spec.nics.map((nic) => nic.mac.toLowerCase()));
+  const added = spec.nics.filter(({ mac }) => mac !== "" && !present.has(mac.toLowerCase()));
+  try {
+    checkHardware(asked);
+    throwFirst(hostProblems(inventory.require("host", vm.hostId), asked, spec.domainType));
+    checkMacs(
+      inventory,
+      added.map(({ mac }) => ({ mac, field: documentField })),
+    );
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    refuse(documentField, error.message, error.code);
+  }
+}
+
+const documentField = "domainXml";

@@ -15,12 +15,22 @@ export function checkNics(inventory: Inventory, nics: readonly VmNicCreate[], fi
     if ((nic.network === undefined) === (nic.bridge === undefined)) {
       refuse(`${field}[${index}]`, "A network card needs exactly one of network and bridge.");
     }
-    if (nic.mac !== undefined) checkMac(inventory, nic.mac, `${field}[${index}].mac`);
   }
-  const macs = nics.flatMap((nic, index) => (nic.mac === undefined ? [] : [{ mac: nic.mac.toLowerCase(), index }]));
+  checkMacs(
+    inventory,
+    nics.flatMap(({ mac }, index) => (mac === undefined ? [] : [{ mac, field: `${field}[${index}].mac` }])),
+  );
+}
+
+/** Of cards that are new, or get another address. */
+export function checkMacs(
+  inventory: Inventory,
+  macs: readonly { readonly mac: string; readonly field: string }[],
+): void {
+  for (const { mac, field } of macs) checkMac(inventory, mac, field);
   refuseDuplicates(
-    macs.map((each) => each.mac),
-    (index) => `${field}[${macs[index]?.index ?? index}].mac`,
+    macs.map(({ mac }) => mac.toLowerCase()),
+    (index) => macs[index]?.field ?? "",
     (mac) => `MAC address ${mac}`,
   );
 }

@@ -10,6 +10,7 @@ import { isLibvirtCode } from "#libvirt/error.ts";
 import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import type { GuestLifecycle } from "#virtualization/port.ts";
 import { changeGuest } from "./change/change.ts";
+import { editGuest } from "./change/edit.ts";
 import { checkDefinition, renderDefinition } from "./check.ts";
 import { defineFromSpec, defineFromXml, renameGuest, undefineGuest } from "./definition.ts";
 import { type DomainCall, type GuestDriverContext, onDomain } from "./driver-context.ts";
@@ -18,7 +19,10 @@ export function guestLifecycle(context: GuestDriverContext): GuestLifecycle {
   return { ...definitions(context), ...power(context) };
 }
 
-type Definitions = Pick<GuestLifecycle, "check" | "render" | "define" | "defineXml" | "change" | "rename" | "undefine">;
+type Definitions = Pick<
+  GuestLifecycle,
+  "check" | "render" | "define" | "defineXml" | "edit" | "change" | "rename" | "undefine"
+>;
 
 function definitions(context: GuestDriverContext): Definitions {
   return {
@@ -47,6 +51,8 @@ function definitions(context: GuestDriverContext): Definitions {
         ({ connection, options }) => defineFromXml(connection, xml, edits, options),
         longDeadlineMs,
       ),
+    edit: (uuid, edit, call) =>
+      onDomain(context, uuid, call, "edit the VM", (domain) => editGuest(domain, edit), longDeadlineMs),
     change: (uuid, change, call) =>
       onDomain(context, uuid, call, "change the VM", (domain) => changeGuest(context, domain, change), longDeadlineMs),
     rename: (uuid, name, call) =>

@@ -78,68 +78,87 @@ function randomSource(rng: Element): string | undefined {
   return undefined;
 }
 
+/** Something that reaches out of the guest, or is not known to stay in it. */
+export interface OutwardPart {
+  readonly path: string;
+  readonly what?: string;
+  /** The device that it is part of, else the very element. */
+  readonly owner: Element;
+}
+
 /** Throws unsupported for the first thing that reaches out; `field` is where the document is in the request. */
 export function checkDocument(root: Element, field: string): void {
-  for (const part of elementsOf(root)) {
-    if (part.namespaceURI || !domainParts.has(part.tagName)) refuse(field, part.tagName);
-    if (part.tagName === "devices") checkDevices(part, field);
-    else if (!["metadata", "memoryBacking"].includes(part.tagName)) checkDeep(part, field, part.tagName);
-    if (part.tagName === "memoryBacking") checkBacking(part, field);
-    if (part.tagName === "blkiotune" && children(part, "device").length > 0) refuse(field, "blkiotune/device");
-    if (part.tagName === "os") checkFirmware(part, field);
+  for (const part of outwardParts(root)) {
+    const message = `A VM's document must not have ${titleOf(part)}: it reaches out of the guest, or is not known to stay in it.`;
+    const remedy = "Leave it out; add it with virsh edit on the host if the guest needs it.";
+    throw new AppError("unsupported", message, { field, remedy });
   }
 }
 
-function checkDevices(parent: Element, field: string): void {
+/** As in "must not have …". */
+export function titleOf({ path, what }: OutwardPart): string {
+  return what === undefined ? path : `${path} (${what})`;
+}
+
+/** All of a domain, in document order; what is unknown is not looked into. */
+export function* outwardParts(root: Element): Generator<OutwardPart> {
+  for (const part of elementsOf(root)) {
+    const { tagName } = part;
+    if (part.namespaceURI || !domainParts.has(tagName)) yield { path: tagName, owner: part };
+    else if (tagName === "devices") yield* outwardDevices(part);
+    else if (tagName === "memoryBacking") yield* outwardBacking(part);
+    else if (tagName !== "metadata") yield* within(part, tagName);
+    if (tagName === "blkiotune") {
+      for (const owner of children(part, "device")) yield { path: "blkiotune/device", owner };
+    }
+    if (tagName === "os") yield* outwardFirmware(part);
+  }
+}
+
+function* outwardDevices(parent: Element): Generator<OutwardPart> {
   for (const device of elementsOf(parent)) {
     const path = `devices/${device.tagName}`;
     const rule = Object.hasOwn(devices, device.tagName) ? devices[device.tagName] : undefined;
-    if (rule === undefined || device.namespaceURI) refuse(field, path);
-    const outward = rule(device);
-    if (outward !== undefined) refuse(field, path, outward);
-    checkDeep(device, field, path);
+    const outward = rule?.(device);
+    if (rule === undefined || device.namespaceURI) yield { path, owner: device };
+    else if (outward !== undefined) yield { path, what: outward, owner: device };
+    else yield* within(device, path, device);
   }
 }
 
 /** Its source is a kind of memory, not a place; `file` is a folder of the host's. */
-function checkBacking(backing: Element, field: string): void {
-  const [source] = children(backing, "source");
-  const type = attribute(source, "type");
-  if (type !== undefined && !["anonymous", "memfd"].includes(type))
-    refuse(field, "memoryBacking/source", `type ${type}`);
+function* outwardBacking(backing: Element): Generator<OutwardPart> {
+  for (const owner of children(backing, "source")) {
+    const type = attribute(owner, "type");
+    if (type !== undefined && !["anonymous", "memfd"].includes(type))
+      yield { path: "memoryBacking/source", what: `type ${type}`, owner };
+  }
 }
 
 /** Firmware is chosen by its kind, never by a file. */
-function checkFirmware(os: Element, field: string): void {
+function* outwardFirmware(os: Element): Generator<OutwardPart> {
   for (const name of ["loader", "nvram"]) {
-    if (children(os, name).some((element) => text(element) !== undefined)) refuse(field, `os/${name}`);
+    for (const element of children(os, name)) {
+      if (text(element) !== undefined) yield { path: `os/${name}`, owner: element };
+    }
   }
-  if (children(os, "acpi").length > 0) refuse(field, "os/acpi");
+  for (const owner of children(os, "acpi")) yield { path: "os/acpi", owner };
 }
 
-function checkDeep(element: Element, field: string, path: string): void {
+function* within(element: Element, path: string, device?: Element): Generator<OutwardPart> {
   for (const { name } of Array.from<Attr>(element.attributes)) {
-    if (outwardAttributes.has(name)) refuse(field, `${path}/@${name}`);
-    if (element.tagName === "source" && !sourceAttributes.has(name)) refuse(field, `${path}/@${name}`);
+    const isOutward = outwardAttributes.has(name) || (element.tagName === "source" && !sourceAttributes.has(name));
+    if (isOutward) yield { path: `${path}/@${name}`, owner: device ?? element };
   }
   for (const inner of elementsOf(element)) {
     const at = `${path}/${inner.tagName}`;
-    if (inner.namespaceURI || outwardElements.has(inner.tagName)) refuse(field, at);
     // <memory><source><path> is a persistent memory device of the host.
-    if (element.tagName === "source" && inner.tagName === "path") refuse(field, at);
-    checkDeep(inner, field, at);
+    const isPlace = element.tagName === "source" && inner.tagName === "path";
+    if (inner.namespaceURI || outwardElements.has(inner.tagName) || isPlace) yield { path: at, owner: device ?? inner };
+    else yield* within(inner, at, device);
   }
 }
 
 function elementsOf(parent: Element): Element[] {
   return Array.from(parent.childNodes).filter((node): node is Element => node.nodeType === node.ELEMENT_NODE);
-}
-
-function refuse(field: string, path: string, what?: string): never {
-  const detail = what === undefined ? "" : ` (${what})`;
-  const message = `A VM's document must not have ${path}${detail}: it reaches out of the guest, or is not known to stay in it.`;
-  throw new AppError("unsupported", message, {
-    field,
-    remedy: "Leave it out; add it with virsh edit on the host if the guest needs it.",
-  });
 }

@@ -15,7 +15,8 @@ import { append, attribute, child, children, ensure, remove, setAttributes, setT
 import { editMemory } from "./memory.ts";
 import { editMetadata } from "./metadata.ts";
 
-const field = "domainXml";
+/** Where the document is in a request. */
+export const documentField = "domainXml";
 
 type DocumentDefinition = GuestDefinition & { readonly document: string };
 
@@ -25,22 +26,28 @@ export function isFromDocument(definition: GuestDefinition): definition is Docum
 
 /** The document's root. invalid_field when it is none of a domain, unsupported when it reaches out of the guest. */
 export function parseDocument(document: string): Element {
-  const root = parse(document);
-  if (root.tagName !== "domain" || root.namespaceURI) throw invalid(`it is a <${root.tagName}>, not a <domain>`);
-  checkDocument(root, field);
+  const root = parseDomain(document);
+  checkDocument(root, documentField);
   return root;
 }
 
-function parse(document: string): Element {
+/** The root of a document that claims to be a domain's; nothing in it is checked yet. */
+export function parseDomain(document: string): Element {
+  let root: Element;
   try {
-    return parseXml(document);
+    root = parseXml(document);
   } catch (error) {
-    if (error instanceof AppError) throw invalid(error.message);
+    if (error instanceof AppError)
+      throw invalid(error.message.replace(/^The host sent XML that can't be read: (.*)\.$/s, "$1"));
     throw error;
   }
+  if (root.tagName !== "domain" || root.namespaceURI) throw invalid(`it is a <${root.tagName}>, not a <domain>`);
+  return root;
 }
 
-function invalid(what: string): AppError {
+/** invalid_field; `what` as after a colon. */
+export function invalid(what: string): AppError {
+  const field = documentField;
   return new AppError("invalid_field", `The domain's document can't be used: ${what}.`, { field });
 }
 

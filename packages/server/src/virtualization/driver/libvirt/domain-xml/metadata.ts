@@ -88,6 +88,14 @@ function withoutNamespace(element: Element): Element {
   return copy;
 }
 
+/** Our element of `to` becomes that of `from`, whatever it was. */
+export function copyMetadata(from: Element, to: Element): void {
+  for (let own = ownElement(to); own !== undefined; own = ownElement(to)) remove(own);
+  const kept = ownElement(from);
+  if (kept) append(ensure(to, "metadata"), documentOf(to).importNode(kept, true));
+  removeIfEmpty(child(to, "metadata"));
+}
+
 export function removeMetadata(root: Element): void {
   remove(ownElement(root));
   removeIfEmpty(child(root, "metadata"));

@@ -9,7 +9,7 @@ import path from "node:path";
 import { suite, test } from "node:test";
 import { AppError } from "#core/app-error.ts";
 import { parseXml, serializeXml } from "#libvirt/xml.ts";
-import { canonical } from "../test-support/canonical-xml.ts";
+import { canonical } from "./canonical.ts";
 import { libvirtTests } from "../test-support/libvirt-source.ts";
 import { fieldChanges } from "../test-support/wild-change.ts";
 import { applyChange } from "./apply-change.ts";
