@@ -1,6 +1,6 @@
 /** `inn host …`: the physical servers. */
 import type { Command } from "commander";
-import type { HostAdd, HostChange } from "@innkeeper/contract/resource/host.ts";
+import type { HostAdd, HostChange, HostReconnect } from "@innkeeper/contract/resource/host.ts";
 import { usageError } from "#cli-error.ts";
 import type { Invocation, Options } from "#invocation.ts";
 import { runList } from "#list.ts";
@@ -43,6 +43,7 @@ export function addHost(noun: Command, surroundings: Surroundings): void {
   });
   addAdd(noun, surroundings);
   addSet(noun, surroundings);
+  addReconnect(noun, surroundings);
   addVerb(noun, surroundings, {
     usage: "remove <host>",
     alias: "rm",
@@ -73,18 +74,12 @@ function addAdd(noun: Command, surroundings: Surroundings): void {
     summary: "Add a host: connect, check, inventory, adopt its VMs untouched.",
     operations: ["hostAdd"],
     options: (command) =>
-      taskOptions(command)
-        .option("--name <name>", "what to call it (default: its host name)")
-        .option("--description <text>")
-        .option("--tag <tag>", "may be repeated", collect)
-        .option("--tls-ca <file>", "PEM of the authority that signed the host's certificate (default: Innkeeper's own)")
-        .option("--tls-cert <file>", "PEM of the client certificate to show")
-        .option("--tls-key <file>", "PEM of its key")
-        .option("--user <name>", "for a libvirtd that asks for name and password, SASL (default: the URI's)")
-        .option("--password-file <file>", "its password, on the first line")
-        .option("--ssh-key <file>", "private key for qemu+ssh")
-        .option("--ssh-password-file <file>", "password for qemu+ssh, on the first line")
-        .option("--ssh-fingerprint <SHA256:…>", "the host's key (default: as known_hosts says)"),
+      credentialOptions(
+        taskOptions(command)
+          .option("--name <name>", "what to call it (default: its host name)")
+          .option("--description <text>")
+          .option("--tag <tag>", "may be repeated", collect),
+      ),
     examples: [
       "host add qemu+ssh://root@kvm1.example.org/system --ssh-key ~/.ssh/id_ed25519",
       "host add qemu+tls://kvm2.example.org/system --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem",
@@ -95,21 +90,67 @@ function addAdd(noun: Command, surroundings: Surroundings): void {
       const task = await invocation.api.call("hostAdd", { body: await addRequest(invocation, uri) });
       await followTask(invocation, task, (ended) => `added host ${ended.target?.name ?? uri}`);
     },
-    fieldOption: (field) =>
-      ({
-        uri: "<uri>",
-        "tls.caCertificate": "--tls-ca",
-        "tls.clientCertificate": "--tls-cert",
-        "tls.clientKey": "--tls-key",
-        sasl: "<uri>",
-        "sasl.userName": "--user",
-        "sasl.password": "--password-file",
-        "ssh.privateKey": "--ssh-key",
-        "ssh.password": "--ssh-password-file",
-        "ssh.hostKeyFingerprint": "--ssh-fingerprint",
-      })[field] ?? `--${field}`,
+    fieldOption: (field) => credentialOption[field] ?? (field === "uri" ? "<uri>" : `--${field}`),
   });
 }
+
+function addReconnect(noun: Command, surroundings: Surroundings): void {
+  addVerb(noun, surroundings, {
+    usage: "reconnect <host>",
+    summary: "Connect to a host anew, with other credentials or another URI if they are given.",
+    operations: ["hostReconnect"],
+    options: (command) =>
+      credentialOptions(taskOptions(command).option("--uri <uri>", "another way to the same host"))
+        .option("--own-tls", "back to Innkeeper's own authority and certificate")
+        .option("--no-password", "the libvirtd no longer asks for name and password")
+        .option("--no-ssh-credentials", "neither key nor password: the agent's, and known_hosts"),
+    details: `The host is reached with them before they take the place of the stored ones; after a failure nothing has
+changed. TLS, SASL and SSH are replaced each as a whole: give key and certificate, user and password again.`,
+    examples: [
+      "host reconnect kvm1",
+      "host reconnect kvm1 --ssh-key ~/.ssh/new_key",
+      "host reconnect kvm3 --user inn --password-file kvm3.password",
+    ],
+    run: async (invocation, name) => {
+      const { api, options } = invocation;
+      const host = await find(api, "host", name);
+      const body: HostReconnect = {
+        ...given({ uri: options.text("uri") }),
+        ...(await credentialRequest(options)),
+        ...(options.flag("ownTls") === true && { tls: null }),
+        ...(options.flag("password") === false && { sasl: null }),
+        ...(options.flag("sshCredentials") === false && { ssh: null }),
+      };
+      const task = await api.call("hostReconnect", { parameters: { hostId: host.id }, body });
+      await followTask(invocation, task, () => `host ${host.name} is connected`);
+    },
+    fieldOption: (field) => credentialOption[field] ?? `--${field}`,
+  });
+}
+
+function credentialOptions(command: Command): Command {
+  return command
+    .option("--tls-ca <file>", "PEM of the authority that signed the host's certificate (default: Innkeeper's own)")
+    .option("--tls-cert <file>", "PEM of the client certificate to show")
+    .option("--tls-key <file>", "PEM of its key")
+    .option("--user <name>", "for a libvirtd that asks for name and password, SASL (default: the URI's)")
+    .option("--password-file <file>", "its password, on the first line")
+    .option("--ssh-key <file>", "private key for qemu+ssh")
+    .option("--ssh-password-file <file>", "password for qemu+ssh, on the first line")
+    .option("--ssh-fingerprint <SHA256:…>", "the host's key (default: as known_hosts says)");
+}
+
+const credentialOption: Readonly<Record<string, string>> = {
+  "tls.caCertificate": "--tls-ca",
+  "tls.clientCertificate": "--tls-cert",
+  "tls.clientKey": "--tls-key",
+  sasl: "<uri>",
+  "sasl.userName": "--user",
+  "sasl.password": "--password-file",
+  "ssh.privateKey": "--ssh-key",
+  "ssh.password": "--ssh-password-file",
+  "ssh.hostKeyFingerprint": "--ssh-fingerprint",
+};
 
 async function addRequest({ options }: Invocation, uri: string): Promise<HostAdd> {
   return {
@@ -118,19 +159,25 @@ async function addRequest({ options }: Invocation, uri: string): Promise<HostAdd
       name: options.text("name"),
       description: options.text("description"),
       tags: anyOf(options.texts("tag")),
-      tls: anyGiven({
-        caCertificate: await fileText("--tls-ca", options.text("tlsCa")),
-        clientCertificate: await fileText("--tls-cert", options.text("tlsCert")),
-        clientKey: await fileText("--tls-key", options.text("tlsKey")),
-      }),
-      sasl: await saslRequest(options),
-      ssh: anyGiven({
-        privateKey: await fileText("--ssh-key", options.text("sshKey")),
-        password: await fileSecret("--ssh-password-file", options.text("sshPasswordFile")),
-        hostKeyFingerprint: options.text("sshFingerprint"),
-      }),
     }),
+    ...(await credentialRequest(options)),
   };
+}
+
+async function credentialRequest(options: Options): Promise<Pick<HostAdd, "tls" | "sasl" | "ssh">> {
+  return given({
+    tls: anyGiven({
+      caCertificate: await fileText("--tls-ca", options.text("tlsCa")),
+      clientCertificate: await fileText("--tls-cert", options.text("tlsCert")),
+      clientKey: await fileText("--tls-key", options.text("tlsKey")),
+    }),
+    sasl: await saslRequest(options),
+    ssh: anyGiven({
+      privateKey: await fileText("--ssh-key", options.text("sshKey")),
+      password: await fileSecret("--ssh-password-file", options.text("sshPasswordFile")),
+      hostKeyFingerprint: options.text("sshFingerprint"),
+    }),
+  });
 }
 
 async function saslRequest(options: Options): Promise<HostAdd["sasl"]> {

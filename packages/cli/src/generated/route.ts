@@ -7,6 +7,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
   hostGet: { method: "GET", path: "/hosts/{hostId}" },
   hostAdd: { method: "POST", path: "/hosts" },
   hostChange: { method: "PATCH", path: "/hosts/{hostId}" },
+  hostReconnect: { method: "POST", path: "/hosts/{hostId}/reconnect" },
   hostRemove: { method: "DELETE", path: "/hosts/{hostId}" },
   hostRefresh: { method: "POST", path: "/hosts/{hostId}/refresh" },
   vmList: { method: "GET", path: "/vms" },

@@ -1,5 +1,5 @@
 /** Endpoints of hosts. */
-import { Host, HostAdd, HostChange } from "../resource/host.ts";
+import { Host, HostAdd, HostChange, HostReconnect } from "../resource/host.ts";
 import { answersTask, endpoints, ListQuery, PageOf } from "./endpoint.ts";
 
 export const hostEndpoint = endpoints({
@@ -36,6 +36,15 @@ export const hostEndpoint = endpoints({
     body: HostChange,
     status: 200,
     response: Host,
+  },
+  hostReconnect: {
+    method: "POST",
+    path: "/hosts/{hostId}/reconnect",
+    access: "host.add",
+    summary:
+      "Connects to a host anew, with other credentials or another URI if they are given; they take the place of the stored ones once the host has been reached with them.",
+    body: HostReconnect,
+    ...answersTask,
   },
   hostRemove: {
     method: "DELETE",

@@ -89,58 +89,66 @@ export const HostUri = Type.String({
     "qemu:///system, qemu+unix:///system?socket=…, qemu+tls://host/system, qemu+ssh://user@host/system; test:///default",
 });
 
+const HostTls = Type.Object(
+  {
+    caCertificate: Type.Optional(Type.String({ maxLength: 65_536, description: "PEM; default: Innkeeper's own CA" })),
+    clientCertificate: Type.Optional(Type.String({ maxLength: 65_536, description: "PEM" })),
+    clientKey: Type.Optional(Type.String({ maxLength: 65_536, description: "PEM; stored encrypted, never returned" })),
+  },
+  strict,
+);
+
+const HostSasl = Type.Object(
+  {
+    userName: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 1024, description: "default: the user in the URI" }),
+    ),
+    password: Type.String({ minLength: 1, maxLength: 1024, description: "stored encrypted, never returned" }),
+  },
+  {
+    ...strict,
+    description: 'for a libvirtd that asks for a name and a password (auth_tls or auth_unix_rw = "sasl")',
+  },
+);
+
+const HostSsh = Type.Object(
+  {
+    privateKey: Type.Optional(Type.String({ maxLength: 65_536, description: "stored encrypted, never returned" })),
+    password: Type.Optional(Type.String({ maxLength: 1024, description: "stored encrypted, never returned" })),
+    hostKeyFingerprint: Type.Optional(Type.String({ maxLength: 200, description: "SHA256:… ; default: known_hosts" })),
+  },
+  strict,
+);
+
 export const HostAdd = Type.Object(
   {
     uri: HostUri,
     name: Type.Optional(Name),
     description: Type.Optional(Description),
     tags: Type.Optional(Type.Array(Tag, { maxItems: 100 })),
-    tls: Type.Optional(
-      Type.Object(
-        {
-          caCertificate: Type.Optional(
-            Type.String({ maxLength: 65_536, description: "PEM; default: Innkeeper's own CA" }),
-          ),
-          clientCertificate: Type.Optional(Type.String({ maxLength: 65_536, description: "PEM" })),
-          clientKey: Type.Optional(
-            Type.String({ maxLength: 65_536, description: "PEM; stored encrypted, never returned" }),
-          ),
-        },
-        strict,
-      ),
-    ),
-    sasl: Type.Optional(
-      Type.Object(
-        {
-          userName: Type.Optional(
-            Type.String({ minLength: 1, maxLength: 1024, description: "default: the user in the URI" }),
-          ),
-          password: Type.String({ minLength: 1, maxLength: 1024, description: "stored encrypted, never returned" }),
-        },
-        {
-          ...strict,
-          description: 'for a libvirtd that asks for a name and a password (auth_tls or auth_unix_rw = "sasl")',
-        },
-      ),
-    ),
-    ssh: Type.Optional(
-      Type.Object(
-        {
-          privateKey: Type.Optional(
-            Type.String({ maxLength: 65_536, description: "stored encrypted, never returned" }),
-          ),
-          password: Type.Optional(Type.String({ maxLength: 1024, description: "stored encrypted, never returned" })),
-          hostKeyFingerprint: Type.Optional(
-            Type.String({ maxLength: 200, description: "SHA256:… ; default: known_hosts" }),
-          ),
-        },
-        strict,
-      ),
-    ),
+    tls: Type.Optional(HostTls),
+    sasl: Type.Optional(HostSasl),
+    ssh: Type.Optional(HostSsh),
   },
   strict,
 );
 export type HostAdd = Static<typeof HostAdd>;
+
+const none = "null: none any more";
+
+/** What is given takes the place of what is stored of its kind, as a whole; what is absent stays. */
+export const HostReconnect = Type.Object(
+  {
+    uri: Type.Optional(HostUri),
+    tls: Type.Optional(
+      Type.Union([HostTls, Type.Null({ description: "null: Innkeeper's own authority and certificate" })]),
+    ),
+    sasl: Type.Optional(Type.Union([HostSasl, Type.Null({ description: none })])),
+    ssh: Type.Optional(Type.Union([HostSsh, Type.Null({ description: none })])),
+  },
+  strict,
+);
+export type HostReconnect = Static<typeof HostReconnect>;
 
 export const HostChange = Type.Object(
   {

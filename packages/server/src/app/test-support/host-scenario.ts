@@ -38,6 +38,10 @@ const networkRequest = {
   request: { host: "h1", name: made.network, forwardMode: "isolated", address: "10.213.9.1/24" },
 };
 
+function otherUri(lab: Lab): string {
+  return lab.host("h2").uri.replace(/\/system.*$/, ":16514/system");
+}
+
 function onHost({ lab }: World, ...argv: string[]): Promise<boolean> {
   return lab
     .host("h1")
@@ -138,6 +142,27 @@ export const hostScenarios: readonly HostScenario[] = [
       return { onHost: credentials.length > 1, stored: isStored };
     },
     cleanUp: nothing,
+  },
+  {
+    operation: "host.reconnect",
+    // By another URI of the same daemon: what is stored and what is in use change together.
+    async prepare(plane, { lab, access }) {
+      const { id } = await plane.addHost(lab.host("h2").uri, access.tls, { name: made.host });
+      return { hostId: id, request: { uri: otherUri(lab), tls: access.tls } };
+    },
+    async present(plane, { lab }) {
+      const host = plane.inventory.by("host", "name", made.host)[0];
+      if (host === undefined) return { onHost: false, stored: false };
+      await plane.connected();
+      const used = await plane.wiring.providers.get(host.id).link.hardware({ signal: AbortSignal.timeout(30_000) });
+      assert.equal(used.uuid, host.hardware?.uuid);
+      const isStored = host.uri === otherUri(lab);
+      return { onHost: isStored, stored: isStored };
+    },
+    async cleanUp(plane) {
+      const host = plane.inventory.by("host", "name", made.host)[0];
+      if (host !== undefined) await plane.succeed("host.remove", { hostId: host.id });
+    },
   },
   {
     operation: "host.refresh",

@@ -126,6 +126,37 @@ describe("operations on hosts, storage and networks", () => {
     assert.equal((await plane.run("host.refresh", { hostId: host.id })).state, "succeeded");
   });
 
+  test("other credentials take the place of the stored ones once they reached the host, and never before", async () => {
+    const { id, uri } = plane.inventory.require("host", "second");
+    const authority = await CertificateAuthority.open(path.join(scratch, "reconnect-ca"));
+    const { certificatePem, keyPem } = authority.issue({ commonName: "other", purposes: ["client"] });
+    const foreign = { ...access.tls, clientCertificate: certificatePem, clientKey: keyPem };
+    const reconnect = (request: object) => refusal("host.reconnect", { hostId: id, request });
+    for (const [request, code, words] of [
+      [{ tls: foreign }, "host_untrusted", /certificate/],
+      [{ uri: `qemu+tls://${h2.address}:1/system` }, "host_unreachable", /refused/],
+      [{ uri: `${h2.uri}?no_verify=1` }, "invalid_field", /no_verify/],
+      [{ uri: h1.uri }, "conflict", /has this URI already/],
+      [{ uri: `qemu+tls://${h1.address}:16514/system` }, "conflict", /another machine than host second/],
+      [{ tls: { clientCertificate: certificatePem } }, "invalid_field", /belong together/],
+    ] as const) {
+      const { code: said, detail } = await reconnect(request);
+      assert.equal(said, code, detail);
+      assert.match(detail, words);
+    }
+    const unchanged = plane.inventory.require("host", id);
+    assert.deepEqual([unchanged.uri, unchanged.connectionState], [uri, "connected"]);
+    const other = `qemu+tls://${h2.address}:16514/system`;
+    await plane.succeed("host.reconnect", { hostId: id, request: { uri: other, tls: access.tls } });
+    await plane.connected();
+    assert.equal(plane.inventory.require("host", id).uri, other);
+    await plane.succeed("host.refresh", { hostId: id });
+    await plane.succeed("host.reconnect", { hostId: "second", request: { uri } });
+    await plane.succeed("host.reconnect", { hostId: id });
+    await plane.connected();
+    assert.equal(plane.inventory.require("host", id).uri, uri);
+  });
+
   test("pools are created, refused, and deleted with their volumes left", async () => {
     const request = { host: "h1", name: "data", type: "dir", path: "/var/lib/libvirt/data" };
     const { poolId } = await plane.succeed<{ poolId: string }>("pool.create", { request });

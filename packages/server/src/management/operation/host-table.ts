@@ -2,6 +2,7 @@
 import type { HostOperationDeps } from "#management/host/host-operation-deps.ts";
 import type { Operation } from "#management/task/operation.ts";
 import { hostAdd } from "./host-add.ts";
+import { hostReconnect } from "./host-reconnect.ts";
 import { hostRefresh } from "./host-refresh.ts";
 import { hostRemove } from "./host-remove.ts";
 import { imageDelete } from "./image-delete.ts";
@@ -17,6 +18,7 @@ export function hostOperations(deps: HostOperationDeps): readonly Operation[] {
   return [
     hostAdd(deps),
     hostRemove(deps),
+    hostReconnect(deps),
     hostRefresh(deps),
     poolCreate(deps),
     poolDelete(deps),
