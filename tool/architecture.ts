@@ -106,7 +106,7 @@ function layerOf(name: string, rules: Architecture): Layer | undefined {
   return rules.layers.filter((layer) => name.startsWith(layer.path)).sort((a, b) => b.path.length - a.path.length)[0];
 }
 
-function importsOf(file: SourceFile): string[] {
+export function importsOf(file: SourceFile): string[] {
   const withoutComments = file.text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
   return [...withoutComments.matchAll(importPattern)].map((match) => match[1] ?? match[2] ?? match[3] ?? "");
 }

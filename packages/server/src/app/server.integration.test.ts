@@ -83,11 +83,14 @@ describe("control plane", () => {
       (await hostNamed(name))?.connectionState === "connected" ? true : undefined,
     );
 
-  async function* watch(since: number): AsyncGenerator<Change> {
-    const response = await fetch(`${server.url}/api/v1/watch?since=${since}`, {
+  const openWatch = (since: number): Promise<Response> =>
+    fetch(`${server.url}/api/v1/watch?since=${since}`, {
       headers: { authorization: `Bearer ${server.token}` },
       signal: AbortSignal.timeout(60_000),
     });
+
+  async function* watch(since: number): AsyncGenerator<Change> {
+    const response = await openWatch(since);
     let text = "";
     for await (const chunk of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
       text += chunk;
@@ -189,9 +192,8 @@ describe("control plane", () => {
 
   test("SIGTERM ends it cleanly, whoever watches", async () => {
     const { revision } = await server.call<{ revision: number }>("GET", "/system");
-    const open = watch(revision);
-    const next = open.next();
+    const { body } = await openWatch(revision);
     assert.equal(await server.end("SIGTERM"), 0);
-    await Promise.allSettled([next, open.return(undefined)]);
+    await body?.cancel().catch(() => undefined);
   });
 });
