@@ -218,10 +218,16 @@ export const scenarios: readonly Scenario[] = [
   {
     operation: "vm.edit",
     title: "vm.edit of a running VM",
+    done: subject("running", { config: [/<on_crash>preserve</], live: [/<on_crash>destroy</], description: "edited" }),
     async prepare(plane) {
       const vmId = await makeVm(plane, "subject", { start: true });
       const xml = await definitionOf(plane, "subject");
-      return { vmId, request: { domainXml: xml.replace("<on_crash>destroy<", "<on_crash>preserve<") } };
+      return {
+        vmId,
+        request: {
+          domainXml: xml.replace("<on_crash>destroy<", "<description>edited</description><on_crash>preserve<"),
+        },
+      };
     },
   },
   {
