@@ -1,6 +1,7 @@
 // TLS with certificates on both sides (https://libvirt.org/kbase/tlscerts.html, src/rpc/virnettlscontext.c). The server's
 // certificate must be signed by the CA and name the host that was asked for, by DNS name or by IP address. After the
-// handshake libvirtd sends one byte: 1 when it accepts our certificate; else it closes the connection.
+// handshake libvirtd sends one byte: 1 when it accepts our certificate; else it closes the connection, without a word. So
+// does a daemon that dies: what was closed without a word is tried once more, and only who refuses does it again.
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
@@ -39,6 +40,25 @@ export async function connectTls(uri: ConnectionUri, options: TlsOptions, signal
     rejectUnauthorized: isVerified,
     minVersion: "TLSv1.2",
   };
+  try {
+    return await confirmedSocket(settings, target, signal);
+  } catch (error) {
+    if (!(error instanceof ClosedError)) throw error;
+  }
+  try {
+    return await confirmedSocket(settings, target, signal);
+  } catch (error) {
+    if (!(error instanceof ClosedError)) throw error;
+    throw new ConnectError("certificate", `${target}: the server refused the client's certificate`, error);
+  }
+}
+
+/** The peer closed the connection after the handshake, instead of its verdict. */
+class ClosedError extends Error {
+  override readonly name = "ClosedError";
+}
+
+async function confirmedSocket(settings: ConnectionOptions, target: string, signal: AbortSignal): Promise<TLSSocket> {
   let socket: TLSSocket;
   try {
     socket = connect(settings);
@@ -62,25 +82,21 @@ export async function connectTls(uri: ConnectionUri, options: TlsOptions, signal
 /** virNetTLSSessionHandshake's epilogue (virNetClientTLSHandshake): the one-byte verdict on our certificate. */
 async function confirmed(socket: TLSSocket, target: string, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const refused = (cause?: Error): void =>
-    reject(
-      new ConnectError(
-        "certificate",
-        `${target}: the server refused the client's certificate${cause === undefined ? "" : ` (${cause.message})`}`,
-        cause,
-      ),
-    );
+  const refused = (why: string, cause?: Error): void =>
+    reject(new ConnectError("certificate", `${target}: the server refused the client's certificate (${why})`, cause));
   const onReadable = (): void => {
     const verdict: unknown = socket.read(1);
     if (!(verdict instanceof Uint8Array)) return;
     if (verdict[0] === 1) resolve();
-    else refused();
+    else refused(`it answered ${verdict[0]}`);
   };
-  const onError = (error: Error): void =>
-    /ALERT|ECONNRESET|EPROTO/u.test(String("code" in error ? error.code : ""))
-      ? refused(error)
-      : reject(connectError(error, target));
-  const onEnd = (): void => refused();
+  const onError = (error: Error): void => {
+    const code = String("code" in error ? error.code : "");
+    if (/ALERT|EPROTO/u.test(code)) refused(error.message, error);
+    else if (code === "ECONNRESET") reject(new ClosedError(error.message, { cause: error }));
+    else reject(connectError(error, target));
+  };
+  const onEnd = (): void => reject(new ClosedError("the end of the connection came instead of a verdict"));
   const onAbort = (): void => reject(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });
   socket.on("readable", onReadable).once("error", onError).once("end", onEnd);
