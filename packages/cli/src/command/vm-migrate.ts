@@ -23,7 +23,8 @@ export function addMigrate(noun: Command, surroundings: Surroundings): void {
         .option("--max-downtime <duration>", "how long the guest may stand still: 300ms")
         .option("--copy-disks", "copy disks that are not on shared storage")
         .option("--post-copy", "finish by post-copy if memory changes faster than it can be sent")
-        .option("--auto-converge", "slow the guest down if its memory changes too fast"),
+        .option("--auto-converge", "slow the guest down if its memory changes too fast")
+        .option("--encrypt", "send memory and copied disks over TLS, with QEMU's certificates on the hosts"),
     details:
       "With --check and no host, all other hosts are examined. Its exit code is 0 when the VM can move\n(there may be warnings), else that of what is in the way.",
     examples: [
@@ -52,6 +53,7 @@ async function move(invocation: Invocation, vmName = "", hostName?: string): Pro
       copyDisks: options.flag("copyDisks"),
       postCopy: options.flag("postCopy"),
       autoConverge: options.flag("autoConverge"),
+      encrypt: options.flag("encrypt"),
     }),
   };
   const task = await api.call("vmMigrate", { parameters: { vmId: vm.id }, body });

@@ -160,6 +160,12 @@ export const VmMigrate = Type.Object(
     ),
     postCopy: Type.Optional(Type.Boolean()),
     autoConverge: Type.Optional(Type.Boolean()),
+    encrypt: Type.Optional(
+      Type.Boolean({
+        description:
+          "memory and copied disks travel over TLS, with the certificates that the hosts have for QEMU (default: in clear, QEMU's own)",
+      }),
+    ),
   },
   strict,
 );

@@ -230,8 +230,8 @@ export interface MigrationOptions {
   readonly copyDisks: readonly string[];
   readonly postCopy: boolean;
   readonly autoConverge: boolean;
-  /** Memory and disks travel over TLS, with the hosts' own certificates (QEMU's x509 folder); default: in clear. */
-  readonly encrypt?: boolean;
+  /** Memory and disks travel over TLS, with the hosts' own certificates (QEMU's x509 folder); else in clear. */
+  readonly encrypt: boolean;
 }
 
 export interface MigrationResult {

@@ -225,12 +225,13 @@ async function send(
     await migration.migrateOffline(uuid, { targetUri }, call);
     return { totalMs: Math.round(deps.clock.monotonicMs() - startMs), downtimeMs: 0 };
   }
-  const { bandwidthMiBps, maxDowntimeMs, postCopy, autoConverge } = request;
+  const { bandwidthMiBps, maxDowntimeMs, postCopy, autoConverge, encrypt } = request;
   const options = {
     targetUri,
     copyDisks: moving.copies.map((copy) => copy.disk.target),
     postCopy: postCopy ?? false,
     autoConverge: autoConverge ?? false,
+    encrypt: encrypt ?? false,
     ...(bandwidthMiBps === undefined ? {} : { bandwidthMiBps }),
     ...(maxDowntimeMs === undefined ? {} : { maxDowntimeMs }),
   };

@@ -18,7 +18,14 @@ const signal = AbortSignal.timeout(1_800_000);
 const call = { signal };
 
 function to(target: LabHypervisor, options: Partial<MigrationOptions> = {}): MigrationOptions {
-  return { targetUri: target.host.uri, copyDisks: [], postCopy: false, autoConverge: false, ...options };
+  return {
+    targetUri: target.host.uri,
+    copyDisks: [],
+    postCopy: false,
+    autoConverge: false,
+    encrypt: false,
+    ...options,
+  };
 }
 
 suite("migration of a guest", () => {

@@ -180,7 +180,7 @@ function flagsOf(options: MigrationOptions): number {
     (options.copyDisks.length > 0 ? VIR_MIGRATE_NON_SHARED_DISK : 0) |
     (options.postCopy ? VIR_MIGRATE_POSTCOPY : 0) |
     (options.autoConverge ? VIR_MIGRATE_AUTO_CONVERGE : 0) |
-    (options.encrypt === true ? VIR_MIGRATE_TLS : 0)
+    (options.encrypt ? VIR_MIGRATE_TLS : 0)
   );
 }
 
