@@ -12,6 +12,11 @@ import { parseUri } from "./uri.ts";
 import type { AddressInfo } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
 
+const accept = (socket: TLSSocket): void => void socket.end(Buffer.of(1));
+const refuse = (socket: TLSSocket): void => void socket.write(Buffer.of(0));
+const close = (socket: TLSSocket): void => void socket.end();
+const reset = (socket: TLSSocket): void => void socket.destroy();
+
 describe("the verdict on a client's certificate", { timeout: 60_000 }, () => {
   let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
   let client: ReturnType<typeof readPem>;
@@ -49,10 +54,6 @@ describe("the verdict on a client's certificate", { timeout: 60_000 }, () => {
     }
   }
 
-  const accept = (socket: TLSSocket): void => void socket.end(Buffer.of(1));
-  const refuse = (socket: TLSSocket): void => void socket.write(Buffer.of(0));
-  const close = (socket: TLSSocket): void => void socket.end();
-  const reset = (socket: TLSSocket): void => void socket.destroy();
   /** The process is gone: nothing listens any more. */
   const die = (how: typeof close) => (socket: TLSSocket) => {
     server.close();
