@@ -1,7 +1,7 @@
 /** The operations on VMs through the task engine, on two real hosts, with guests that boot: done, refused, and undone. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -103,7 +103,10 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
       { applied: [], pending: ["cpu.count", "cpu.maxCount"] },
     );
     const vm = plane.vm("edit");
-    assert.deepEqual([vm.description, vm.tags, vm.pendingChanges], ["by hand", ["kept"], ["cpu.count", "cpu.maxCount"]]);
+    assert.deepEqual(
+      [vm.description, vm.tags, vm.pendingChanges],
+      ["by hand", ["kept"], ["cpu.count", "cpu.maxCount"]],
+    );
     assert.match(await definitionOf(plane, "edit"), /<on_crash>restart</);
     await refuse("vm.edit", put("<on_crash>", "<on_crash>", { baseSha256 }), /changed since it was read/);
     for (const [before, after, words] of [
@@ -126,6 +129,36 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     assert.equal(await definitionOf(plane, "edit"), now);
     assert.deepEqual(await labState(lab), state);
     await remove("edit");
+  });
+
+  test("a console's password in a document is in the domain, stays when that is edited, and is nowhere in the state", async () => {
+    const secret = "vncSEC9x";
+    const graphics = `<graphics type="vnc" port="-1" autoport="yes" passwd="${secret}"/>`;
+    const domainXml = `<domain><os><type machine="q35">hvm</type></os><devices>${graphics}<video><model type="vga"/></video></devices></domain>`;
+    const { vmId } = await plane.succeed<{ vmId: string }>("vm.create", {
+      request: { name: "sealed", host: "h1", memory: { sizeMiB: 64 }, domainXml },
+    });
+    const xml = await definitionOf(plane, "sealed");
+    assert.ok(!xml.includes(secret));
+    const edited = xml.replace("<on_crash>destroy<", "<on_crash>restart<");
+    await plane.succeed("vm.edit", { vmId, request: { domainXml: edited } });
+    const forged = edited.replace("<graphics type='vnc'", "$& passwd='other'");
+    await refuse("vm.edit", { vmId, request: { domainXml: forged } }, /has a console's password/);
+    const { stdout } = await lab.host("h1").exec(["virsh", "dumpxml", "--inactive", "--security-info", "sealed"]);
+    assert.match(stdout, new RegExp(`passwd='${secret}'`));
+    const files = await readdir(folder, { withFileTypes: true, recursive: true });
+    const names = files.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+    assert.ok(
+      names.some((name) => name.endsWith("-wal")),
+      String(names),
+    );
+    for (const name of names) {
+      const bytes = await readFile(name);
+      for (const form of [secret, Buffer.from(secret).toString("base64").replace(/=*$/, "")]) {
+        assert.ok(!bytes.includes(form), `the password is in ${name}`);
+      }
+    }
+    await remove("sealed");
   });
 
   test("change: live what can be, the rest at the next start; disks and cards come and go", async () => {

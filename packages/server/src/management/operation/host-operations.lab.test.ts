@@ -127,7 +127,7 @@ describe("operations on hosts, storage and networks", () => {
   });
 
   test("other credentials take the place of the stored ones once they reached the host, and never before", async () => {
-    const { id, uri } = plane.inventory.require("host", "second");
+    const { id, uri } = plane.inventory.require("host", "h2");
     const authority = await CertificateAuthority.open(path.join(scratch, "reconnect-ca"));
     const { certificatePem, keyPem } = authority.issue({ commonName: "other", purposes: ["client"] });
     const foreign = { ...access.tls, clientCertificate: certificatePem, clientKey: keyPem };
@@ -137,7 +137,7 @@ describe("operations on hosts, storage and networks", () => {
       [{ uri: `qemu+tls://${h2.address}:1/system` }, "host_unreachable", /refused/],
       [{ uri: `${h2.uri}?no_verify=1` }, "invalid_field", /no_verify/],
       [{ uri: h1.uri }, "conflict", /has this URI already/],
-      [{ uri: `qemu+tls://${h1.address}:16514/system` }, "conflict", /another machine than host second/],
+      [{ uri: `qemu+tls://${h1.address}:16514/system` }, "conflict", /another machine than host h2/],
       [{ tls: { clientCertificate: certificatePem } }, "invalid_field", /belong together/],
     ] as const) {
       const { code: said, detail } = await reconnect(request);
@@ -151,7 +151,7 @@ describe("operations on hosts, storage and networks", () => {
     await plane.connected();
     assert.equal(plane.inventory.require("host", id).uri, other);
     await plane.succeed("host.refresh", { hostId: id });
-    await plane.succeed("host.reconnect", { hostId: "second", request: { uri } });
+    await plane.succeed("host.reconnect", { hostId: "h2", request: { uri } });
     await plane.succeed("host.reconnect", { hostId: id });
     await plane.connected();
     assert.equal(plane.inventory.require("host", id).uri, uri);
