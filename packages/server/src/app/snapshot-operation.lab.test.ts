@@ -14,7 +14,7 @@ import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import { SerialConsole } from "#virtualization/driver/libvirt/test-support/lab-hypervisor.ts";
 import { ControlPlane, labAccess } from "./test-support/control-plane.ts";
-import { addImage, makeVm } from "./test-support/crash-scenario.ts";
+import { addImage, makeVm } from "./test-support/lab-vm.ts";
 import { labState, orphans } from "./test-support/lab-state.ts";
 
 const execute = promisify(execFile);

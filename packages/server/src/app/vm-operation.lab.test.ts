@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import { SerialConsole } from "#virtualization/driver/libvirt/test-support/lab-hypervisor.ts";
 import { ControlPlane, labAccess } from "./test-support/control-plane.ts";
-import { addImage, definitionOf, makeVm } from "./test-support/crash-scenario.ts";
+import { addImage, definitionOf, makeVm } from "./test-support/lab-vm.ts";
 import { labState, orphans } from "./test-support/lab-state.ts";
 
 describe("operations on VMs", { timeout: 900_000 }, () => {
