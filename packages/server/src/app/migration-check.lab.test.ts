@@ -112,10 +112,7 @@ describe("the pre-flight of a migration", { timeout: 900_000 }, () => {
   test("tells that a host is gone", async () => {
     const { plane, h2 } = scene;
     await h2.killLibvirtd();
-    const signal = AbortSignal.timeout(60_000);
-    for await (const _change of plane.inventory.changes(0, signal)) {
-      if (plane.host("h2").connectionState === "unreachable") break;
-    }
+    await plane.until("a lost host", () => plane.host("h2").connectionState === "unreachable" || undefined, 60_000);
     const row = { check: "host", severity: "error", what: "", words: /./ } as const;
     const { findings } = await examineRow(scene, row);
     assert.match(findings[0]?.message ?? "", /h2 is not connected \(unreachable\)/);

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { systemClock } from "#core/system-clock.ts";
@@ -79,11 +80,6 @@ function randomMoments(): Case[] {
   return faults.map((fault) => ({ fault, phase: "prepare", disks: "shared", delayMs: next(400) }));
 }
 
-async function until(condition: () => boolean | Promise<boolean>, timeoutMs = settleMs): Promise<void> {
-  const deadline = AbortSignal.timeout(timeoutMs);
-  while (!(await condition())) await systemClock.sleep(100, deadline);
-}
-
 describe(`a migration that is hit by a fault (seed ${seed})`, { timeout: 1_200_000 }, () => {
   let stage: Stage;
   let folder: string;
@@ -124,7 +120,7 @@ describe(`a migration that is hit by a fault (seed ${seed})`, { timeout: 1_200_0
       }
       const ended = stage.plane.engine.wait(moving.task.id, settleMs);
       const task = await (each.lasts === true ? ended.finally(() => mend(each.fault, moving)) : ended);
-      await connected();
+      await stage.plane.connected(settleMs);
       const copies = await settled(moving.vm);
       const came = `${task.state}; ${copies.join(", ")}; ${task.error?.detail ?? ""}`;
       context.diagnostic(came);
@@ -147,15 +143,9 @@ describe(`a migration that is hit by a fault (seed ${seed})`, { timeout: 1_200_0
     const { plane } = stage;
     if (fault.endsWith("crashed")) return;
     const lost = fault === "hosts apart" ? undefined : fault.startsWith("source") ? source : target;
-    if (lost !== undefined) return await until(() => plane.host(lost.name).connectionState !== "connected");
-    await until(() => plane.inventory.require("task", task.id).finishedAt !== undefined, apartMs).catch(
-      () => undefined,
-    );
-  }
-
-  async function connected(): Promise<void> {
-    const { plane } = stage;
-    await until(() => plane.inventory.list("host").every(({ connectionState }) => connectionState === "connected"));
+    const isLost = (): boolean => lost !== undefined && plane.host(lost.name).connectionState !== "connected";
+    if (lost !== undefined) return void (await plane.until("a lost host", () => isLost() || undefined, settleMs));
+    await plane.engine.wait(task.id, apartMs);
   }
 
   /** When one host alone has it, its document says so, and nothing of it is left elsewhere. */
@@ -164,7 +154,7 @@ describe(`a migration that is hit by a fault (seed ${seed})`, { timeout: 1_200_0
     let copies: string[] = [];
     let left: string[] = [];
     let said = "";
-    await until(async () => {
+    const isSettled = async (): Promise<boolean> => {
       copies = await copiesOf(stage, name);
       left = (await orphans(lab, await labState(lab), plane.inventory, plane.store)).filter((each) =>
         each.includes(name),
@@ -173,7 +163,9 @@ describe(`a migration that is hit by a fault (seed ${seed})`, { timeout: 1_200_0
       const host = plane.inventory.list("host").find((each) => each.id === vm?.hostId);
       said = `${host?.name}: ${vm?.state === "shutoff" ? "shut off" : vm?.state}`;
       return left.length === 0 && copies.length === 1 && copies[0] === said;
-    }).catch((error: unknown) => {
+    };
+    const settling = waitFor("one copy", async () => (await isSettled()) || undefined, { timeoutMs: settleMs });
+    await settling.catch((error: unknown) => {
       const events = plane.inventory.list("event").filter(({ message }) => message.includes(name));
       const told = events.map(({ time, type, message }) => `${time} ${type} ${message}`).join("\n");
       const found = `copies: ${copies.join(", ")}; document: ${said}; left over: ${left.join(", ")}`;

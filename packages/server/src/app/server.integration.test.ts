@@ -6,6 +6,7 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Value } from "typebox/value";
 import { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { hostEndpoint } from "@innkeeper/contract/endpoint/host.ts";
@@ -29,14 +30,8 @@ function domainXml(name: string): string {
     <os><type arch='x86_64' machine='q35'>hvm</type></os><devices><memballoon model='none'/></devices></domain>`;
 }
 
-async function until<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 20_000): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (performance.now() > deadline) throw new Error(`in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+  return waitFor(what, look, { timeoutMs: 20_000 });
 }
 
 describe("control plane", () => {

@@ -305,10 +305,8 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     const before = await labState(lab);
     const input = { vmId, request: { host: "h2", bandwidthMiBps: 4 } };
     const { id } = await plane.engine.submit("vm.migrate", input, { userName: "tester" });
-    const signal = AbortSignal.timeout(60_000);
-    for await (const _change of plane.inventory.changes(0, signal)) {
-      if (plane.inventory.require("task", id).progress.unit === "byte") break;
-    }
+    const isMoving = (): boolean => plane.inventory.require("task", id).progress.unit === "byte";
+    await plane.until("bytes that are moved", () => isMoving() || undefined, 60_000);
     await plane.engine.cancel(id);
     const task = await plane.engine.wait(id, 60_000);
     assert.equal(task.state, "cancelled", task.error?.detail ?? "");

@@ -11,6 +11,7 @@ import { Readable } from "node:stream";
 import { after, afterEach, before, describe, test } from "node:test";
 import { guestImage } from "@innkeeper/lab/guest-image.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { silentLogger } from "#core/log.ts";
 import { stateLayout } from "#core/state-layout.ts";
@@ -160,12 +161,12 @@ describe("recover", { timeout: 900_000 }, () => {
     const xml = `<domain type='qemu'><name>foreign</name><memory>65536</memory><description>by virsh</description>
       <os><type arch='x86_64'>hvm</type></os></domain>`;
     await lab.host("h2").exec(["sh", "-c", `cat > /run/foreign.xml <<'X'\n${xml}\nX\nvirsh define /run/foreign.xml`]);
-    await until(async () => (await list("vms")).some((vm) => vm["name"] === "foreign"));
+    await eventually("the foreign VM", async () => (await list("vms")).some((vm) => vm["name"] === "foreign"));
   }
 
   /** In the background, after the image was made. */
   async function recordIsWritten(): Promise<void> {
-    await until(async () => {
+    await eventually("the image's record", async () => {
       const found = await lab
         .host("h1")
         .exec(["find", lab.sharedFolder, "-name", "innkeeper-image-*.json", "-size", "+0"]);
@@ -296,19 +297,20 @@ describe("recover", { timeout: 900_000 }, () => {
     const { id } = await one("vms", "web");
     await server.succeed("DELETE", `/vms/${id}?deleteDisks=true&force=true`);
     // The other host's view of the shared pool follows in the background.
-    await until(async () => (await list("volumes")).every((volume) => !String(volume["name"]).startsWith("web-")));
+    await eventually("the end of the volumes", async () =>
+      (await list("volumes")).every((volume) => !String(volume["name"]).startsWith("web-")),
+    );
     const image = await one("images", "guest");
     await server.succeed("DELETE", `/images/${image.id}`);
-    await until(async () => (await lab.host("h1").exec(["find", lab.sharedFolder, "-type", "f"])).stdout.trim() === "");
+    await eventually(
+      "an empty folder",
+      async () => (await lab.host("h1").exec(["find", lab.sharedFolder, "-type", "f"])).stdout.trim() === "",
+    );
   });
 });
 
-async function until(look: () => Promise<boolean>): Promise<void> {
-  const deadline = AbortSignal.timeout(30_000);
-  while (!(await look())) {
-    deadline.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+async function eventually(what: string, look: () => Promise<boolean>): Promise<void> {
+  await waitFor(what, async () => (await look()) || undefined, { timeoutMs: 30_000 });
 }
 
 function without(document: Document, fields: readonly string[]): Document {

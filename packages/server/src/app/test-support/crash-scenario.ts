@@ -57,11 +57,7 @@ const power = (
 });
 /** Its agent answers: from now on it hears the power button. */
 async function booted(plane: ControlPlane, vmId: string): Promise<void> {
-  const signal = AbortSignal.timeout(120_000);
-  for await (const _change of plane.inventory.changes(0, signal)) {
-    if (plane.inventory.get("vm", vmId)?.guestAgentConnected === true) return;
-  }
-  throw new Error("the guest did not boot");
+  await plane.until("its agent", () => plane.inventory.get("vm", vmId)?.guestAgentConnected || undefined, 120_000);
 }
 /** A VM with one disk, in a client's own words. */
 function installedDocument(bootDevice: string): string {

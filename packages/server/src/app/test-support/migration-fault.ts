@@ -1,9 +1,9 @@
 /** A migration that is hit by a fault in one of its phases, and what must be true of it afterwards. */
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import type { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
-import { systemClock } from "#core/system-clock.ts";
 import type { Guest } from "#virtualization/port.ts";
 import { labHypervisor, type LabHypervisor } from "#virtualization/driver/libvirt/test-support/lab-hypervisor.ts";
 import type { ControlPlane } from "./control-plane.ts";
@@ -56,14 +56,14 @@ async function moveOnce(
   const input = { vmId: vm.id, request: { host: target.name, copyDisks: true, bandwidthMiBps } };
   const task = await plane.engine.submit("vm.migrate", input, { userName: "tester" });
   const moving = { source, target, task, vm };
-  for (;;) {
+  const attempt = async () => {
     const now = plane.inventory.require("task", task.id);
     const step = now.steps.find(({ state }) => state === "running")?.name ?? "";
     const isHit = stepsOf(phase).includes(step) && (await isAt(phase, now, { here, there, vm }));
     if (isHit) await act(moving);
-    if (isHit || now.finishedAt !== undefined) return { ...moving, isHit };
-    await systemClock.sleep(pollMs, deadline);
-  }
+    return isHit || now.finishedAt !== undefined ? { ...moving, isHit } : undefined;
+  };
+  return await waitFor(`phase ${phase}`, attempt, { timeoutMs: phaseMs, intervalMs: pollMs });
 }
 
 /** Moves the VM, again and back if the phase was missed, until `act` was called at the phase. Throws when it never was. */

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import type { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type {
   FindingSeverity,
@@ -83,13 +84,11 @@ async function defineRow(scene: Scene, row: MigrationRow, uuid: string): Promise
 async function removeRow({ plane, h1 }: Scene, uuid: string): Promise<void> {
   await h1.exec(["virsh", "-q", "destroy", uuid]).catch(() => undefined);
   const everything = ["--managed-save", "--nvram", "--snapshots-metadata", "--checkpoints-metadata"];
-  const deadline = AbortSignal.timeout(removeMs);
-  for (;;) {
+  const isGone = async (): Promise<boolean> => {
     await h1.exec(["virsh", "-q", "undefine", uuid, ...everything], { timeoutMs: removeMs }).catch(() => undefined);
-    const { stdout } = await h1.exec(["virsh", "-q", "list", "--all", "--uuid"]);
-    if (!stdout.includes(uuid)) break;
-    deadline.throwIfAborted();
-  }
+    return !(await h1.exec(["virsh", "-q", "list", "--all", "--uuid"])).stdout.includes(uuid);
+  };
+  await waitFor("the end of the row's guest", async () => (await isGone()) || undefined, { timeoutMs: removeMs });
   await plane.deps.hostSync.syncVm(plane.host("h1").id, uuid, call);
 }
 

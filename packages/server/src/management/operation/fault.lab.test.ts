@@ -10,6 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { guestImage } from "@innkeeper/lab/guest-image.ts";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
@@ -248,12 +249,11 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
     await free();
     await plane.succeed("vm.resume", { vmId: vm("subject").id });
     assert.equal(vm("subject").state, "running");
-    const signal = AbortSignal.timeout(endMs);
-    for (let exited = false; !exited; signal.throwIfAborted()) {
+    const ended = async (): Promise<number | undefined> => {
       const status = await agent<{ exited: boolean; exitcode?: number }>("guest-exec-status", { pid });
-      exited = status.exited;
-      if (exited) assert.equal(status.exitcode, 0);
-    }
+      return status.exited ? status.exitcode : undefined;
+    };
+    assert.equal(await waitFor("the end of its writing", ended, { timeoutMs: endMs }), 0);
     assert.equal(vm("subject").state, "running");
     await remove("subject");
     assert.deepEqual(await content(), []);

@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import { AppError } from "#core/app-error.ts";
 import type { GuestHypervisor } from "#virtualization/port.ts";
 import {
@@ -16,10 +17,11 @@ import {
   SerialConsole,
   testDefinition,
   testMetadata,
-  waitFor,
 } from "./test-support/lab-hypervisor.ts";
 
 const signal = AbortSignal.timeout(1_800_000);
+/** Of one wait for a guest. */
+const timeoutMs = 180_000;
 const call = { signal };
 
 suite("changes of a guest", () => {
@@ -57,7 +59,7 @@ suite("changes of a guest", () => {
       pending: [],
     });
     const online = "for c in /sys/devices/system/cpu/cpu[0-9]*/online; do echo 1 > $c; done; nproc";
-    await waitFor(async () => (await serial.run(online)).endsWith("3"));
+    await waitFor("three CPUs", async () => (await serial.run(online)).endsWith("3") || undefined, { timeoutMs });
     assert.deepEqual(await guest.lifecycle.change(uuid, { cpu: { count: 6, maxCount: 8 } }, call), {
       applied: [],
       pending: ["cpu.count", "cpu.maxCount"],
@@ -91,10 +93,18 @@ suite("changes of a guest", () => {
     const before = await totalMiB(serial);
     const change = await guest.lifecycle.change(uuid, { memory: { balloonMiB: 160 } }, call);
     assert.deepEqual(change, { applied: ["memory.balloonMiB"], pending: [] });
-    await waitFor(async () => (await totalMiB(serial)) < before - 60);
-    await waitFor(async () => (await guest.inventory.read(uuid, call)).spec.memory.balloonMiB === 160);
+    await waitFor("the balloon in the guest", async () => (await totalMiB(serial)) < before - 60 || undefined, {
+      timeoutMs,
+    });
+    await waitFor(
+      "the balloon in libvirt",
+      async () => (await guest.inventory.read(uuid, call)).spec.memory.balloonMiB === 160 || undefined,
+      { timeoutMs },
+    );
     await guest.lifecycle.change(uuid, { memory: { balloonMiB: 256 } }, call);
-    await waitFor(async () => (await totalMiB(serial)) === before);
+    await waitFor("all memory in the guest", async () => (await totalMiB(serial)) === before || undefined, {
+      timeoutMs,
+    });
     const grown = await guest.lifecycle.change(uuid, { memory: { sizeMiB: 320 } }, call);
     assert.deepEqual(grown, { applied: [], pending: ["memory.sizeMiB"] });
     await guest.lifecycle.change(uuid, { memory: { sizeMiB: 256 } }, call);
@@ -105,7 +115,9 @@ suite("changes of a guest", () => {
     const disk = { ...(await emptyDisk(lab, "change", "vdb")), serialNumber: "hot-1" };
     const added = await guest.lifecycle.change(uuid, { disksAdd: [disk] }, call);
     assert.deepEqual(added.applied, ["disks.vdb"]);
-    await waitFor(async () => (await serial.run("cat /sys/block/vdb/size")) === "32768");
+    await waitFor("the disk", async () => (await serial.run("cat /sys/block/vdb/size")) === "32768" || undefined, {
+      timeoutMs,
+    });
     await assert.rejects(guest.lifecycle.change(uuid, { disksAdd: [disk] }, call), hasCode("invalid_field"));
     const ioLimit = { totalBytesPerSecond: 1_048_576, readIops: 100 };
     await guest.lifecycle.change(uuid, { disksChange: [{ target: "vdb", ioLimit }] }, call);
@@ -115,7 +127,11 @@ suite("changes of a guest", () => {
     const capacityBytes = 32 * 1024 ** 2;
     const grown = await guest.lifecycle.change(uuid, { disksChange: [{ target: "vdb", capacityBytes }] }, call);
     assert.deepEqual(grown.applied, ["disks.vdb.capacityBytes"]);
-    await waitFor(async () => (await serial.run("cat /sys/block/vdb/size")) === "65536");
+    await waitFor(
+      "the grown disk",
+      async () => (await serial.run("cat /sys/block/vdb/size")) === "65536" || undefined,
+      { timeoutMs },
+    );
     const shrink = guest.lifecycle.change(uuid, { disksChange: [{ target: "vdb", capacityBytes: 1024 }] }, call);
     await assert.rejects(shrink, hasCode("invalid_field"));
     const removed = await guest.lifecycle.change(uuid, { disksRemove: ["vdb"] }, call);
@@ -154,12 +170,16 @@ suite("changes of a guest", () => {
     const mac = definition.spec.nics[0]?.mac ?? "";
     const pulled = await guest.lifecycle.change(uuid, { nicsChange: [{ mac, linkUp: false }] }, call);
     assert.deepEqual(pulled, { applied: [`nics.${mac}.linkUp`], pending: [] });
-    await waitFor(async () => (await carrier(serial)) === "0");
+    await waitFor("a link that is down", async () => (await carrier(serial)) === "0" || undefined, { timeoutMs });
     await guest.lifecycle.change(uuid, { nicsChange: [{ mac, linkUp: true }] }, call);
-    await waitFor(async () => (await carrier(serial)) === "1");
+    await waitFor("a link that is up", async () => (await carrier(serial)) === "1" || undefined, { timeoutMs });
     const nic = labNic();
     assert.deepEqual((await guest.lifecycle.change(uuid, { nicsAdd: [nic] }, call)).applied, [`nics.${nic.mac}`]);
-    await waitFor(async () => (await serial.run("cat /sys/class/net/*/address")).includes(nic.mac));
+    await waitFor(
+      "the card",
+      async () => (await serial.run("cat /sys/class/net/*/address")).includes(nic.mac) || undefined,
+      { timeoutMs },
+    );
     const moved = await guest.lifecycle.change(uuid, { nicsChange: [{ mac: nic.mac, network: "lab" }] }, call);
     assert.deepEqual(moved, { applied: [`nics.${nic.mac}.network`], pending: [] });
     const nowhere = guest.lifecycle.change(uuid, { nicsChange: [{ mac: nic.mac, network: "nowhere" }] }, call);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { guestImage } from "@innkeeper/lab/guest-image.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import { AppError } from "#core/app-error.ts";
 import {
   guestDisk,
@@ -13,10 +14,11 @@ import {
   hasCode,
   testDefinition,
   testMetadata,
-  waitFor,
 } from "./test-support/lab-hypervisor.ts";
 
 const signal = AbortSignal.timeout(1_800_000);
+/** Of one wait for a guest. */
+const timeoutMs = 180_000;
 const call = { signal };
 
 suite("guests on a real host", () => {
@@ -67,7 +69,9 @@ suite("guests on a real host", () => {
     assert(addresses.some((each) => each.address === address));
     assert.match(await inventory.xml(guest.uuid, { inactive: false }, call), /<domain type='qemu' id='/);
     assert.doesNotMatch(await inventory.xml(guest.uuid, { inactive: true }, call), /<domain type='qemu' id='/);
-    await waitFor(async () => (await inventory.read(guest.uuid, call)).guestAgentConnected);
+    await waitFor("the agent", async () => (await inventory.read(guest.uuid, call)).guestAgentConnected || undefined, {
+      timeoutMs,
+    });
     const agent = await console.agent(guest.uuid, call);
     assert.equal(agent.hostname, "guest");
     assert(agent.interfaces.some((each) => each.addresses.some((one) => one.address === address)));
@@ -94,7 +98,11 @@ suite("guests on a real host", () => {
     assert((statistics.disks[0]?.readBytes ?? 0) > 1_000_000);
     assert.equal(statistics.nics.length, 1);
     await lifecycle.shutdown(guest.uuid, call);
-    await waitFor(async () => (await inventory.read(guest.uuid, call)).state === "shutoff");
+    await waitFor(
+      "the end of the guest",
+      async () => (await inventory.read(guest.uuid, call)).state === "shutoff" || undefined,
+      { timeoutMs },
+    );
     assert.equal((await inventory.read(guest.uuid, call)).stateDetail, "shutdown");
     await assert.rejects(console.agent(guest.uuid, call), hasCode("invalid_state"));
     await assert.rejects(console.screenshot(guest.uuid, call), hasCode("invalid_state"));
@@ -238,7 +246,7 @@ suite("guests on a real host", () => {
     await h1.host.exec(["virsh", "suspend", "delta"], { signal });
     await h1.host.exec(["virsh", "destroy", "delta"], { signal });
     await lifecycle.undefine(uuid, call);
-    await waitFor(async () => seen.includes("delta undefined removed"));
+    await waitFor("the last event", async () => seen.includes("delta undefined removed") || undefined, { timeoutMs });
     for (const expected of ["defined added", "started booted", "suspended paused", "stopped destroyed"]) {
       assert(seen.includes(`delta ${expected}`), `${expected} in ${seen.join("; ")}`);
     }
@@ -265,7 +273,11 @@ suite("guests on a real host", () => {
       if (outcome.status === "rejected") assert.equal(outcome.reason.code, "host_unreachable");
     }
     await h1.host.startLibvirtd(signal);
-    await waitFor(async () => (await inventory.read(uuid, call).catch(() => undefined))?.state === "running");
+    await waitFor(
+      "the guest after the daemon's restart",
+      async () => (await inventory.read(uuid, call).catch(() => undefined))?.state === "running" || undefined,
+      { timeoutMs },
+    );
     await lifecycle.forceOff(uuid, call);
     await lifecycle.undefine(uuid, call);
   });

@@ -4,6 +4,7 @@ import { access, unlink } from "node:fs/promises";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
+import { waitFor } from "@innkeeper/lab/wait.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import type { GuestHypervisor } from "#virtualization/port.ts";
@@ -16,10 +17,11 @@ import {
   overlayOn,
   SerialConsole,
   testDefinition,
-  waitFor,
 } from "./test-support/lab-hypervisor.ts";
 
 const signal = AbortSignal.timeout(1_800_000);
+/** Of one wait for a guest. */
+const timeoutMs = 180_000;
 const call = { signal };
 
 suite("snapshots of a guest", () => {
@@ -90,7 +92,9 @@ suite("snapshots of a guest", () => {
   });
 
   test("file systems are frozen through the agent when asked", async () => {
-    await waitFor(async () => (await guest.inventory.read(uuid, call)).guestAgentConnected);
+    await waitFor("the agent", async () => (await guest.inventory.read(uuid, call)).guestAgentConnected || undefined, {
+      timeoutMs,
+    });
     const overlays = new Map([["vdb", file("s2-vdb.qcow2")]]);
     await guest.snapshot.freeze(uuid, { overlays, quiesce: true }, call);
     assert.equal((await chain("vdb")).length, 3);
@@ -243,7 +247,7 @@ suite("snapshots of a guest", () => {
     await h1.host.killLibvirtd(signal);
     assert.equal(await lost, "lost");
     await h1.host.startLibvirtd(signal);
-    await waitFor(async () => (await guest.inventory.read(uuid, call).catch(() => undefined)) !== undefined);
+    await waitFor("the connection", () => guest.inventory.read(uuid, call).catch(() => undefined), { timeoutMs });
     await guest.snapshot.mergeDown(uuid, options, call);
     assert.equal((await chain("vdb"))[0], base);
     assert.deepEqual((await guest.inventory.read(uuid, call)).pendingChanges, []);

@@ -119,12 +119,6 @@ export function hasCode(code: ErrorCode): (error: unknown) => boolean {
   };
 }
 
-/** Resolves when the condition holds; asks again every 100 ms. */
-export async function waitFor(condition: () => Promise<boolean>, timeoutMs = 180_000): Promise<void> {
-  const deadline = AbortSignal.timeout(timeoutMs);
-  while (!(await condition())) await systemClock.sleep(100, deadline);
-}
-
 /** A guest's serial console, as a person would use it. */
 export class SerialConsole implements AsyncDisposable {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
