@@ -1,0 +1,165 @@
+/**
+ * What a large inventory costs, without hosts:
+ *   node bench/inventory.ts [hosts] [vms]
+ * Start on a stored fleet until the API answers, resident memory, and answers to lists and single VMs at fixed rates, idle and
+ * while VMs change. A request's time runs from when it was due, so that a stall counts for all that waited (no coordinated
+ * omission). Needs no rights.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { Agent, get } from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { openState } from "@innkeeper/server/app/state/open.ts";
+import { storeFleet } from "./fleet.ts";
+import { median, printRow, timed } from "./measure.ts";
+
+const hosts = Number(process.argv[2] ?? 2500);
+const vms = Number(process.argv[3] ?? 50_000);
+const password = "correct horse battery staple";
+const starts = 3;
+const seconds = 20;
+const churnPerSecond = 500;
+const listed = Math.min(20_000, vms);
+const widths = [64, 12, 12, 12, 12];
+
+interface Server extends AsyncDisposable {
+  readonly url: string;
+  readonly pid: number;
+  readonly token: string;
+  churn(perSecond: number): void;
+}
+
+async function startServer(folder: string): Promise<Server> {
+  const script = path.join(import.meta.dirname, "inventory-server.ts");
+  const child = spawn(process.execPath, [script, folder, password], { stdio: ["pipe", "pipe", "inherit"] });
+  const exited = once(child, "exit");
+  const [url] = (await Promise.race([
+    once(createInterface({ input: child.stdout }), "line"),
+    exited.then(() => Promise.reject(new Error("the server ended"))),
+  ])) as [string];
+  const login = await fetch(`${url}/api/v1/login`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ name: "admin", password }),
+  });
+  const { secret } = (await login.json()) as { secret: string };
+  return {
+    url,
+    pid: child.pid ?? 0,
+    token: secret,
+    churn: (perSecond) => void child.stdin.write(`churn ${perSecond}\n`),
+    async [Symbol.asyncDispose]() {
+      child.stdin.end();
+      await exited;
+    },
+  };
+}
+
+async function memoryMiB(pid: number, field: "VmRSS" | "VmHWM"): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "mu").exec(status)?.[1]) / 1024;
+}
+
+const agent = new Agent({ keepAlive: true });
+
+async function request({ url, token }: Server, where: string): Promise<number> {
+  const headers = { authorization: `Bearer ${token}`, "accept-encoding": "zstd, gzip" };
+  return await new Promise((resolve, reject) => {
+    get(`${url}/api/v1${where}`, { headers, agent }, (response) => {
+      let size = 0;
+      response.on("data", (chunk: Buffer) => (size += chunk.length));
+      response.on("error", reject);
+      response.on("end", () => {
+        if (response.statusCode === 200) resolve(size);
+        else reject(new Error(`${where}: ${response.statusCode}`));
+      });
+    }).on("error", reject);
+  });
+}
+
+/** Milliseconds of each request, in order of size. */
+async function atRate(server: Server, perSecond: number, where: (index: number) => string): Promise<number[]> {
+  const times: Promise<number>[] = [];
+  const startMs = performance.now();
+  for (let index = 0; index < perSecond * seconds; index++) {
+    const dueMs = startMs + (index * 1000) / perSecond;
+    const waitMs = dueMs - performance.now();
+    if (waitMs > 0) await delay(waitMs);
+    times.push(request(server, where(index)).then(() => performance.now() - dueMs));
+  }
+  return (await Promise.all(times)).toSorted((a, b) => a - b);
+}
+
+const filters = [
+  "",
+  "state=running",
+  "state=running and memoryMiB>=4096 and tag:prod",
+  "not tag:dev and cpuCount>2",
+  "ticket",
+  "host.tag=rack3 and state=shutoff",
+  "tag:pci or state=paused",
+];
+const sorts = ["name", "-memoryMiB,name", "state", "host.name,name"];
+
+function pageQuery(index: number): string {
+  // One in ten is a filter that nobody asked for before.
+  const filter = index % 10 === 0 ? `name~"${1000 + index}" or memoryMiB>${index}` : filters[index % filters.length];
+  return `/vms?filter=${encodeURIComponent(filter ?? "")}&sort=${sorts[index % sorts.length]}&limit=100`;
+}
+
+function print(title: string, times: readonly number[], wanted: string): void {
+  const at = (share: number): string => `${(times[Math.floor(times.length * share)] ?? Number.NaN).toFixed(1)} ms`;
+  const mean = times.reduce((sum, each) => sum + each, 0) / times.length;
+  printRow([title, `${mean.toFixed(1)} ms`, at(0.5), at(0.99), wanted], widths);
+}
+
+async function measureAnswers(server: Server, when: string): Promise<void> {
+  print(`page of 100 VMs, filter and sort, 100/s, ${when}`, await atRate(server, 100, pageQuery), "p99 20");
+  const list = `/vms?limit=${listed}&fields=name,state,hostId`;
+  print(`list of ${listed} VMs, 3 fields, zstd, 30/s, ${when}`, await atRate(server, 30, () => list), "mean 250");
+  const ids = (await (
+    await fetch(`${server.url}/api/v1/vms?limit=1000&fields=id`, {
+      headers: { authorization: `Bearer ${server.token}` },
+    })
+  ).json()) as { items: { id: string }[] };
+  const one = (index: number): string => `/vms/${ids.items[index % ids.items.length]?.id}`;
+  print(`one VM, 100/s, ${when}`, await atRate(server, 100, one), "p99 5");
+}
+
+const folder = await mkdtemp(path.join(tmpdir(), "inn-bench-"));
+try {
+  const storeMs = await timed(async () => {
+    await using state = await openState(folder);
+    await storeFleet(state.store, { hosts, vms, events: 20_000, tasks: 5000 });
+  });
+  const sizeMiB = (await stat(path.join(folder, "store.sqlite"))).size / 2 ** 20;
+  console.log(
+    `${hosts} hosts, ${vms} VMs: store of ${sizeMiB.toFixed(0)} MiB, made in ${(storeMs / 1000).toFixed(0)} s`,
+  );
+  const readyMs: number[] = [];
+  for (let index = 1; index < starts; index++) {
+    readyMs.push(await timed(async () => (await startServer(folder))[Symbol.asyncDispose]()));
+  }
+  let started: Server | undefined;
+  readyMs.push(await timed(async () => (started = await startServer(folder))));
+  if (started === undefined) throw new Error("it did not start");
+  await using server = started;
+  printRow(["", "mean", "median", "p99", "wanted"], widths);
+  printRow(["start until it answers", "", `${median(readyMs).toFixed(0)} ms`, "", "10000"], widths);
+  const resident = async (title: string): Promise<void> => {
+    const [now, peak] = await Promise.all([memoryMiB(server.pid, "VmRSS"), memoryMiB(server.pid, "VmHWM")]);
+    printRow([`resident ${title} (at most)`, "", `${now.toFixed(0)} MiB`, `${peak.toFixed(0)} MiB`, ""], widths);
+  };
+  await resident("after the start");
+  await measureAnswers(server, "idle");
+  server.churn(churnPerSecond);
+  await measureAnswers(server, `${churnPerSecond} changes/s`);
+  server.churn(0);
+  await resident("after that");
+} finally {
+  await rm(folder, { recursive: true });
+}
