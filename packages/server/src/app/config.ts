@@ -6,8 +6,7 @@ import { parseArgs } from "node:util";
 import { stateLayout } from "#core/state-layout.ts";
 import { isHostName } from "#core/x509-certificate.ts";
 import type { AutomaticBackupOptions } from "#management/backup/automatic-backup.ts";
-import { isPostgresUrl } from "#store/postgres/address.ts";
-import { defaultTakeoverMs } from "#store/postgres/postgres-store.ts";
+import { defaultTakeoverMs, isPostgresUrl } from "#store/postgres/address.ts";
 import type { StoreUrl } from "./state/store-location.ts";
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;

@@ -113,3 +113,11 @@ async function summarize(
   }
   return { rows: count, digest: digest.toString("hex") };
 }
+
+/** Of a target of a copy. */
+export function notEmpty(title: string, content: StoreContent): AppError {
+  const count = Object.entries(content).map(([table, { rows }]) => `${rows} in ${table}`);
+  return new AppError("conflict", `${title} is not empty (rows: ${count.join(", ")}); nothing was changed.`, {
+    remedy: "Name a database that is empty.",
+  });
+}

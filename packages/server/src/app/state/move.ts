@@ -7,13 +7,12 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { AppError } from "#core/app-error.ts";
 import { asidePrefix, type StateLayout, stateLayout, storeFileName } from "#core/state-layout.ts";
-import { systemClock } from "#core/system-clock.ts";
-import { OfflinePostgres, notEmpty } from "#store/postgres/offline.ts";
+import type { OfflinePostgres } from "#store/postgres/offline.ts";
 import { openSqliteDatabase, type SqliteDatabase } from "#store/sqlite/sqlite-store.ts";
-import { contentOf, sameContent, type StoreContent } from "#store/transfer.ts";
+import { contentOf, notEmpty, sameContent, type StoreContent } from "#store/transfer.ts";
 import { hasStore, takeState } from "./open.ts";
 import { stageState, syncFolder } from "./replace.ts";
-import type { StoreUrl } from "./store-location.ts";
+import { openOffline, type StoreUrl } from "./store-location.ts";
 
 export interface MoveOptions {
   readonly stateFolder: string;
@@ -47,7 +46,7 @@ async function toPostgres(options: MoveOptions, layout: StateLayout, to: StoreUr
       remedy: "Name the state folder with --state, or start a new one with `inn up --store postgres://…`.",
     });
   }
-  await using target = await OfflinePostgres.open({ ...to, clock: systemClock });
+  await using target = await openOffline(to);
   const source = await openSqliteDatabase({ file: layout.store });
   let content: StoreContent;
   try {
@@ -71,7 +70,7 @@ async function fillUnlessDone(
 }
 
 async function toFolder(options: MoveOptions, layout: StateLayout, from: StoreUrl): Promise<MoveReport> {
-  await using source = await OfflinePostgres.open({ ...from, clock: systemClock });
+  await using source = await openOffline(from);
   const content = await source.content();
   if (content === undefined) throw nothingThere(source);
   const present = await contentOfFile(layout.store);
@@ -97,8 +96,8 @@ async function toFolder(options: MoveOptions, layout: StateLayout, from: StoreUr
 
 /** By way of a file, which is gone afterwards. */
 async function betweenPostgres(options: MoveOptions, from: StoreUrl, to: StoreUrl): Promise<MoveReport> {
-  await using source = await OfflinePostgres.open({ ...from, clock: systemClock });
-  await using target = await OfflinePostgres.open({ ...to, clock: systemClock });
+  await using source = await openOffline(from);
+  await using target = await openOffline(to);
   const content = await source.content();
   if (content === undefined) throw nothingThere(source);
   const present = await target.content();

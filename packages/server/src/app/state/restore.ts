@@ -15,12 +15,11 @@ import type { KeyMaterial } from "#management/backup/backup-key.ts";
 import { checkKey } from "#management/recover/key-check.ts";
 import { prepareForRecheck } from "#management/recover/recheck.ts";
 import type { Store } from "#store/port.ts";
-import { OfflinePostgres } from "#store/postgres/offline.ts";
 import { openSqliteDatabase, openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 import { takeState } from "./open.ts";
 import { replaceState, stageState } from "./replace.ts";
 import { type StateCount, countState } from "./state-count.ts";
-import type { StoreUrl } from "./store-location.ts";
+import { openOffline, type StoreUrl } from "./store-location.ts";
 import { unpack } from "./unpack.ts";
 
 export interface RestoreOptions {
@@ -62,7 +61,7 @@ export async function restoreState(options: RestoreOptions): Promise<RestoreRepo
 /** In one transaction of the database; a crash between it and the folder's replacement is mended by doing it all again. */
 async function replaceStore(store: StoreUrl, staged: string, at: Date): Promise<string | undefined> {
   const file = stateLayout(staged).store;
-  await using target = await OfflinePostgres.open({ ...store, clock: systemClock });
+  await using target = await openOffline(store);
   const source = await openSqliteDatabase({ file });
   const schema = await target.replace(source.kysely, at).finally(() => source.close());
   await rm(file);

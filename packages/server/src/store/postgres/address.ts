@@ -17,6 +17,8 @@ export interface PostgresAddress {
 const schemes: readonly string[] = ["postgres:", "postgresql:"];
 const parameters: readonly string[] = ["host", "sslmode", "sslrootcert", "sslcert", "sslkey"];
 const defaultPort = 5432;
+/** How long a leader is silent before another takes over: with what a transaction of its may last, below ten seconds. */
+export const defaultTakeoverMs = 5000;
 
 export function isPostgresUrl(text: string): boolean {
   return schemes.some((scheme) => text.startsWith(`${scheme}//`));

@@ -7,15 +7,14 @@ import { type Kysely, sql } from "kysely";
 import { AppError } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";
 import { migrate } from "#store/migration/migrate.ts";
-import { postgresAddress } from "#store/postgres/address.ts";
+import { defaultTakeoverMs, postgresAddress } from "#store/postgres/address.ts";
 import { checkServer, type Connections, openConnections, schemaName } from "#store/postgres/connection.ts";
 import { translatePostgresError } from "#store/postgres/error.ts";
 import { depose, schemaLock } from "#store/postgres/lease.ts";
-import { defaultTakeoverMs } from "#store/postgres/postgres-store.ts";
 import { setUpSchema, tablesOf } from "#store/postgres/schema-setup.ts";
 import type { StoreSchema } from "#store/schema.ts";
 import { exportToSqlite } from "#store/sqlite/export.ts";
-import { contentOf, copyContent, isEmptyContent, type StoreContent } from "#store/transfer.ts";
+import { contentOf, copyContent, isEmptyContent, notEmpty, type StoreContent } from "#store/transfer.ts";
 
 export interface OfflineOptions {
   readonly url: string;
@@ -172,11 +171,4 @@ async function putAside(transaction: Kysely<StoreSchema>, why: "old" | "moved", 
     .slice(0, 14)}`;
   await sql`alter schema ${sql.id(schemaName)} rename to ${sql.id(aside)}`.execute(transaction);
   return aside;
-}
-
-export function notEmpty(title: string, content: StoreContent): AppError {
-  const count = Object.entries(content).map(([table, { rows }]) => `${rows} in ${table}`);
-  return new AppError("conflict", `${title} is not empty (rows: ${count.join(", ")}); nothing was changed.`, {
-    remedy: "Name a database that is empty.",
-  });
 }

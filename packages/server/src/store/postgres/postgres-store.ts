@@ -13,7 +13,7 @@ import { KyselyStore, type SharedDialect } from "#store/kysely-store.ts";
 import { type Migration, migrations } from "#store/migration/table.ts";
 import type { Leadership, Store } from "#store/port.ts";
 import { selectCounters } from "#store/query/change.ts";
-import { type PostgresAddress, postgresAddress } from "#store/postgres/address.ts";
+import { defaultTakeoverMs, type PostgresAddress, postgresAddress } from "#store/postgres/address.ts";
 import { checkServer, type Connections, openConnections } from "#store/postgres/connection.ts";
 import { Election } from "#store/postgres/election.ts";
 import { isConnectionLoss, translatePostgresError } from "#store/postgres/error.ts";
@@ -33,8 +33,6 @@ export interface PostgresStoreOptions {
   readonly migrations?: readonly Migration[];
 }
 
-/** With what an unanswered transaction may last, below ten seconds. */
-export const defaultTakeoverMs = 5000;
 /** One for the store, one for a copy of it, and one for looking up what became of a commit. */
 const connectionsMax = 3;
 const outcomePollMs = 100;
