@@ -5,6 +5,7 @@ import { EventHub } from "./event-hub.ts";
 import { FileSystem } from "./file/file-system.ts";
 import { HostFiles } from "./file/host-files.ts";
 import { SharedStorage } from "./file/shared-storage.ts";
+import { Networks } from "./network/networks.ts";
 import { StoragePools } from "./pool/storage-pools.ts";
 import { Random, hash } from "./random.ts";
 import type { Clock } from "./clock.ts";
@@ -30,6 +31,7 @@ export class SimHost implements HostContext {
   readonly events = new EventHub();
   readonly faults = new FaultSet();
   readonly files: HostFiles;
+  readonly networks: Networks;
   readonly pools: StoragePools;
 
   constructor(options: SimHostOptions) {
@@ -43,6 +45,7 @@ export class SimHost implements HostContext {
       root: new FileSystem({ capacityBytes: options.storageBytes ?? STORAGE_BYTES }),
       shared: options.shared ?? new SharedStorage(),
     });
+    this.networks = new Networks(this);
     this.pools = new StoragePools(this, this.files);
   }
 }

@@ -2,36 +2,13 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
-import { connect, type Connection, Hole, type StreamChunk } from "@innkeeper/libvirt";
-import { VirtualClock } from "#host/clock.ts";
+import { Hole, type StreamChunk } from "@innkeeper/libvirt";
 import { SharedStorage } from "#host/file/shared-storage.ts";
-import { SimHost, type SimHostOptions } from "#host/sim-host.ts";
-import { SimDaemon } from "#rpc/daemon.ts";
-import { pipe } from "#rpc/pipe.ts";
-import { procedureTable } from "./table.ts";
+import { openHost, type OpenHost } from "#testing/open-host.ts";
 
 const images = "/var/lib/libvirt/images";
 
-interface Opened extends AsyncDisposable {
-  readonly connection: Connection;
-  readonly host: SimHost;
-  readonly clock: VirtualClock;
-}
-
-async function open(options: Partial<SimHostOptions> = {}): Promise<Opened> {
-  const clock = new VirtualClock();
-  const host = new SimHost({ name: "h1", seed: 1, ...options, clock });
-  const daemon = new SimDaemon(host, procedureTable);
-  const dial = () => {
-    const [near, far] = pipe();
-    daemon.accept(far);
-    return Promise.resolve(near);
-  };
-  const connection = await connect("qemu:///system", { dial });
-  return { connection, host, clock, [Symbol.asyncDispose]: () => connection.close() };
-}
-
-async function poolOf({ connection: { remote } }: Opened, name: string, path: string) {
+async function poolOf({ connection: { remote } }: OpenHost, name: string, path: string) {
   const xml = `<pool type='dir'><name>${name}</name><target><path>${path}</path></target></pool>`;
   return (await remote.storagePoolCreateXml({ xml, flags: 1 })).pool;
 }
@@ -47,7 +24,7 @@ async function chunksOf(readable: AsyncIterable<StreamChunk>): Promise<StreamChu
 
 describe("storage of a simulated host", { timeout: 20_000 }, () => {
   test("content goes in and comes out, holes stay holes, and the pool is read anew", async () => {
-    await using opened = await open();
+    await using opened = await openHost();
     const { remote } = opened.connection;
     const pool = await poolOf(opened, "p", images);
     const refreshed = opened.connection.events.storagePool("refresh");
@@ -74,7 +51,7 @@ describe("storage of a simulated host", { timeout: 20_000 }, () => {
   });
 
   test("an uploaded image is what its header says, and a copy of it holds the same", async () => {
-    await using opened = await open();
+    await using opened = await openHost();
     const { remote } = opened.connection;
     const pool = await poolOf(opened, "p", images);
     const made = await remote.storageVolCreateXml({ pool, xml: volumeXml("base.qcow2", 5_000_000, "qcow2") });
@@ -102,7 +79,7 @@ describe("storage of a simulated host", { timeout: 20_000 }, () => {
   });
 
   test("a full disk refuses with libvirt's words and errno, and keeps its books", async () => {
-    await using opened = await open({ storageBytes: 10_000_000 });
+    await using opened = await openHost({ storageBytes: 10_000_000 });
     const { remote } = opened.connection;
     const pool = await poolOf(opened, "p", images);
     const xml = "<volume><name>big</name><capacity>20000000</capacity></volume>";
@@ -124,8 +101,8 @@ describe("storage of a simulated host", { timeout: 20_000 }, () => {
 
   test("hosts that mount one export see each other's volumes", async () => {
     const shared = new SharedStorage({ defaultBytes: 1e12 });
-    await using first = await open({ shared });
-    await using second = await open({ shared, name: "h2" });
+    await using first = await openHost({ shared });
+    await using second = await openHost({ shared, name: "h2" });
     const xml = `<pool type='netfs'><name>nfs</name><source><host name='n1'/><dir path='/vms'/></source><target><path>/mnt/nfs</path></target></pool>`;
     const { pool } = await first.connection.remote.storagePoolCreateXml({ xml, flags: 1 });
     const other = (await second.connection.remote.storagePoolCreateXml({ xml, flags: 1 })).pool;

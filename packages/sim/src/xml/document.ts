@@ -14,7 +14,7 @@ import { parse, XmlSyntaxError } from "./parse.ts";
 
 /** @param title how libvirt calls the document in its errors, "(storage_pool_definition)" */
 export function parseDocument(text: string, title: string, rootName: string): Element {
-  const root = parsed(text, title);
+  const root = parseAny(text, title);
   if (root.name !== rootName) {
     const detail = `expecting root element of '${rootName}', not '${root.name}'`;
     throw new SimError(VIR_ERR_XML_ERROR, VIR_FROM_XML, detail);
@@ -22,7 +22,8 @@ export function parseDocument(text: string, title: string, rootName: string): El
   return root;
 }
 
-function parsed(text: string, title: string): Element {
+/** @param title as in parseDocument() */
+export function parseAny(text: string, title: string): Element {
   try {
     return parse(text);
   } catch (error) {

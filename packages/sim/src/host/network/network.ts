@@ -1,0 +1,140 @@
+// One network: its definition, whether it runs, who is connected, and the addresses that its DHCP server has given out.
+import { VIR_ERR_OPERATION_INVALID } from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import { element, type Element, elements, find, format } from "#xml/element.ts";
+import { parse } from "#xml/parse.ts";
+import { parseIpv4, type Subnet } from "./ipv4.ts";
+import { factsOf, networkError, type NetworkFacts } from "./network-definition.ts";
+
+export interface Lease {
+  readonly mac: string;
+  readonly address: number;
+  readonly prefix: number;
+  readonly hostname: string | null;
+  /** Seconds since the epoch. */
+  readonly expiresS: number;
+}
+
+/** dnsmasq's default (libvirt gives none). */
+const LEASE_S = 3_600;
+
+export class Network {
+  /** What it is now; of one that does not run, what it would be. */
+  #live: string;
+  /** What it will be at its next start. */
+  #next: string | undefined;
+  #facts: NetworkFacts;
+  isPersistent: boolean;
+  isActive = false;
+  isAutostart = false;
+  /** By MAC address: names that guests give themselves. */
+  readonly #guests = new Map<string, string | null>();
+  readonly #addresses = new Map<string, number>();
+
+  constructor(root: Element, isPersistent: boolean) {
+    this.#live = format(root);
+    this.#facts = factsOf(root);
+    this.isPersistent = isPersistent;
+  }
+
+  get facts(): NetworkFacts {
+    return this.#facts;
+  }
+
+  get name(): string {
+    return this.#facts.name;
+  }
+
+  get uuid(): string {
+    return this.#facts.uuid;
+  }
+
+  get connectionCount(): number {
+    return this.#guests.size;
+  }
+
+  /** A tree of the caller's own. */
+  root(isNext: boolean): Element {
+    return parse(isNext ? (this.#next ?? this.#live) : this.#live);
+  }
+
+  xml(isNext: boolean): string {
+    if (isNext || !this.isActive) return this.#next ?? this.#live;
+    if (this.connectionCount === 0) return this.#live;
+    const { attributes, children } = parse(this.#live);
+    return format(
+      element("network", { connections: this.connectionCount, ...Object.fromEntries(attributes) }, children),
+    );
+  }
+
+  /** While it runs a new definition waits for its next start. */
+  redefine(root: Element): void {
+    this.isPersistent = true;
+    if (this.isActive) this.#next = format(root);
+    else this.#become(root);
+  }
+
+  edit(root: Element, what: { readonly live: boolean; readonly next: boolean }): void {
+    if (what.next) this.#next = format(root);
+    if (what.live) this.#become(root);
+    if (!this.isActive) this.#next = undefined;
+  }
+
+  start(): void {
+    this.isActive = true;
+    if (this.#next === undefined && this.isPersistent) this.#next = this.#live;
+  }
+
+  stop(): void {
+    this.isActive = false;
+    this.#guests.clear();
+    this.#addresses.clear();
+    if (this.#next !== undefined) this.#become(parse(this.#next));
+    this.#next = undefined;
+  }
+
+  requireActive(): void {
+    if (!this.isActive) throw networkError(VIR_ERR_OPERATION_INVALID, `network '${this.name}' is not active`);
+  }
+
+  /** A guest's card. The first that it does is asking for an address. */
+  connect(mac: string, hostname: string | null): void {
+    this.#guests.set(mac, hostname);
+  }
+
+  disconnect(mac: string): void {
+    this.#guests.delete(mac);
+    this.#addresses.delete(mac);
+  }
+
+  leases(nowMs: number): Lease[] {
+    const subnet = this.#facts.subnets.find(({ dhcp }) => dhcp !== undefined);
+    if (subnet === undefined) return [];
+    return [...this.#guests].flatMap(([mac, hostname]) => {
+      const address = this.#addressOf(mac, subnet);
+      if (address === undefined) return [];
+      const expiresS = Math.floor(nowMs / 1000) + LEASE_S;
+      return [{ mac, address, prefix: subnet.prefix, hostname, expiresS }];
+    });
+  }
+
+  /** A reserved one, or the first that is free. undefined: all are given out. */
+  #addressOf(mac: string, { dhcp }: Subnet): number | undefined {
+    const known = this.#addresses.get(mac);
+    if (known !== undefined || dhcp === undefined) return known;
+    const hosts = elements(parse(this.#live), "ip").flatMap((ip) => elements(find(ip, "dhcp"), "host"));
+    const reserved = new Map(
+      hosts.map((host) => [host.attributes.get("mac"), parseIpv4(host.attributes.get("ip") ?? "")]),
+    );
+    const taken = new Set([...this.#addresses.values(), ...reserved.values()]);
+    let address = reserved.get(mac);
+    for (let free = dhcp.start; address === undefined && free <= dhcp.end; free += 1)
+      if (!taken.has(free)) address = free;
+    if (address !== undefined) this.#addresses.set(mac, address);
+    return address;
+  }
+
+  #become(root: Element): void {
+    this.#live = format(root);
+    this.#facts = factsOf(root);
+  }
+}
