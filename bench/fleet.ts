@@ -7,7 +7,7 @@ import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { Draft, ResourceKind, Store } from "@innkeeper/server/store/port.ts";
 
-export interface FleetSize {
+interface FleetSize {
   readonly hosts: number;
   readonly vms: number;
   readonly events: number;

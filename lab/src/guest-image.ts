@@ -24,14 +24,14 @@ import { buildInitramfs } from "#guest/initramfs.ts";
 import { guestPackages, unpackPackages } from "#guest/package.ts";
 import { machineLock } from "#machine-lock.ts";
 
-export interface GuestImageOptions {
+interface GuestImageOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (message: string) => void;
   /** $INNKEEPER_CACHE, or /var/cache/innkeeper, unless told. */
   readonly cacheFolder?: string;
 }
 
-export interface GuestImage {
+interface GuestImage {
   /** A qcow2 file, to be copied or used as a backing file; never to be written to. */
   readonly path: string;
   readonly virtualSizeBytes: number;

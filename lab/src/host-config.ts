@@ -17,7 +17,7 @@ export interface HostIdentity {
   readonly address: string;
 }
 
-export interface HostConfigInput {
+interface HostConfigInput {
   readonly identity: HostIdentity;
   /** All hosts of the lab, this one included, for /etc/hosts. */
   readonly allHosts: readonly HostIdentity[];
@@ -26,7 +26,7 @@ export interface HostConfigInput {
   readonly kvm: boolean;
 }
 
-export const localPoolFolder = "/var/lib/libvirt/images";
+const localPoolFolder = "/var/lib/libvirt/images";
 
 export async function writeHostConfig(layout: HostLayout, input: HostConfigInput): Promise<void> {
   const folders = [layout.etcFolder, layout.overlayWorkFolder, ...Object.values(layout.privateFolders)];

@@ -140,7 +140,7 @@ function cutRules(address: string): string[][] {
   ];
 }
 
-export const switchName = "switch";
+const switchName = "switch";
 
 /** The switch is a node without /etc of its own. Resolves with its pid 1. */
 export async function startSwitch(labFolder: string, signal: AbortSignal | undefined): Promise<number> {

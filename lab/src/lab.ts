@@ -14,7 +14,7 @@ import { labFolderOfMark, labLayout, labRoot, type LabLayout } from "#layout.ts"
 import { killNode, listProcesses } from "#namespace.ts";
 import { configureSwitch, connectRoot, deleteInterface, hostAddress, maxHostCount } from "#network.ts";
 
-export interface LabOptions {
+interface LabOptions {
   /** Names the lab on this machine: 1–40 of a–z, 0–9 and dash. */
   readonly name: string;
   /** Hosts are named h1, h2, … */
@@ -28,7 +28,7 @@ export interface LabOptions {
 }
 
 /** Paths of PEM files: what a client needs to be let in by the lab's hosts. */
-export interface ClientTls {
+interface ClientTls {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;

@@ -5,7 +5,7 @@
 import { createServer, type Server } from "node:net";
 import { waitFor } from "#wait.ts";
 
-export interface MachineLock extends Disposable {
+interface MachineLock extends Disposable {
   readonly name: string;
 }
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { run, type CommandOptions, type CommandResult } from "#command.ts";
 import { waitFor } from "#wait.ts";
 
-export interface NodeSpec {
+interface NodeSpec {
   /** Unique on this machine; stands in the command line of the node's first processes. */
   readonly mark: string;
   readonly hostName: string;
@@ -74,7 +74,7 @@ function saysReady(child: ChildProcessByStdio<null, Readable, null>): Promise<bo
   });
 }
 
-export interface NodeProcesses {
+interface NodeProcesses {
   /** The node's pid 1, by its id in this process's namespace. */
   readonly init: number | undefined;
   /** The unshare process that is its parent. */

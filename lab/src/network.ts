@@ -13,7 +13,7 @@ import { machineLock } from "#machine-lock.ts";
 import { runInNode } from "#namespace.ts";
 
 /** Which address is whose in the lab's subnet 10.77.<subnet>.0/24. */
-export interface LabNetwork {
+interface LabNetwork {
   readonly subnet: number;
 }
 
@@ -24,11 +24,11 @@ const dhcpLast = 250;
 const lockTimeoutMs = 30_000;
 export const bridgeName = "br0";
 
-export function rootAddress(network: LabNetwork): string {
+function rootAddress(network: LabNetwork): string {
   return address(network, 1);
 }
 
-export function switchAddress(network: LabNetwork): string {
+function switchAddress(network: LabNetwork): string {
   return address(network, 2);
 }
 

@@ -1,7 +1,7 @@
 /** Waiting for a condition of the outside world that announces itself to nobody: asks again, with a deadline. */
 import { setTimeout as delay } from "node:timers/promises";
 
-export interface WaitOptions {
+interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs: number;
   /** Time between two questions; 20 ms unless told. */

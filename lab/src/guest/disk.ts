@@ -8,7 +8,7 @@ import { open, rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { run } from "#command.ts";
 
-export interface DiskInput {
+interface DiskInput {
   readonly kernelFile: string;
   /** Signed by Microsoft, and starts what Debian signed. */
   readonly shimFile: string;

@@ -11,7 +11,7 @@ import { run } from "#command.ts";
 import { packArchive, type ArchiveEntry } from "#guest/cpio.ts";
 import { collectModules } from "#guest/kernel-module.ts";
 
-export const guestRootFolder = fileURLToPath(import.meta.resolve("#guest/root"));
+const guestRootFolder = fileURLToPath(import.meta.resolve("#guest/root"));
 
 // In this order: the disk first. scsi_mod's sd_mod and sr_mod give virtio-scsi its disks and CD-ROMs; button and evdev
 // carry the power button to acpid.

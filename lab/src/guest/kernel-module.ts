@@ -8,7 +8,7 @@ import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { run } from "#command.ts";
 
-export interface KernelModule {
+interface KernelModule {
   readonly name: string;
   /** Uncompressed. */
   readonly content: Buffer;

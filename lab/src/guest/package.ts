@@ -6,7 +6,7 @@ import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { CommandError, run } from "#command.ts";
 
-export interface PackageVersion {
+interface PackageVersion {
   readonly name: string;
   readonly version: string;
 }

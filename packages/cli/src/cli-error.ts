@@ -7,7 +7,7 @@ import type { FieldChange, Problem } from "@innkeeper/contract/problem.ts";
 import { safeText, textWidth } from "#output/text-width.ts";
 import { ago } from "#output/time.ts";
 
-export interface CliErrorDetail {
+interface CliErrorDetail {
   readonly exitCode: number;
   readonly code?: ErrorCode | undefined;
   /** Dotted path into the request, or the option itself. */

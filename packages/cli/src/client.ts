@@ -25,7 +25,7 @@ type ParameterPart<O extends OperationId> = [keyof ParametersOf<O>] extends [nev
 type QueryPart<O extends OperationId> = [QueryOf<O>] extends [undefined] ? unknown : { readonly query?: QueryOf<O> };
 
 /** What an operation needs: path parameters and body if it has them; the query may be left out. */
-export type CallInput<O extends OperationId> = ParameterPart<O> & QueryPart<O> & Part<"body", BodyOf<O>> & CallOptions;
+type CallInput<O extends OperationId> = ParameterPart<O> & QueryPart<O> & Part<"body", BodyOf<O>> & CallOptions;
 type CallArguments<O extends OperationId> =
   CallOptions extends CallInput<O> ? [input?: CallInput<O>] : [input: CallInput<O>];
 

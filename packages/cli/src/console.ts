@@ -13,7 +13,7 @@ export interface ConsoleStream extends AsyncDisposable {
   close(): void;
 }
 
-export interface ConsoleOptions {
+interface ConsoleOptions {
   readonly vmId: string;
   readonly type?: "serial" | "vnc";
   readonly force?: boolean;

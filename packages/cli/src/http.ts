@@ -10,7 +10,7 @@ import { pipeline } from "node:stream/promises";
 import { CliError, tableError } from "#cli-error.ts";
 import { trustOptions, untrustedError } from "#trust.ts";
 
-export interface HttpRequest {
+interface HttpRequest {
   readonly method: string;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
@@ -87,7 +87,7 @@ async function writeBody(outgoing: ClientRequest, body: HttpRequest["body"]): Pr
 // Codes of OpenSSL's certificate verification as Node names them (https://nodejs.org/api/tls.html#x509-certificate-error-codes).
 const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS_CERT_ALTNAME_INVALID/;
 
-export function isUntrusted(error: unknown): error is NodeJS.ErrnoException {
+function isUntrusted(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && "code" in error && untrusted.test(String(error.code));
 }
 

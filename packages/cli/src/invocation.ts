@@ -65,7 +65,7 @@ function kebab(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-export function integerOf(text: string, option: string): number {
+function integerOf(text: string, option: string): number {
   if (!/^-?\d+$/.test(text.trim()) || !Number.isSafeInteger(Number(text))) {
     throw valueError(option, `"${text}" is no whole number`);
   }
@@ -87,7 +87,7 @@ export function diskBytesOf(text: string, option: string): number {
   return bytes;
 }
 
-export interface InvocationParts {
+interface InvocationParts {
   readonly options: Options;
   readonly terminal: Terminal;
   readonly environment: Environment;

@@ -10,7 +10,7 @@ import { documentText } from "#output/format.ts";
 import { type Column, tableText } from "#output/table.ts";
 import { watch } from "#watch.ts";
 
-export interface ListDefinition<O extends ListOperation, Row> {
+interface ListDefinition<O extends ListOperation, Row> {
   readonly operation: O;
   /** Kinds of the change log that change what is shown. */
   readonly kinds: readonly string[];
@@ -24,7 +24,7 @@ export interface ListDefinition<O extends ListOperation, Row> {
   readonly order?: (left: Row, right: Row) => number;
 }
 
-export interface Listing<Item> {
+interface Listing<Item> {
   readonly items: readonly Item[];
   readonly totalCount: number;
   readonly revision: number;
@@ -96,7 +96,7 @@ function listQuery(
   };
 }
 
-export function chosenColumns<Row>(columns: readonly Column<Row>[], invocation: Invocation): readonly Column<Row>[] {
+function chosenColumns<Row>(columns: readonly Column<Row>[], invocation: Invocation): readonly Column<Row>[] {
   const wish = invocation.options.text("columns");
   if (wish === undefined) return columns.filter((column) => column.extra !== true || invocation.format === "wide");
   return wish.split(",").map((text) => {

@@ -12,7 +12,7 @@ import { cmdletAt } from "#powercli/table.ts";
 import { programSummary } from "#program-name.ts";
 import { addNoun, globalOptions, type Surroundings } from "#verb.ts";
 
-export interface RunParts extends Surroundings {
+interface RunParts extends Surroundings {
   /** Without node and script. */
   readonly argv: readonly string[];
   readonly version: string;

@@ -21,7 +21,7 @@ export function isEnded(task: Task): boolean {
   return endedStates.includes(task.state);
 }
 
-export interface TaskWaitOptions {
+interface TaskWaitOptions {
   readonly signal: AbortSignal;
   readonly timeoutMs?: number | undefined;
   readonly onProgress?: (task: Task) => void;
@@ -52,7 +52,7 @@ export function requireSuccess(task: Task): Task {
   throw tableError("internal", `task ${task.id} (${task.operation}) failed without a reason`);
 }
 
-export function progressOf(task: Task): ProgressState {
+function progressOf(task: Task): ProgressState {
   const { done, total } = task.progress;
   const step = task.steps.find((candidate) => candidate.state === "running" || candidate.state === "undoing");
   return {

@@ -10,7 +10,7 @@ import path from "node:path";
 import type { ConnectionOptions } from "node:tls";
 import { CliError, usageError } from "#cli-error.ts";
 
-export type TrustOptions = Pick<ConnectionOptions, "ca" | "allowPartialTrustChain" | "checkServerIdentity">;
+type TrustOptions = Pick<ConnectionOptions, "ca" | "allowPartialTrustChain" | "checkServerIdentity">;
 
 /** Options of node:tls under which exactly what the PEM names is trusted. */
 export async function trustOptions(trustPem: string): Promise<TrustOptions> {
@@ -46,7 +46,7 @@ export function localTrust(server: URL, environment: Readonly<Record<string, str
   }
 }
 
-export interface PresentedCertificate {
+interface PresentedCertificate {
   readonly server: X509Certificate;
   /** What to pin: its authority's certificate where the server shows it and is called as it says, else its own. */
   readonly pin: X509Certificate;

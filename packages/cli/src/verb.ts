@@ -11,7 +11,7 @@ import { outputFormats } from "#output/format.ts";
 import type { Environment } from "#config.ts";
 import type { Terminal } from "#terminal.ts";
 
-export interface Verb {
+interface Verb {
   /** commander's syntax: `clone <vm> <name>`. An argument named as a noun is completed with names from the server. */
   readonly usage: string;
   readonly summary: string;

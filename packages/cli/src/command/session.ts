@@ -73,7 +73,7 @@ one is refused. On the server's own machine root needs none of this.`,
   });
 }
 
-export interface LoginWish {
+interface LoginWish {
   /** A saved server's name, or a URL. */
   readonly named?: string | undefined;
   /** Default: as the options say, or as they are typed. */
@@ -81,7 +81,7 @@ export interface LoginWish {
   readonly password?: string | undefined;
 }
 
-export interface LoggedIn {
+interface LoggedIn {
   /** Under which it is remembered. */
   readonly name: string;
   readonly saved: SavedServer;

@@ -28,7 +28,7 @@ const tokenColumns: readonly Column<Token>[] = [
   { name: "expires", value: (token) => token.expiresAt ?? "never" },
 ];
 
-export function userText(user: User): string {
+function userText(user: User): string {
   return pairText([
     ["name", user.name],
     ["id", user.id],

@@ -27,7 +27,7 @@ const limitKeys = [
 
 const plainKeys =
   "size preallocate pool image linked bus format device path volume target cache io discard iothread serial boot readonly";
-export const diskKeys: readonly string[] = [...plainKeys.split(" "), ...limitKeys];
+const diskKeys: readonly string[] = [...plainKeys.split(" "), ...limitKeys];
 
 export const diskHelp = `A disk (--disk, --add-disk) is key=value pairs with commas between:
   size=20G              a new disk of this size (a bare number is GiB); with image: grown to it
@@ -128,7 +128,7 @@ export function diskChangeOf(option: string, text: string): DiskChange {
   return { target, ...change };
 }
 
-export const nicKeys = ["network", "bridge", "mac", "model", "link", "boot"] as const;
+const nicKeys = ["network", "bridge", "mac", "model", "link", "boot"] as const;
 export const nicModels = ["virtio", "e1000e", "e1000", "rtl8139"] as const;
 
 export const nicHelp = `A network card (--network, --add-nic) is a network's name, with commas after it:

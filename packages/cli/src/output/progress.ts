@@ -13,7 +13,7 @@ export interface ProgressState {
   readonly remainingMs?: number | undefined;
 }
 
-export interface ProgressView {
+interface ProgressView {
   update(state: ProgressState): void;
   /** Takes the bar away, so that what is printed next stands on its own line. */
   clear(): void;

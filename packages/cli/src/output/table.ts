@@ -16,7 +16,7 @@ const gap = "  ";
 const columnMinWidth = 8;
 
 /** `capitals` heads, or `ruled` ones as they are, with a line below each, as PowerShell's tables have them. */
-export type HeadStyle = "capitals" | "ruled";
+type HeadStyle = "capitals" | "ruled";
 
 /** `width`: of the terminal; undefined: nothing is cut, as for a pipe. */
 export function tableText<Row>(

@@ -8,7 +8,7 @@ import { allParameters, type Parameter, type Signature } from "#powercli/signatu
 import { cmdletNames } from "#powercli/table.ts";
 import { parameterWord } from "#powercli/word.ts";
 
-export type NamesOf = (noun: LookupNoun, vmName?: string) => Promise<Candidate[]>;
+type NamesOf = (noun: LookupNoun, vmName?: string) => Promise<Candidate[]>;
 
 /** Cmdlets for a first word that looks like one: they would only be in the way of the other verbs. */
 export function cmdletCandidates(word: string): Candidate[] {

@@ -7,7 +7,7 @@ import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import type { NumberedDevice } from "#powercli/object/device.ts";
 import { select } from "#powercli/select.ts";
 
-export interface OwnedDevice<Device> extends NumberedDevice<Device> {
+interface OwnedDevice<Device> extends NumberedDevice<Device> {
   readonly vm: Vm;
 }
 

@@ -12,7 +12,7 @@ import { hasWildcard, unescaped, Wildcard } from "#powercli/wildcard.ts";
 /** No name is longer (contract/name.ts); a filter has room for it. */
 const nameMaxCharacters = 200;
 
-export interface Wish {
+interface Wish {
   /** Of the parameter, for errors: `-VM`. */
   readonly parameter: string;
   /** Narrows snapshots to a VM's. */

@@ -7,7 +7,7 @@
 import type { OperationId } from "@innkeeper/contract/endpoint/table.ts";
 import type { LookupNoun } from "#lookup.ts";
 
-export type ParameterType = "text" | "decimal" | "integer" | "switch" | "boolean" | "time";
+type ParameterType = "text" | "decimal" | "integer" | "switch" | "boolean" | "time";
 
 export interface Parameter {
   /** As PowerCLI spells it. */
@@ -96,7 +96,7 @@ export const riskParameters: readonly Parameter[] = [
 ];
 
 const ofPowerShell = "it is for PowerShell's own streams and variables: use what the shell has";
-export const commonRefused: Readonly<Record<string, string>> = {
+const commonRefused: Readonly<Record<string, string>> = {
   Debug: ofPowerShell,
   ErrorVariable: ofPowerShell,
   InformationAction: ofPowerShell,

@@ -9,7 +9,7 @@
 // PowerShell's tokenizer takes EN DASH, EM DASH and HORIZONTAL BAR for a hyphen (CharTraits.cs, IsDash).
 const parameterPattern = /^[-\u2013\u2014\u2015]([\p{L}?][^:]*)(:(.*))?$/su;
 
-export interface ParameterWord {
+interface ParameterWord {
   readonly name: string;
   /** What stands after the colon; undefined: there is none. */
   readonly value: string | undefined;

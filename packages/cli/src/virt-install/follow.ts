@@ -10,7 +10,7 @@ import { attachConsole } from "#command/vm-console.ts";
 import type { Invocation } from "#invocation.ts";
 import { requireSuccess, watchTask } from "#task.ts";
 
-export interface FollowOptions {
+interface FollowOptions {
   readonly consoleType: "text" | "none";
   /** Negative: for ever; undefined: not at all. */
   readonly waitMinutes: number | undefined;

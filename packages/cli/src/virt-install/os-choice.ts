@@ -10,7 +10,7 @@ import type { Words } from "./word.ts";
 const option = "--osinfo";
 const table = subOptions("name,short-id -\nid -\ndetect -\nrequire -");
 
-export interface ChosenOs {
+interface ChosenOs {
   readonly os: GuestOs;
   readonly remarks: readonly string[];
 }

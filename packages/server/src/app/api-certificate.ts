@@ -17,7 +17,7 @@ import {
 } from "./certificate-source.ts";
 import type { ServerConfig } from "./config.ts";
 
-export interface ApiCertificateDeps {
+interface ApiCertificateDeps {
   readonly config: Pick<ServerConfig, "stateFolder" | "listenAddress" | "tls">;
   readonly clock: Clock;
   readonly log: Logger;

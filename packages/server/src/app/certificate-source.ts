@@ -71,7 +71,7 @@ function parsed<T>(parse: () => T): T | undefined {
 const validDays = 397;
 const renewMs = 60 * 86_400_000;
 
-export interface BuiltInNames {
+interface BuiltInNames {
   readonly stateFolder: string;
   readonly listenAddress: string;
   /** Further ones by which clients reach this machine. */

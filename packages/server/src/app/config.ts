@@ -9,8 +9,8 @@ import type { AutomaticBackupOptions } from "#management/backup/automatic-backup
 import { defaultTakeoverMs, isPostgresUrl } from "#store/postgres/address.ts";
 import type { StoreUrl } from "./state/store-location.ts";
 
-export const logLevels = ["debug", "info", "warn", "error"] as const;
-export type LogLevel = (typeof logLevels)[number];
+const logLevels = ["debug", "info", "warn", "error"] as const;
+type LogLevel = (typeof logLevels)[number];
 
 /** Where the API's certificate comes from. */
 export type TlsConfig =

@@ -6,7 +6,7 @@ import type { CredentialTable } from "#management/access/credential-table.ts";
 import type { TaskEngine } from "#management/task/engine.ts";
 import type { Store } from "#store/port.ts";
 
-export interface MaintenanceDeps {
+interface MaintenanceDeps {
   readonly store: Store;
   readonly credentials: CredentialTable;
   readonly tasks: TaskEngine;

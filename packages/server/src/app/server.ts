@@ -45,7 +45,7 @@ export interface RunningServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-export interface StartOptions {
+interface StartOptions {
   readonly log?: Logger;
   /** Of what the control plane is made; default: the drivers of app/wire.ts. */
   readonly wire?: Wire;

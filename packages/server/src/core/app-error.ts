@@ -2,7 +2,7 @@
 import { type ErrorCode, errorCode } from "@innkeeper/contract/error-code.ts";
 import type { FieldChange, Problem } from "@innkeeper/contract/problem.ts";
 
-export interface AppErrorDetail {
+interface AppErrorDetail {
   /** Dotted path of the request's field at fault. */
   readonly field?: string;
   /** What to do, where it is more exact than the table's remedy. */

@@ -30,7 +30,7 @@ export interface IssuedCertificate {
   readonly notAfter: Date;
 }
 
-export interface CertificateRequest {
+interface CertificateRequest {
   /** Subject CN; for a client the identity that libvirt's tls_allowed_dn_list sees as "CN=…". */
   readonly commonName: string;
   readonly purposes: readonly CertificatePurpose[];
@@ -41,7 +41,7 @@ export interface CertificateRequest {
   readonly validDays?: number;
 }
 
-export interface AuthorityOptions {
+interface AuthorityOptions {
   /** Used when a new authority is made. */
   readonly commonName?: string;
   readonly validDays?: number;

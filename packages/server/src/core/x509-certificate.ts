@@ -17,7 +17,7 @@ export class CertificateRequestError extends Error {
   override readonly name = "CertificateRequestError";
 }
 
-export interface KeyPair {
+interface KeyPair {
   readonly privateKey: KeyObject;
   readonly publicKey: KeyObject;
 }
@@ -26,7 +26,7 @@ export interface CertificateIssuer extends KeyPair {
   readonly commonName: string;
 }
 
-export interface CertificateSubject {
+interface CertificateSubject {
   readonly commonName: string;
   readonly publicKey: KeyObject;
   readonly extensions: readonly asn1.Extension[];

@@ -14,7 +14,7 @@ import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import { AppError } from "#core/app-error.ts";
 import { procedureNeed } from "./version.ts";
 
-export interface LibvirtErrorContext {
+interface LibvirtErrorContext {
   /** What was tried, in the user's words, as after "Can't ". */
   readonly what: string;
   /** The caller's signal: when it has aborted, the abort is the caller's and not our deadline. */

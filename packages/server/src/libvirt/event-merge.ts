@@ -5,7 +5,7 @@
 import type { EventSubscription } from "@innkeeper/libvirt";
 
 /** Whatever type of events a subscription has, its map makes the one type of the merged stream; undefined is left out. */
-export interface EventSourceOf<T> {
+interface EventSourceOf<T> {
   readonly ready: Promise<void>;
   next(): Promise<IteratorResult<T | undefined, undefined>>;
   end(): Promise<unknown>;

@@ -84,11 +84,11 @@ export function sizeBytes(parent: Element, path: string, defaultUnit: string): n
   return factor === undefined ? undefined : value * factor;
 }
 
-export type XmlAttributes = Readonly<Record<string, string | number | undefined>>;
-export type XmlContent = XmlNode | string | undefined;
+type XmlAttributes = Readonly<Record<string, string | number | undefined>>;
+type XmlContent = XmlNode | string | undefined;
 
 /** A piece of XML to be written; text and attributes are escaped when it is. */
-export interface XmlNode {
+interface XmlNode {
   readonly name: string;
   readonly attributes: XmlAttributes;
   readonly content: readonly XmlContent[];

@@ -5,7 +5,7 @@ const bearerPattern = /^Bearer +([A-Za-z0-9_-]{20,200})$/i; // RFC 6750 §2.1
 const protocolPattern = /^bearer\.([A-Za-z0-9_-]{20,200})$/;
 
 /** A browser's WebSocket can't set headers; it may offer the subprotocols `inn.console` and `bearer.<secret>`. */
-export const consoleProtocol = "inn.console";
+const consoleProtocol = "inn.console";
 
 export function bearerSecret(request: { readonly headers: IncomingHttpHeaders }): string | undefined {
   const { authorization, upgrade } = request.headers;

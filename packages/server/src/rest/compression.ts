@@ -12,7 +12,7 @@ const compressors = {
   gzip: (content: Buffer) => promisify(gzip)(content, { level: 1 }),
 } as const;
 
-export type ContentCoding = keyof typeof compressors;
+type ContentCoding = keyof typeof compressors;
 
 export async function compress(coding: ContentCoding, content: Buffer): Promise<Buffer> {
   return await compressors[coding](content);

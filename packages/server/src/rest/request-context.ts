@@ -23,7 +23,7 @@ const unlimited: ReadonlySet<string> = new Set([
 /** A wait that the client asked for (TaskQuery) and what it needs besides. */
 const waitTimeoutMs = 60_000 + askTimeoutMs;
 
-export interface RequestState {
+interface RequestState {
   principal: Principal | undefined;
   /** Left by handlers for the audit trail. */
   taskId: string | undefined;

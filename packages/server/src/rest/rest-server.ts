@@ -67,7 +67,7 @@ export function serveCertificate(server: FastifyInstance, tls: TlsOptions): void
   if (server.server instanceof SecureServer) server.server.setSecureContext(secureContext(tls));
 }
 
-export interface RestOptions {
+interface RestOptions {
   /** HTTPS with these; absent: plain HTTP, which the app allows where it is safe. */
   readonly tls?: TlsOptions;
   /** Believe a proxy on this machine whose request it is; of others nothing is believed. */

@@ -38,7 +38,7 @@ export interface ImageService {
   upload(request: Static<typeof ImageUploadQuery>, content: Octets, context: ServiceContext): Promise<Image>;
 }
 
-export interface SystemInfo {
+interface SystemInfo {
   readonly version: string;
   readonly startedAt: string;
   readonly storeName: string;

@@ -30,7 +30,7 @@ import { KyselyTransaction } from "#store/transaction.ts";
 
 type Work<T> = (connection: Kysely<StoreSchema>) => Promise<T>;
 
-export interface StoreDialect {
+interface StoreDialect {
   readonly database: Kysely<StoreSchema>;
   /** The AppError that a dialect's error means; anything else as it is. */
   translate(error: unknown): unknown;

@@ -20,7 +20,7 @@ const pageRows = 500;
 
 type Row = Readonly<Record<string, unknown>>;
 
-export interface TableContent {
+interface TableContent {
   readonly rows: number;
   /** Of all rows, in no order. */
   readonly digest: string;

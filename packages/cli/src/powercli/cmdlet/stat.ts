@@ -52,7 +52,7 @@ const kbps = (pair: Pair, total: (sample: VmStatistics) => number): number =>
 const sum = <Item>(items: readonly Item[], value: (item: Item) => number): number =>
   items.reduce((total, item) => total + value(item), 0);
 
-export const metrics: readonly Metric[] = [
+const metrics: readonly Metric[] = [
   {
     id: "cpu.usage.average",
     unit: "%",

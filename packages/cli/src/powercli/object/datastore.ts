@@ -6,7 +6,7 @@ import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
 import type { ObjectKind } from "#powercli/object-writer.ts";
 import { figure, gbOfBytes } from "#powercli/object/unit.ts";
 
-export interface DatastoreObject {
+interface DatastoreObject {
   readonly Name: string;
   readonly Id: string;
   readonly Type: string;

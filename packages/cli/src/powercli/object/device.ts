@@ -19,7 +19,7 @@ interface DeviceObject {
   readonly ParentId: string;
 }
 
-export interface HardDiskObject extends DeviceObject {
+interface HardDiskObject extends DeviceObject {
   /** null: its volume is in no storage pool that Innkeeper knows. */
   readonly CapacityGB: number | null;
   readonly CapacityKB: number | null;
@@ -30,12 +30,12 @@ export interface HardDiskObject extends DeviceObject {
   readonly Bus: string;
 }
 
-export interface CdDriveObject extends DeviceObject {
+interface CdDriveObject extends DeviceObject {
   readonly IsoPath: string | null;
   readonly Device: string;
 }
 
-export interface NetworkAdapterObject extends DeviceObject {
+interface NetworkAdapterObject extends DeviceObject {
   readonly Type: string | null;
   readonly NetworkName: string | null;
   readonly MacAddress: string;
@@ -71,7 +71,7 @@ function numbered<Device>(noun: string, devices: readonly Device[]): NumberedDev
 }
 
 /** A volume as vSphere writes its place: `[pool] name`. */
-export function storagePath(pool: Pick<StoragePool, "name">, volume: Pick<Volume, "name">): string {
+function storagePath(pool: Pick<StoragePool, "name">, volume: Pick<Volume, "name">): string {
   return `[${pool.name}] ${volume.name}`;
 }
 

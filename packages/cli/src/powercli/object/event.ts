@@ -5,7 +5,7 @@ import type { ObjectKind } from "#powercli/object-writer.ts";
 
 export const eventCategories = ["Info", "Warning", "Error"] as const;
 
-export interface EventObject {
+interface EventObject {
   readonly Name: string;
   readonly Key: string;
   readonly CreatedTime: string;

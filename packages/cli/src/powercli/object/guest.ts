@@ -4,7 +4,7 @@ import { gbOfBytes } from "#powercli/object/unit.ts";
 import type { ObjectKind } from "#powercli/object-writer.ts";
 import { addressesOf } from "#page/vm.ts";
 
-export interface GuestObject {
+interface GuestObject {
   readonly Name: string;
   readonly Id: string;
   readonly VmName: string;

@@ -4,9 +4,9 @@ import type { ObjectKind } from "#powercli/object-writer.ts";
 import { figure, gbOfMiB } from "#powercli/object/unit.ts";
 
 export const hostStates = ["Connected", "Disconnected", "NotResponding", "Maintenance"] as const;
-export type HostState = (typeof hostStates)[number];
+type HostState = (typeof hostStates)[number];
 
-export interface HostObject {
+interface HostObject {
   readonly Name: string;
   readonly Id: string;
   readonly ConnectionState: HostState;

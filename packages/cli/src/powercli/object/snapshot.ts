@@ -3,7 +3,7 @@ import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { ObjectKind } from "#powercli/object-writer.ts";
 import { type PowerState, powerState } from "#powercli/object/vm.ts";
 
-export interface SnapshotObject {
+interface SnapshotObject {
   readonly Name: string;
   readonly Id: string;
   readonly Description: string;

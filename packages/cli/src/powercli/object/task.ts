@@ -14,7 +14,7 @@ const stateOf: Readonly<Record<Task["state"], (typeof taskStates)[number]>> = {
   cancelled: "Cancelled",
 };
 
-export interface TaskObject {
+interface TaskObject {
   readonly Name: string;
   readonly Id: string;
   readonly State: (typeof taskStates)[number];

@@ -23,7 +23,7 @@ export function powerState(state: Vm["state"]): PowerState {
   return powerStateOf[state];
 }
 
-export interface VmObject {
+interface VmObject {
   readonly Name: string;
   readonly Id: string;
   readonly PersistentId: string;

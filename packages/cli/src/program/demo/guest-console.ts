@@ -6,7 +6,7 @@ import { appendFileSync } from "node:fs";
 import type { ApiClient } from "#client.ts";
 import { type ConsoleStream, openConsole } from "#console.ts";
 
-export interface GuestConsoleOptions {
+interface GuestConsoleOptions {
   readonly vmId: string;
   /** What the console says is added to this file. */
   readonly logFile: string;

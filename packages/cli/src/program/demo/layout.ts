@@ -2,7 +2,7 @@
 import path from "node:path";
 
 export const demoName = "demo";
-export const defaultStateFolder = "/var/lib/innkeeper-demo";
+const defaultStateFolder = "/var/lib/innkeeper-demo";
 
 export interface DemoLayout {
   readonly folder: string;

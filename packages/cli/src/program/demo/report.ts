@@ -43,7 +43,7 @@ export async function together<const T extends readonly ((signal: AbortSignal) =
   };
 }
 
-export interface StepTime {
+interface StepTime {
   readonly title: string;
   readonly durationMs: number;
 }

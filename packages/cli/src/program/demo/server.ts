@@ -13,7 +13,7 @@ import { defaultServerUrl } from "#config.ts";
 import type { DemoLayout } from "#program/demo/layout.ts";
 import { localTrust } from "#trust.ts";
 
-export interface ServerRecord {
+interface ServerRecord {
   readonly pid: number;
   /** Field 22 of /proc/PID/stat (proc(5)): with the pid it names one process for ever. */
   readonly startTime: string;
@@ -114,7 +114,7 @@ function startTimeOf(pid: number): string | undefined {
 }
 
 /** The last lines of the control plane's log. */
-export function logTail(layout: DemoLayout, lines = 5): string {
+function logTail(layout: DemoLayout, lines = 5): string {
   try {
     return readFileSync(layout.serverLog, "utf8").trimEnd().split("\n").slice(-lines).join("\n");
   } catch {

@@ -5,7 +5,7 @@
  */
 import { subOptions, type SubOptionTable } from "../sub-option.ts";
 
-export interface DomainOption {
+interface DomainOption {
   /** "": <domain> itself. */
   readonly place: string;
   readonly first: readonly string[];

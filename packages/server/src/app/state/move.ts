@@ -14,7 +14,7 @@ import { hasStore, takeState } from "./open.ts";
 import { stageState, syncFolder } from "./replace.ts";
 import { openOffline, type StoreUrl } from "./store-location.ts";
 
-export interface MoveOptions {
+interface MoveOptions {
   readonly stateFolder: string;
   /** Absent: the SQLite file of the state folder. */
   readonly from?: StoreUrl;
@@ -22,7 +22,7 @@ export interface MoveOptions {
   readonly onProgress: (message: string) => void;
 }
 
-export interface MoveReport {
+interface MoveReport {
   /** As the new store has it. */
   readonly content: StoreContent;
   /** Where the old store is now. */

@@ -22,7 +22,7 @@ export interface OpenState extends OpenStore {
   readonly secretBox: SecretBox;
 }
 
-export interface OpenStateOptions {
+interface OpenStateOptions {
   /** Absent: the SQLite file of the folder. */
   readonly store?: StoreUrl;
   readonly clock?: Clock;

@@ -19,7 +19,7 @@ import type { ServerConfig } from "../config.ts";
 import { clientTls, wire } from "../wire.ts";
 import type { Wiring } from "../wiring.ts";
 
-export interface RebuildOptions {
+interface RebuildOptions {
   readonly store: Store;
   readonly secretBox: SecretBox;
   /** With the certificate authority. */

@@ -33,7 +33,7 @@ export interface RestoreOptions {
   readonly checkOnly: boolean;
 }
 
-export interface RestoreReport {
+interface RestoreReport {
   readonly head: BackupHead;
   readonly count: StateCount;
   /** Where what was there before is. */

@@ -44,7 +44,7 @@ export async function labAccess(lab: Lab): Promise<LabAccess> {
   return { hosts, tls: { caCertificate, clientCertificate, clientKey } };
 }
 
-export interface ControlPlaneOptions {
+interface ControlPlaneOptions {
   /** State that another one left, or will find. One of its own, that goes with it, unless told. */
   readonly folder?: string;
   /** Hosts that it has from its begin: connected and read before tasks are resumed, their folder known as shared. */

@@ -14,7 +14,7 @@ export const disk = (file: string, more = "", format = "qcow2", device = "disk",
 export const onLab = (): string => nic("network", "network='lab'");
 export const local = "/var/lib/libvirt/images/row.qcow2";
 export const shared = ({ lab }: Scene): string => path.join(lab.sharedFolder, "row.qcow2");
-export const refreshLocal = async ({ plane }: Scene): Promise<void> => {
+const refreshLocal = async ({ plane }: Scene): Promise<void> => {
   for (const { id } of plane.inventory.list("host")) {
     await plane.deps.hostSync.syncPool(id, "local", { signal: AbortSignal.timeout(60_000) });
   }

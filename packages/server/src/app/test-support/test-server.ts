@@ -39,7 +39,7 @@ export interface TestServer extends AsyncDisposable {
 
 const adminPassword = "correct horse battery staple";
 
-export interface TestServerOptions {
+interface TestServerOptions {
   /** Replaces parts of the wiring: operations by name, services. */
   readonly replace?: (wiring: Wiring) => Partial<Wiring>;
   readonly log?: Logger;

@@ -3,7 +3,7 @@ import { globSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { remoteProgram } from "@innkeeper/libvirt/generated/remote-procedure.ts";
 
-export interface ProtocolUse {
+interface ProtocolUse {
   /** Names of procedures; those that carry streams are among them. */
   readonly procedures: ReadonlySet<string>;
   /** `domain.lifecycle` … */

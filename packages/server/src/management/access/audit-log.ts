@@ -13,7 +13,7 @@ const fileMaxBytes = 64 * 1024 * 1024;
 const filesMax = 8;
 const chunkBytes = 256 * 1024;
 
-export interface AuditLogOptions {
+interface AuditLogOptions {
   readonly fileMaxBytes?: number;
 }
 

@@ -20,7 +20,7 @@ interface Telling {
 
 export type AuditRecord = Omit<AuditEntry, "id">;
 
-export interface AuditDeps {
+interface AuditDeps {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Logger;

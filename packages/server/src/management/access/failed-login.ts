@@ -5,7 +5,7 @@
 import type { Clock } from "#core/clock.ts";
 import { addressRange } from "#management/access/address-range.ts";
 
-export type TellFailedLogins = (message: string, userName?: string) => Promise<void>;
+type TellFailedLogins = (message: string, userName?: string) => Promise<void>;
 
 const minuteMs = 60_000;
 /** Addresses that are told apart in one minute; those beyond are one. The store keeps 20,000 events (app/maintenance.ts). */

@@ -24,7 +24,7 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import { checkRevision } from "#management/inventory/precondition.ts";
 import type { Store, StoreTransaction } from "#store/port.ts";
 
-export interface UserServiceDeps {
+interface UserServiceDeps {
   readonly store: Store;
   readonly inventory: Inventory;
   readonly credentials: CredentialTable;

@@ -21,7 +21,7 @@ export interface AutomaticBackupOptions {
   readonly password?: string;
 }
 
-export interface AutomaticBackupDeps {
+interface AutomaticBackupDeps {
   readonly backup: BackupService;
   readonly store: Store;
   readonly clock: Clock;

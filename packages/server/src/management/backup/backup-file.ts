@@ -41,7 +41,7 @@ export async function* writeBackup(
   yield* sealStream(through(writeArchive(entries), createZstdCompress()), payload);
 }
 
-export interface OpenBackup {
+interface OpenBackup {
   readonly head: BackupHead;
   /** To be read to the end: only then is it known that nothing is missing. */
   readonly entries: AsyncGenerator<ArchiveEntry>;

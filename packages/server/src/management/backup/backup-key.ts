@@ -35,7 +35,7 @@ export type KeyMaterial =
   | { readonly kind: "password"; readonly password: string }
   | { readonly kind: "state"; readonly box: SecretBox };
 
-export interface BackupKey {
+interface BackupKey {
   readonly payload: Buffer;
   /** Tells a wrong password from a damaged file. */
   readonly check: string;

@@ -15,7 +15,7 @@ import type { KeyMaterial } from "./backup-key.ts";
 import { writeBackup } from "./backup-file.ts";
 import { stateFiles } from "./state-files.ts";
 
-export interface BackupDeps {
+interface BackupDeps {
   readonly store: Store;
   readonly secretBox: SecretBox;
   readonly stateFolder: string;
@@ -24,7 +24,7 @@ export interface BackupDeps {
 }
 
 /** To be read once; disposed of, read or not. */
-export interface RunningBackup extends AsyncDisposable {
+interface RunningBackup extends AsyncDisposable {
   readonly content: AsyncIterable<Uint8Array>;
 }
 

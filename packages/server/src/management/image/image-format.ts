@@ -14,7 +14,7 @@ import { incompatibleBit, isQcow2, type Qcow2Header, readQcow2Header } from "./q
 /** How much of a file's begin is looked at: enough for every signature and for the tables of usual qcow2 files. */
 export const inspectedBytes = 4 * 1024 ** 2;
 
-export interface InspectedFile {
+interface InspectedFile {
   readonly format: Extract<VolumeFormat, "raw" | "qcow2" | "iso">;
   /** What a guest sees. */
   readonly capacityBytes: number;

@@ -29,7 +29,7 @@ import { contentExtent, inspectedBytes, inspectImage, requireWhole } from "./ima
 import type { Qcow2Extent } from "./qcow2-extent.ts";
 import { withHead } from "./upload-head.ts";
 
-export interface ImageServiceDeps {
+interface ImageServiceDeps {
   readonly store: Store;
   readonly inventory: Inventory;
   readonly providers: Providers;
@@ -39,7 +39,7 @@ export interface ImageServiceDeps {
   readonly log: Logger;
 }
 
-export interface ImageUpload {
+interface ImageUpload {
   readonly name: string;
   /** Pool by id, or by name with host. */
   readonly pool: string;

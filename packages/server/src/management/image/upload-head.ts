@@ -1,6 +1,6 @@
 /** The begin of a stream, looked at before anything is done with it, and the whole stream again. */
 
-export interface Headed {
+interface Headed {
   readonly head: Uint8Array;
   /** All of it, the head included. */
   readonly content: ReadableStream<Uint8Array>;

@@ -2,7 +2,7 @@
 import { type Field, firstValueAt, type Hop } from "@innkeeper/contract/field-path.ts";
 import type { Related } from "@innkeeper/contract/filter-match.ts";
 
-export type SortValue = string | number | boolean | null;
+type SortValue = string | number | boolean | null;
 
 export interface SortKey {
   readonly field: Field;

@@ -10,13 +10,13 @@ import { operation } from "#management/task/operation.ts";
 import type { HostNetwork, NetworkRef } from "#network/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
-export interface NetworkVerb {
+interface NetworkVerb {
   readonly name: `network.${string}`;
   refuse?(inventory: Inventory, network: Network): void;
   act(port: HostNetwork, network: NetworkRef, call: Call): Promise<void>;
 }
 
-export function networkOperation(deps: OperationDeps, verb: NetworkVerb) {
+function networkOperation(deps: OperationDeps, verb: NetworkVerb) {
   const { inventory, providers } = deps;
   return operation({
     name: verb.name,

@@ -13,7 +13,7 @@ export interface Candidate {
   readonly memoryFreeMiB: number;
 }
 
-export interface Demand {
+interface Demand {
   readonly memoryMiB: number;
   /** It starts at once, so the memory must be free now and not only exist. */
   readonly start: boolean;

@@ -10,7 +10,7 @@ import type { Store } from "#store/port.ts";
 import { requireRunningPool } from "./pool-lookup.ts";
 import { proveShared } from "./shared-proof.ts";
 
-export interface PoolServiceDeps {
+interface PoolServiceDeps {
   readonly store: Store;
   readonly inventory: Inventory;
   readonly providers: Providers;

@@ -12,7 +12,7 @@ import { foreignSnapshotsOf } from "#management/snapshot/snapshot-record.ts";
 import type { Draft, StoreTransaction } from "#store/port.ts";
 import type { Guest } from "#virtualization/port.ts";
 
-export interface ForeignSnapshotChanges {
+interface ForeignSnapshotChanges {
   readonly put: readonly Draft<"snapshot">[];
   readonly gone: readonly Snapshot["id"][];
 }

@@ -16,7 +16,7 @@ import { defaultWatchOptions, HostWatch, type WatchOptions } from "./host-watch.
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { newEvent } from "./resource-event.ts";
 
-export interface HostConnectionDeps extends ReconcileDeps {
+interface HostConnectionDeps extends ReconcileDeps {
   readonly providers: ProviderTable;
   readonly providerFactory: ProviderFactory;
   /** invalid_field when no host can be reached so; the drivers know. Touches nothing. */

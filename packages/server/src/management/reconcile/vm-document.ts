@@ -4,7 +4,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Draft } from "#store/port.ts";
 import type { Guest } from "#virtualization/port.ts";
 
-export interface Sighting {
+interface Sighting {
   readonly id: Vm["id"];
   readonly hostId: Vm["hostId"];
   readonly guest: Guest;

@@ -24,7 +24,7 @@ export type Identity =
 
 const executing: readonly VmState[] = ["running", "blocked", "shutting-down"];
 
-export interface IdentityQuestion {
+interface IdentityQuestion {
   readonly guest: Pick<Guest, "uuid" | "state" | "metadata">;
   readonly twin: Twin | undefined;
   /** For how long both have been seen, unmoved. */

@@ -11,7 +11,7 @@ import type { Providers } from "#management/providers.ts";
 import type { ChangeEntry } from "#store/port.ts";
 import { deleteImageRecord, writeImageRecord } from "./image-record.ts";
 
-export interface ImageRecordDeps {
+interface ImageRecordDeps {
   readonly inventory: Inventory;
   readonly providers: Providers;
   readonly log: Logger;

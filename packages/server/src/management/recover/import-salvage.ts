@@ -19,7 +19,7 @@ import { taskSpace } from "#management/task/journal.ts";
 import type { Draft, ResourceKind, Store } from "#store/port.ts";
 import { keyCheckSpace } from "./key-check.ts";
 
-export interface Salvaged {
+interface Salvaged {
   readonly resources: readonly { readonly kind: string; readonly id: string; readonly document: unknown }[];
   readonly privates: readonly { readonly space: string; readonly key: string; readonly value: unknown }[];
 }

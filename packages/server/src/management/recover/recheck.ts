@@ -13,7 +13,7 @@ import { hasEnded } from "#management/task/engine.ts";
 import { taskSpace } from "#management/task/journal.ts";
 import type { Store, StoreTransaction } from "#store/port.ts";
 
-export interface RecheckReason {
+interface RecheckReason {
   /** Of the event that tells of it: `system.restored`, `system.recovered`. */
   readonly type: string;
   /** A sentence without its full stop: `The control plane was restored from a backup of …`. */

@@ -26,7 +26,7 @@ export interface FileRef extends VolumeRef {
   readonly path: string;
 }
 
-export interface FrozenDisk {
+interface FrozenDisk {
   readonly target: string;
   readonly frozen: { readonly path: string; readonly format: string };
   readonly overlay: FileRef;
@@ -204,7 +204,7 @@ async function waitForJobs(deps: OperationDeps, plan: FreezePlan, call: Call): P
 }
 
 /** Runs `work` on a guest that has a process: one that is off is started paused for it, and stopped again. */
-export async function whileActive(
+async function whileActive(
   deps: OperationDeps,
   plan: Pick<FreezePlan, "hostId" | "uuid" | "wasActive">,
   call: Call,

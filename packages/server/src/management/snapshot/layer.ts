@@ -38,7 +38,7 @@ export interface Merge {
   readonly base: string;
 }
 
-export interface LayerPlan {
+interface LayerPlan {
   readonly merges: readonly Merge[];
   /** Paths to delete when all merges are done; the tops of merges are among them. */
   readonly deletes: readonly string[];
@@ -62,7 +62,7 @@ export function chainOf(world: LayerWorld, path: string): string[] {
 }
 
 /** Everyone who reads the layer: its holders and those of all layers above it. */
-export function readersOf(world: LayerWorld, path: string): Hold[] {
+function readersOf(world: LayerWorld, path: string): Hold[] {
   return world.holds.filter((hold) => chainOf(world, hold.path).includes(path));
 }
 

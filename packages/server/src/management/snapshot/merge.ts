@@ -11,7 +11,7 @@ import { type Merge, planCollect } from "./layer.ts";
 import { readWorld } from "./layer-world.ts";
 import { dropRetained, listRetained, type RetainedLayer } from "./snapshot-record.ts";
 
-export interface MergeTask {
+interface MergeTask {
   readonly vmId: string;
   readonly hostId: string;
   readonly uuid: string;

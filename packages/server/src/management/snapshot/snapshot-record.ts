@@ -24,7 +24,7 @@ export interface RetainedLayer {
 }
 
 /** One entry of the metadata's `snapshots`. */
-export type SnapshotEntry =
+type SnapshotEntry =
   | ({ readonly kind: "snapshot"; readonly configuration: string } & Omit<Draft<"snapshot">, "vmId" | "current">)
   | ({ readonly kind: "retained" } & RetainedLayer);
 

@@ -11,7 +11,7 @@ export function withDescendants<T extends Node>(all: readonly T[], root: T): T[]
 }
 
 /** The nearest ancestor that `dropped` doesn't name; null at the root. */
-export function survivingAncestor<T extends Node>(
+function survivingAncestor<T extends Node>(
   all: readonly T[],
   start: T["parentId"],
   dropped: ReadonlySet<string>,

@@ -28,7 +28,7 @@ import { takeOver } from "#management/task/task-retry.ts";
 import { type StepBoundary, TaskRun } from "#management/task/task-run.ts";
 import type { Draft, ResourceKind, Store } from "#store/port.ts";
 
-export interface TaskEngineDeps {
+interface TaskEngineDeps {
   readonly store: Store;
   readonly inventory: Inventory;
   readonly secretBox: SecretBox;

@@ -31,7 +31,7 @@ export interface JournalChange {
   readonly record?: Partial<TaskRecord>;
 }
 
-export interface JournalDeps {
+interface JournalDeps {
   readonly store: Store;
   readonly secretBox: SecretBox;
   readonly clock: Clock;

@@ -9,7 +9,7 @@ import type { ResourceRef, TaskProgress } from "@innkeeper/contract/resource/tas
 import type { Logger } from "#core/log.ts";
 
 /** JSON-safe data that is stored with the task. */
-export type StepResult = Readonly<Record<string, unknown>> | undefined;
+type StepResult = Readonly<Record<string, unknown>> | undefined;
 
 export interface StepContext<Input> {
   readonly taskId: string;

@@ -7,7 +7,7 @@ import type { StepContext } from "#management/task/operation.ts";
 
 const progressIntervalMs = 500;
 
-export interface StepContextDeps {
+interface StepContextDeps {
   readonly journal: TaskJournal;
   readonly clock: Clock;
   readonly log: Logger;

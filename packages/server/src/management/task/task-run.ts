@@ -26,7 +26,7 @@ export interface StepBoundary {
   readonly phase: StepPhase;
 }
 
-export interface TaskRunDeps {
+interface TaskRunDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly durations: DurationHistory;

@@ -15,7 +15,7 @@ import { refuse } from "./field-check.ts";
 import { requireNameFree, requirePersistent, requireState } from "./lookup.ts";
 import { requirePoolOfPath } from "./storage-reach.ts";
 
-export interface CloneSource {
+interface CloneSource {
   readonly vm: Vm;
   /** undefined: its present state. */
   readonly snapshot: Snapshot | undefined;

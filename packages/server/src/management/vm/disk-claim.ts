@@ -7,7 +7,7 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import { imageClaim, volumeClaimOf, volumeClaimOfPath } from "#management/pool/volume-claim.ts";
 import { deviceOf } from "./disk-target.ts";
 
-export interface DiskClaims {
+interface DiskClaims {
   readonly exclusive: readonly string[];
   readonly shared: readonly string[];
 }

@@ -55,7 +55,7 @@ export interface DiskPlan {
   readonly ejectAfterInstall?: true;
 }
 
-export interface DiskContext {
+interface DiskContext {
   readonly inventory: Inventory;
   readonly host: Host;
   readonly vm: { readonly id: string; readonly name: string };
@@ -136,7 +136,7 @@ function withName(
 }
 
 /** The image as this host reaches it; undefined if only its own host does. */
-export function imageOn(
+function imageOn(
   inventory: Inventory,
   image: Image,
   host: Host,

@@ -16,7 +16,7 @@ export interface Problem {
   readonly message: string;
 }
 
-export type HardwareRequest = Pick<VmCreate, "machine" | "firmware" | "tpm"> & {
+type HardwareRequest = Pick<VmCreate, "machine" | "firmware" | "tpm"> & {
   readonly cpu?: Partial<VmSpec["cpu"]>;
   readonly memory?: Partial<VmSpec["memory"]>;
 };

@@ -6,7 +6,7 @@ import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 
 /** By id or name; undefined when there is none or the name is not unique. */
-export function findVm(inventory: Inventory, idOrName: string): Vm | undefined {
+function findVm(inventory: Inventory, idOrName: string): Vm | undefined {
   const byId = inventory.get("vm", idOrName);
   if (byId !== undefined) return byId;
   const named = inventory.by("vm", "name", idOrName);

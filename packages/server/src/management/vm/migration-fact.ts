@@ -112,7 +112,7 @@ export interface FactDeps {
 }
 
 /** The VM as its host tells now, and what ties it there; for any number of targets. */
-export interface Departure {
+interface Departure {
   readonly vm: Vm;
   readonly guest: Guest;
   readonly traits: MigrationTraits;

@@ -78,7 +78,7 @@ export function planNics(inventory: Inventory, nics: readonly VmNicCreate[]): Vm
   });
 }
 
-export function newMac(used: ReadonlySet<string>): string {
+function newMac(used: ReadonlySet<string>): string {
   for (;;) {
     const tail = Array.from(randomBytes(3), (byte) => byte.toString(16).padStart(2, "0")).join(":");
     const mac = `52:54:00:${tail}`;

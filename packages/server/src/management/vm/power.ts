@@ -13,7 +13,7 @@ import type { GuestHypervisor } from "#virtualization/port.ts";
 import { requireNotTemplate, requireState, vmClaim, vmTarget } from "./lookup.ts";
 import { syncGuest } from "./sync.ts";
 
-export const VmInput = Type.Object({ vmId: Type.String() });
+const VmInput = Type.Object({ vmId: Type.String() });
 
 export interface PowerVerb {
   readonly name: `vm.${string}`;

@@ -7,7 +7,7 @@ import type { Call } from "#core/call.ts";
 import { isEmptyOverlay } from "#management/snapshot/empty-overlay.ts";
 import type { HostVolume, VolumePort } from "#storage/port.ts";
 
-export interface WantedVolume {
+interface WantedVolume {
   readonly poolName: string;
   readonly name: string;
   readonly format: string;

@@ -14,7 +14,7 @@ import { hostClaim, poolClaim } from "#management/task/resource-claim.ts";
 import type { Store } from "#store/port.ts";
 import { describeUsers, volumeUsers } from "./volume-user.ts";
 
-export interface VolumeServiceDeps {
+interface VolumeServiceDeps {
   readonly store: Store;
   readonly inventory: Inventory;
   readonly providers: Providers;

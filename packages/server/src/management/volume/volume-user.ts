@@ -8,7 +8,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { pathOn } from "#management/vm/storage-reach.ts";
 
-export interface VolumeUser {
+interface VolumeUser {
   readonly kind: "vm" | "snapshot" | "image" | "volume";
   readonly id: string;
   /** As the end of "is used by": `disk vda of VM web1`. */

@@ -25,7 +25,7 @@ const pingMs = 20_000;
 /** Close codes: RFC 6455 §7.4.1. */
 const closeCode = { normal: 1000, goingAway: 1001, policy: 1008, failed: 1011 } as const;
 
-export interface ConsoleSession {
+interface ConsoleSession {
   readonly access: AccessControl;
   readonly principal: Principal;
   readonly stop: AbortSignal;

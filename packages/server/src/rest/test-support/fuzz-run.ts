@@ -21,7 +21,7 @@ interface Outcome {
   readonly body: string;
 }
 
-export interface FuzzRun {
+interface FuzzRun {
   readonly url: string;
   readonly requests: readonly FuzzRequest[];
   readonly tokenFor: (request: FuzzRequest) => string;

@@ -37,7 +37,7 @@ interface Node {
 }
 
 /** Texts that have broken programs: paths, markup, control and bidi characters, formats, other systems' syntax. */
-export const hostileTexts: readonly string[] = [
+const hostileTexts: readonly string[] = [
   "",
   " ",
   "../../../../etc/passwd",

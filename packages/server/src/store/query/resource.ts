@@ -3,7 +3,7 @@ import type { Kysely } from "kysely";
 import type { ResourceKind, ResourceMap } from "#store/port.ts";
 import type { StoreSchema } from "#store/schema.ts";
 
-export interface StoredResource {
+interface StoredResource {
   readonly revision: number;
   readonly document: string;
 }

@@ -18,7 +18,7 @@ import {
 import { DatabaseSync } from "node:sqlite";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 
-export interface SalvagedResource {
+interface SalvagedResource {
   readonly kind: string;
   readonly id: string;
   /** Parsed, unchecked. */

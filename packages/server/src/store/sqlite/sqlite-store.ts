@@ -21,7 +21,7 @@ const applicationId = 0x49_6e_6e_6b;
 /** How long to wait for a process that is just ending to let go of the file. */
 const busyTimeoutMs = 3000;
 
-export interface SqliteStoreOptions {
+interface SqliteStoreOptions {
   readonly file: string;
   readonly migrations?: readonly Migration[];
   /** So many revisions are passed over: those that were given by a store that this one takes the place of. */

@@ -21,7 +21,7 @@ import { checkHostUri, type UriPolicy } from "./host-uri.ts";
 import { UsageMeter } from "./host-usage.ts";
 import { runKvmTest } from "./kvm-test.ts";
 
-export interface HostLinkOptions extends UriPolicy {
+interface HostLinkOptions extends UriPolicy {
   readonly clock: Clock;
   readonly log: Logger;
   /** Default 500 ms, doubled after each failure up to the maximum of 30 s. */

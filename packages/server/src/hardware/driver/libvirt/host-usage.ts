@@ -57,7 +57,7 @@ async function cpuSample({ connection, options }: ConnectedCall): Promise<CpuSam
   }
 }
 
-export interface HostMemory {
+interface HostMemory {
   readonly totalMiB: number;
   /** With what the kernel would give back (buffers and page cache): what a new guest could get. */
   readonly freeMiB: number;

@@ -20,7 +20,7 @@ import { formatXml, xml } from "#libvirt/xml.ts";
 
 type KvmStatus = HostHardware["kvm"];
 
-export const kvmTestDeadlineMs = 20_000;
+const kvmTestDeadlineMs = 20_000;
 /** How long the BIOS waits before it resets, by its own timer; an end before it has another cause. */
 const biosWaitMs = 1_000;
 const earliestEndMs = 800;
@@ -28,7 +28,7 @@ const earliestEndMs = 800;
 const suspiciousMs = 2_500;
 const cleanupDeadlineMs = 10_000;
 
-export interface KvmTestGuest {
+interface KvmTestGuest {
   /** `qemu` proves the test itself where there is no KVM. */
   readonly domainType: "kvm" | "qemu";
   readonly architecture: string;

@@ -1,5 +1,5 @@
 /** IPv4 addresses as numbers (RFC 4632), as far as the checks of a new network need them. */
-export interface Cidr {
+interface Cidr {
   readonly address: number;
   readonly prefix: number;
 }

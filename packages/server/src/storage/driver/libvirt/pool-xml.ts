@@ -16,7 +16,7 @@ const networkTypes: ReadonlySet<string> = new Set([
   "vstorage",
 ]);
 
-export interface PoolXml {
+interface PoolXml {
   readonly type: string;
   readonly path: string | undefined;
   readonly source: string | undefined;

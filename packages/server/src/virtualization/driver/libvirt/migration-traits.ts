@@ -57,7 +57,7 @@ export async function readTraits(domain: DomainCall): Promise<MigrationTraits> {
 }
 
 /** What the document alone tells. */
-export function traitsOf(
+function traitsOf(
   root: Element,
 ): Pick<MigrationTraits, "devices" | "secrets" | "interfaces" | "loader" | "ownNvram" | "tpm" | "strictNodes"> {
   const nvram = text(child(root, "os/nvram"));

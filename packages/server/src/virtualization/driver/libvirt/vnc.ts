@@ -14,7 +14,7 @@ import { attribute, child, children, wholeNumber } from "./domain-xml/element.ts
 
 const connectDeadlineMs = 5000;
 
-export type VncEndpoint = { readonly path: string } | { readonly host: string; readonly port: number };
+type VncEndpoint = { readonly path: string } | { readonly host: string; readonly port: number };
 
 /** Where the running guest's VNC server is to be reached from here; AppError unsupported with the reason if nowhere. */
 export function vncEndpoint(root: Element, hostUri: string): VncEndpoint {

@@ -70,7 +70,7 @@ export function hasScsiController(root: Element): boolean {
 }
 
 /** libvirt would add an LSI controller, which few guests have a driver for. */
-export function ensureScsiController(root: Element): void {
+function ensureScsiController(root: Element): void {
   if (!hasScsiController(root)) add(ensure(root, "devices"), "controller", { type: "scsi", model: "virtio-scsi" });
 }
 

@@ -20,7 +20,7 @@ export type Hardware = Partial<
 >;
 
 /** Name of qemu-guest-agent's port (qga/main.c QGA_VIRTIO_PATH_DEFAULT). */
-export const agentChannelName = "org.qemu.guest_agent.0";
+const agentChannelName = "org.qemu.guest_agent.0";
 /** How often QEMU asks the guest's balloon driver for statistics. */
 const balloonStatsPeriodS = 10;
 
@@ -114,7 +114,7 @@ function editSerial(root: Element, serial: boolean): void {
   add(add(devices, "console", { type: "pty" }), "target", { type: "serial", port: 0 });
 }
 
-export function agentChannel(root: Element): Element | undefined {
+function agentChannel(root: Element): Element | undefined {
   return children(child(root, "devices"), "channel").find(
     (channel) => attribute(child(channel, "target"), "name") === agentChannelName,
   );

@@ -12,7 +12,7 @@ import { forgetNvram } from "./firmware.ts";
 import { editMetadata, removeMetadata } from "./metadata.ts";
 import { renewMacs } from "./nic.ts";
 
-export type DiskSources = ReadonlyMap<string, { readonly path: string; readonly format: string }>;
+type DiskSources = ReadonlyMap<string, { readonly path: string; readonly format: string }>;
 
 export interface Retarget {
   readonly name?: string;

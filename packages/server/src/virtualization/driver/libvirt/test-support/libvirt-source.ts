@@ -9,7 +9,7 @@ const release = "9.0.0";
 const tool = path.join(import.meta.dirname, "../../../../../../libvirt/tool/source-package.ts");
 const bringMs = 600_000;
 
-export interface LibvirtTests {
+interface LibvirtTests {
   readonly folder: string;
   /** For node:test: false, or why the data can't be had here. */
   readonly skip: string | false;
