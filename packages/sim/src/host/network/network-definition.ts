@@ -5,12 +5,25 @@ import {
   VIR_ERR_CONFIG_UNSUPPORTED,
   VIR_ERR_INTERNAL_ERROR,
   VIR_ERR_NO_NAME,
+  VIR_ERR_XML_DETAIL,
   VIR_ERR_XML_ERROR,
   VIR_FROM_NETWORK,
+  VIR_FROM_XML,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
 import { normalUuid, parseDocument } from "#xml/document.ts";
-import { attributeOf, clone, element, type Element, elements, find, leaf, replaceChild, textOf } from "#xml/element.ts";
+import {
+  attributeOf,
+  clone,
+  element,
+  type Element,
+  elements,
+  find,
+  format,
+  leaf,
+  replaceChild,
+  textOf,
+} from "#xml/element.ts";
 import { inSubnet, parseIpv4, type Subnet, subnetOf } from "./ipv4.ts";
 
 /** virNetworkForwardType without "none". */
@@ -60,10 +73,10 @@ export function readNetwork(text: string, chance: Chance, freeBridge: () => stri
   const root = parseDocument(text, "(network_definition)", "network");
   const name = textOf(root, "name");
   if (!name) throw new SimError(VIR_ERR_NO_NAME, VIR_FROM_NETWORK);
-  if (name.includes("/")) throw xmlError(`name ${name} cannot contain '/'`);
+  if (name.includes("/")) throw new SimError(VIR_ERR_XML_DETAIL, VIR_FROM_XML, "invalid char in name: /");
   const given = textOf(root, "uuid");
   const uuid = given ? normalUuid(given) : chance.uuid();
-  if (uuid === undefined) throw xmlError("malformed uuid element");
+  if (uuid === undefined) throw networkError(VIR_ERR_INTERNAL_ERROR, "malformed uuid element");
   replaceChild(root, "uuid", leaf("uuid", uuid));
   completeForward(root);
   for (const ip of elements(root, "ip")) checkIp(ip, name);
@@ -71,8 +84,21 @@ export function readNetwork(text: string, chance: Chance, freeBridge: () => stri
   checkMode(root, name);
   if (OWN_BRIDGE.includes(modeOf(root)) && find(root, "mac") === undefined)
     root.children.push(element("mac", { address: chance.mac() }));
-  order(root);
+  orderNetwork(root);
   return root;
+}
+
+/** What a start adds: the ports that translated connections get (networkStartNetworkVirtual). */
+export function withPorts(root: Element): Element {
+  const forward = find(root, "forward");
+  if (forward !== undefined && modeOf(root) === "nat" && find(forward, "nat") === undefined)
+    forward.children.unshift(element("nat", {}, [element("port", { start: 1024, end: 65_535 })]));
+  return root;
+}
+
+/** As text; libvirt gives an <ip> without children two lines. */
+export function formatNetwork(root: Element): string {
+  return format(root).replaceAll(/^( *)(<ip [^>]*)\/>$/gmu, "$1$2>\n$1</ip>");
 }
 
 export function modeOf(root: Element): string {
@@ -100,14 +126,13 @@ function completeForward(root: Element): void {
   if (forward === undefined) return;
   const mode = forward.attributes.get("mode") ?? "nat";
   if (mode === "none") return replaceChild(root, "forward", undefined);
-  if (!FORWARD_MODES.includes(mode)) throw xmlError(`unknown forwarding type '${mode}'`);
+  if (!FORWARD_MODES.includes(mode))
+    throw networkError(VIR_ERR_CONFIG_UNSUPPORTED, `unknown forwarding type '${mode}'`);
   const { dev, managed } = Object.fromEntries(forward.attributes);
   const children = forward.children.map((child) => (typeof child === "string" ? child : clone(child)));
   const complete = element("forward", { dev, mode, managed }, children);
   if (dev !== undefined && elements(complete, "interface").length === 0)
     complete.children.push(element("interface", { dev }));
-  if (mode === "nat" && find(complete, "nat") === undefined)
-    complete.children.unshift(element("nat", {}, [element("port", { start: 1024, end: 65_535 })]));
   replaceChild(root, "forward", complete);
 }
 
@@ -131,7 +156,7 @@ function checkIp(ip: Element, name: string): void {
   const { address, family, netmask, prefix } = Object.fromEntries(ip.attributes);
   if (family === "ipv6" || address?.includes(":") === true) return;
   if (address !== undefined && parseIpv4(address) === undefined)
-    throw xmlError(`Invalid address '${address}' in definition of network '${name}'`);
+    throw xmlError(`Invalid address '${address}' in network '${name}'`);
   if (netmask !== undefined && prefix !== undefined)
     throw xmlError(`network '${name}' cannot have both prefix='${prefix}' and a netmask`);
   const subnet = subnetOf(Object.fromEntries(ip.attributes), undefined);
@@ -157,7 +182,6 @@ function checkMode(root: Element, name: string): void {
       throw xmlError(`${mode} forwarding requested, but no IP address provided for network '${name}'`);
     return;
   }
-  if (mode === "bridge" && find(root, "bridge", "name") === undefined) checkBridge(root, name);
   for (const forbidden of ["mac", "ip", "dns", "domain"]) {
     if (find(root, forbidden) === undefined) continue;
     const detail = `Unsupported <${forbidden}> element in network ${name} with forward mode='${mode}'`;
@@ -165,17 +189,12 @@ function checkMode(root: Element, name: string): void {
   }
 }
 
-function checkBridge(root: Element, name: string): void {
-  const hasInterface = elements(find(root, "forward"), "interface").length > 0;
-  if (find(root, "bridge") === undefined && !hasInterface)
-    throw xmlError(`forward mode 'bridge' requires either a bridge or an interface in network '${name}'`);
-}
-
 function place({ name }: Element): number {
   return ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length;
 }
 
-function order(root: Element): void {
+/** libvirt 9.0 forgets what it does not know; here it stays, last. */
+export function orderNetwork(root: Element): void {
   const ordered = elements(root).toSorted((left, right) => place(left) - place(right));
   root.children.splice(0, root.children.length, ...ordered);
 }

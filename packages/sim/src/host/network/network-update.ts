@@ -20,7 +20,7 @@ import {
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { parseAny } from "#xml/document.ts";
 import { element, type Element, elements, find } from "#xml/element.ts";
-import { networkError } from "./network-definition.ts";
+import { networkError, orderNetwork } from "./network-definition.ts";
 
 interface Section {
   /** As it is called in errors. */
@@ -73,7 +73,12 @@ export interface Update {
   readonly xml: string;
 }
 
-export function updateNetwork(root: Element, network: string, { command, section, parentIndex, xml }: Update): void {
+export function updateNetwork(root: Element, network: string, update: Update): void {
+  change(root, network, update);
+  orderNetwork(root);
+}
+
+function change(root: Element, network: string, { command, section, parentIndex, xml }: Update): void {
   const entry = parseAny(xml, "network_update_xml");
   const known = SECTIONS.get(section);
   if (known === undefined) {

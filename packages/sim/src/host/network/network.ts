@@ -1,9 +1,9 @@
 // One network: its definition, whether it runs, who is connected, and the addresses that its DHCP server has given out.
 import { VIR_ERR_OPERATION_INVALID } from "@innkeeper/libvirt/generated/virterror-constant.ts";
-import { element, type Element, elements, find, format } from "#xml/element.ts";
+import { element, type Element, elements, find } from "#xml/element.ts";
 import { parse } from "#xml/parse.ts";
 import { parseIpv4, type Subnet } from "./ipv4.ts";
-import { factsOf, networkError, type NetworkFacts } from "./network-definition.ts";
+import { factsOf, formatNetwork, networkError, type NetworkFacts, withPorts } from "./network-definition.ts";
 
 export interface Lease {
   readonly mac: string;
@@ -31,7 +31,7 @@ export class Network {
   readonly #addresses = new Map<string, number>();
 
   constructor(root: Element, isPersistent: boolean) {
-    this.#live = format(root);
+    this.#live = formatNetwork(root);
     this.#facts = factsOf(root);
     this.isPersistent = isPersistent;
   }
@@ -61,7 +61,7 @@ export class Network {
     if (isNext || !this.isActive) return this.#next ?? this.#live;
     if (this.connectionCount === 0) return this.#live;
     const { attributes, children } = parse(this.#live);
-    return format(
+    return formatNetwork(
       element("network", { connections: this.connectionCount, ...Object.fromEntries(attributes) }, children),
     );
   }
@@ -69,19 +69,20 @@ export class Network {
   /** While it runs a new definition waits for its next start. */
   redefine(root: Element): void {
     this.isPersistent = true;
-    if (this.isActive) this.#next = format(root);
+    if (this.isActive) this.#next = formatNetwork(root);
     else this.#become(root);
   }
 
   edit(root: Element, what: { readonly live: boolean; readonly next: boolean }): void {
-    if (what.next) this.#next = format(root);
+    if (what.next) this.#next = formatNetwork(root);
     if (what.live) this.#become(root);
     if (!this.isActive) this.#next = undefined;
   }
 
   start(): void {
     this.isActive = true;
-    if (this.#next === undefined && this.isPersistent) this.#next = this.#live;
+    this.#next ??= this.#live;
+    this.#become(withPorts(parse(this.#live)));
   }
 
   stop(): void {
@@ -134,7 +135,7 @@ export class Network {
   }
 
   #become(root: Element): void {
-    this.#live = format(root);
+    this.#live = formatNetwork(root);
     this.#facts = factsOf(root);
   }
 }
