@@ -184,12 +184,15 @@ export interface GuestSnapshot {
   /**
    * Freezes the disks' present layers: from now on the guest writes to the overlays (target → path of a new qcow2 file).
    * With `memoryPath`, the memory of a running guest is saved at the same instant. Atomic over all disks. Works on a
-   * guest that is off. Idempotent: when the overlays are the disks' present layers it was done.
+   * guest that is off. Idempotent: when the overlays are the disks' present layers it was done. conflict, with nothing
+   * touched, when other layers than `layers` are present; invalid_state when there is no memory to save.
    */
   freeze(
     uuid: string,
     options: {
       readonly overlays: ReadonlyMap<string, string>;
+      /** Present layers by target, as the caller knows them; default: whatever they are. */
+      readonly layers?: ReadonlyMap<string, string>;
       /** All overlays are there already, empty and on the present layers (block devices); default: the host makes them. */
       readonly overlaysExist?: boolean;
       readonly memoryPath?: string;

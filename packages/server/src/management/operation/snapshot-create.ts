@@ -75,23 +75,19 @@ export function snapshotCreate(deps: OperationDeps) {
       },
       {
         name: "record",
-        async do({ input, result, signal }) {
-          const plan = result<Plan>("plan");
-          await addSnapshot(deps.store, snapshotDocument(plan, input.request), plan.configuration);
-          await writeMetadata(deps, plan.vmId, { signal });
+        async do(context) {
+          const plan = context.result<Plan>("plan");
+          await addSnapshot(deps.store, snapshotDocument(plan, context.input.request), plan.configuration);
+          await Promise.all([
+            writeMetadata(deps, plan.vmId, { signal: context.signal }),
+            syncGuest(deps, context, plan.freeze, poolsOf(plan.freeze)),
+          ]);
         },
         async undo({ resultIfAny, signal }) {
           const plan = resultIfAny<Plan>("plan");
           if (plan === undefined) return;
           await dropSnapshot(deps.store, plan.vmId, plan.snapshotId, plan.parentId);
           await writeMetadata(deps, plan.vmId, { signal }).catch(unlessGone);
-        },
-      },
-      {
-        name: "sync",
-        async do(context) {
-          const plan = context.result<Plan>("plan").freeze;
-          await syncGuest(deps, context, plan, poolsOf(plan));
         },
       },
     ],
@@ -103,7 +99,10 @@ async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan
   const vm = deps.inventory.require("vm", input.vmId, { field: "vmId" });
   checkSnapshot(deps, vm, input.request);
   const { guest } = deps.providers.get(vm.hostId);
-  const now = await guest.inventory.read(vm.uuid, call);
+  const [now, xml] = await Promise.all([
+    guest.inventory.read(vm.uuid, call),
+    guest.inventory.xml(vm.uuid, { inactive: true }, call),
+  ]);
   const memory = input.request.memory === true;
   if (memory && !isActive(now)) refuse("memory", `VM ${vm.name} does not run: it has no memory to save.`);
   const snapshotId = newId("snapshot");
@@ -113,7 +112,7 @@ async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan
     parentId: currentSnapshot(deps.inventory, vm.id)?.id ?? null,
     vmState: stateAtSnapshot(now),
     freeze: await planFreeze(deps, vm, now, snapshotId, { memory }, call),
-    configuration: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, call)),
+    configuration: packConfiguration(xml),
     createdAt: timestamp(deps.clock),
   };
 }

@@ -73,6 +73,7 @@ export function vmClone(deps: OperationDeps) {
       { name: "plan", do: async ({ input, taskId, signal }) => ({ ...(await plan(deps, input, taskId, signal)) }) },
       {
         name: "freeze",
+        isNeedless: ({ result }) => result<Plan>("plan").freeze === undefined,
         async do({ input, result, repeated, signal }) {
           const { freeze: frozen } = result<Plan>("plan");
           if (frozen === undefined) return;
@@ -100,12 +101,20 @@ export function vmClone(deps: OperationDeps) {
       },
       {
         name: "thaw",
-        async do({ result, signal }) {
+        isNeedless({ result }) {
           const { freeze: frozen, snapshot } = result<Plan>("plan");
-          if (frozen !== undefined && snapshot === undefined) await thaw(deps, frozen, { signal });
+          return frozen === undefined || snapshot !== undefined;
+        },
+        async do({ result, signal }) {
+          const { freeze: frozen } = result<Plan>("plan");
+          if (frozen !== undefined) await thaw(deps, frozen, { signal });
         },
       },
-      { name: "start", do: (context) => start(deps, context) },
+      {
+        name: "start",
+        isNeedless: ({ input }) => input.request.start !== true,
+        do: (context) => start(deps, context),
+      },
       {
         name: "sync",
         async do(context) {
@@ -128,6 +137,7 @@ export function vmClone(deps: OperationDeps) {
 function baseStep(deps: OperationDeps): Step<Input> {
   return {
     name: "snapshot",
+    isNeedless: ({ result }) => result<Plan>("plan").snapshot === undefined,
     async do({ input, result, signal }) {
       const made = result<Plan>("plan");
       if (made.snapshot === undefined || made.freeze === undefined) return;
@@ -255,7 +265,6 @@ async function define(deps: OperationDeps, context: StepContext<Input>, disks: r
 }
 
 async function start(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
-  if (context.input.request.start !== true) return;
   const { hostId, vm } = context.result<Plan>("plan");
   const { guest } = deps.providers.get(hostId);
   const call = { signal: context.signal };

@@ -71,12 +71,16 @@ export function vmCreate(deps: OperationDeps) {
           await syncGuest(deps, context, guestOf(plan));
         },
       },
-      { name: "start", do: (context) => start(deps, context) },
+      {
+        name: "start",
+        isNeedless: ({ input }) => input.request.start !== true,
+        do: (context) => start(deps, context),
+      },
       {
         name: "settle",
+        isNeedless: ({ input }) => input.request.installXml === undefined,
         async do(context) {
           const { request } = context.input;
-          if (request.installXml === undefined) return;
           const plan = context.result<Plan>("plan");
           const { guest } = deps.providers.get(plan.hostId);
           await guest.lifecycle.define(lastDefinition(plan, request, madeDisks(context)), { signal: context.signal });
@@ -98,7 +102,6 @@ export function vmCreate(deps: OperationDeps) {
 }
 
 async function start(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
-  if (context.input.request.start !== true) return;
   const plan = context.result<Plan>("plan");
   const { guest } = deps.providers.get(plan.hostId);
   const call = { signal: context.signal };

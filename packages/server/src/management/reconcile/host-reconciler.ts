@@ -9,7 +9,8 @@ import { NetworkSync } from "./network-sync.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { StorageSync } from "./storage-sync.ts";
 
-/** A background refresh of another host's view of shared storage. */
+/** A background refresh of another host's view of shared storage: what comes in this time is seen by one refresh. */
+const peerSettleMs = 500;
 const peerDeadlineMs = 60_000;
 
 export class HostReconciler implements HostSync {
@@ -18,6 +19,8 @@ export class HostReconciler implements HostSync {
   readonly network: NetworkSync;
   readonly hardware: HardwareSync;
   readonly #deps: ReconcileDeps;
+  /** Ids of the pools whose background refresh is yet to begin. */
+  readonly #duePeers = new Set<string>();
 
   constructor(deps: ReconcileDeps) {
     this.#deps = deps;
@@ -52,16 +55,27 @@ export class HostReconciler implements HostSync {
 
   /** The other hosts' libvirt learns of a change on shared storage only by a refresh; nobody waits for it. */
   #syncPeers(pool: StoragePool): void {
-    const { inventory, providers, log } = this.#deps;
+    const { inventory, providers } = this.#deps;
     const connected = new Set(providers.connectedHostIds());
     const peers = inventory
       .by("storage-pool", "name", pool.name)
       .filter((peer) => peer.shared && peer.hostId !== pool.hostId && connected.has(peer.hostId));
-    for (const { hostId, name } of peers) {
-      const call = { signal: AbortSignal.timeout(peerDeadlineMs) };
-      this.storage.syncPool(hostId, name, true, call).catch((error: unknown) => {
-        log.debug({ err: error, hostId, pool: name }, "shared pool could not be refreshed on a peer");
-      });
+    for (const peer of peers) {
+      if (this.#duePeers.has(peer.id)) continue;
+      this.#duePeers.add(peer.id);
+      void this.#syncPeer(peer);
+    }
+  }
+
+  async #syncPeer({ id, hostId, name }: StoragePool): Promise<void> {
+    const { clock, log } = this.#deps;
+    const signal = AbortSignal.timeout(peerDeadlineMs);
+    try {
+      await clock.sleep(peerSettleMs, signal);
+      this.#duePeers.delete(id);
+      await this.storage.syncPool(hostId, name, true, { signal });
+    } catch (error) {
+      log.debug({ err: error, hostId, pool: name }, "shared pool could not be refreshed on a peer");
     }
   }
 }

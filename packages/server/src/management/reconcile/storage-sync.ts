@@ -49,26 +49,30 @@ export class StorageSync {
   /** One pool and its volumes; undefined (and its documents are gone) when the host has it no longer. */
   syncPool(hostId: string, poolName: string, refresh: boolean, call: Call): Promise<StoragePool | undefined> {
     return this.#lock.run(`${hostId} ${poolName}`, async () => {
+      const refreshed = refresh ? await this.#refresh(hostId, poolName, call) : undefined;
+      if (refreshed !== undefined) return this.#read(hostId, refreshed, false, call);
       const pools = await this.#deps.providers.get(hostId).storage.pool.listPools(call);
       const pool = pools.find((each) => each.name === poolName);
-      return pool === undefined ? this.#gone(hostId, poolName) : this.#read(hostId, pool, refresh, call);
+      return pool === undefined ? this.#gone(hostId, poolName) : this.#read(hostId, pool, false, call);
     });
   }
 
   async #read(hostId: string, known: HostPool, refresh: boolean, call: Call): Promise<StoragePool | undefined> {
-    const { pool: pools, volume } = this.#deps.providers.get(hostId).storage;
     if (known.state !== "running") return this.#write(hostId, known, undefined);
-    let pool = known;
-    if (refresh) {
-      try {
-        pool = await pools.refreshPool(known.name, call);
-      } catch (error) {
-        call.signal.throwIfAborted();
-        // Busy with copies, or its server is down: what libvirt knows is still right to show.
-        this.#deps.log.debug({ err: error, hostId, pool: known.name }, "storage pool could not be refreshed");
-      }
-    }
+    const pool = (refresh ? await this.#refresh(hostId, known.name, call) : undefined) ?? known;
+    const { volume } = this.#deps.providers.get(hostId).storage;
     return this.#write(hostId, pool, await volume.listVolumes(known.name, call));
+  }
+
+  /** undefined when it can't be: busy with copies, off, gone, its server down. What libvirt knows is still right to show. */
+  async #refresh(hostId: string, poolName: string, call: Call): Promise<HostPool | undefined> {
+    try {
+      return await this.#deps.providers.get(hostId).storage.pool.refreshPool(poolName, call);
+    } catch (error) {
+      call.signal.throwIfAborted();
+      this.#deps.log.debug({ err: error, hostId, pool: poolName }, "storage pool could not be refreshed");
+      return undefined;
+    }
   }
 
   async #gone(hostId: string, poolName: string): Promise<undefined> {

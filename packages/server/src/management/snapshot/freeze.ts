@@ -63,9 +63,9 @@ export async function planFreeze(
     return [{ target: disk.target, frozen, overlay: fileIn(deps, vm, disk.source, what, name) }];
   });
   const { volume } = deps.providers.get(vm.hostId).storage;
-  for (const { target, frozen } of disks) {
-    await requireFormatsTold(volume, `Disk ${target} of VM ${vm.name}`, frozen.path, call);
-  }
+  await Promise.all(
+    disks.map(({ target, frozen }) => requireFormatsTold(volume, `Disk ${target} of VM ${vm.name}`, frozen.path, call)),
+  );
   const [first] = disks;
   if (first === undefined) throw new AppError("unsupported", `VM ${vm.name} has no disk that could be frozen.`);
   const memory = options.memory ? { memory: memoryFile(deps, vm, first.overlay, memoryVolumeName(vm, id)) } : {};
@@ -108,31 +108,16 @@ export async function freeze(
 ): Promise<void> {
   const { guest } = deps.providers.get(plan.hostId);
   await waitForJobs(deps, plan, call);
-  const now = await guest.inventory.read(plan.uuid, call);
-  const switched = switchedDisks(now, plan);
-  if (switched.length === plan.disks.length) return;
-  if (plan.memory !== undefined && !isActive(now)) {
-    throw new AppError("invalid_state", `VM ${now.name} was switched off meanwhile: it has no memory to save.`);
+  if (options.repeated) {
+    const { disks } = (await guest.inventory.read(plan.uuid, call)).spec;
+    const source = (name: string): string | undefined => disks.find(({ target }) => target === name)?.source;
+    const isUntouched = plan.disks.every(({ target, frozen }) => source(target) === frozen.path);
+    if (isUntouched) await removeFiles(deps, plan, call);
   }
-  if (switched.length > 0) {
-    const names = switched.map((disk) => disk.target).join(", ");
-    throw new AppError("conflict", `Only disks ${names} are on their overlays: someone else changes the disks, too.`);
-  }
-  refuseOtherLayers(now, plan);
-  if (options.repeated) await removeFiles(deps, plan, call);
-  const overlays = new Map(plan.disks.map((disk) => [disk.target, disk.overlay.path]));
+  const overlays = new Map(plan.disks.map(({ target, overlay }) => [target, overlay.path]));
+  const layers = new Map(plan.disks.map(({ target, frozen }) => [target, frozen.path]));
   const memory = plan.memory === undefined ? {} : { memoryPath: plan.memory.path };
-  await guest.snapshot.freeze(plan.uuid, { overlays, quiesce: options.quiesce, ...memory }, call);
-}
-
-/** The plan is for the layers of its time: an overlay on others could not be taken back. */
-function refuseOtherLayers(guest: Guest, plan: FreezePlan): void {
-  for (const { target, frozen } of plan.disks) {
-    const source = guest.spec.disks.find((disk) => disk.target === target)?.source;
-    if (source === frozen.path) continue;
-    const message = `Disk ${target} of VM ${guest.name} is ${source ?? "gone"} by now, not ${frozen.path}: someone else changes its layers. Nothing was changed.`;
-    throw new AppError("conflict", message, { remedy: "Try again when nobody else does." });
-  }
+  await guest.snapshot.freeze(plan.uuid, { overlays, layers, quiesce: options.quiesce, ...memory }, call);
 }
 
 /**

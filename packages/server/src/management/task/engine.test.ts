@@ -53,6 +53,26 @@ test("steps run in order, see earlier results, and the outcome is the task's res
   assert.deepEqual(events.toSorted(), ["task.started", "task.succeeded"]);
 });
 
+test("a step that has nothing to do is passed over, and nothing is written of it", async () => {
+  const done: string[] = [];
+  const step = (name: string) => ({
+    name,
+    isNeedless: ({ input }: { readonly input: { readonly name: string } }) => input.name !== name,
+    do: async () => void done.push(name),
+  });
+  await using fixture = await EngineFixture.open([sample(["one", "two", "three"].map(step))]);
+  const before = fixture.inventory.revision;
+  const task = await fixture.run("sample.run", { name: "two" });
+  assert.equal(task.state, "succeeded");
+  assert.deepEqual(done, ["two"]);
+  assert.deepEqual(states(task), ["done", "done", "done"]);
+  const [all, two] = [fixture.inventory.revision - before, ["two"]];
+  await using plain = await EngineFixture.open([sample(two.map(step))]);
+  const start = plain.inventory.revision;
+  await plain.run("sample.run", { name: "two" });
+  assert.equal(all, plain.inventory.revision - start);
+});
+
 test("a failed step is undone with those before it, in reverse; the problem names the step", async () => {
   const undone: string[] = [];
   const step = (name: string, fails = false): Step<Input> => ({

@@ -33,6 +33,8 @@ export interface StepContext<Input> {
 export interface Step<Input> {
   readonly name: string;
   do(context: StepContext<Input>): Promise<StepResult | void>;
+  /** Whether there is nothing to do: the task then goes on without a word in its journal. Absent: there always is. */
+  isNeedless?(context: Pick<StepContext<Input>, "input" | "result">): boolean;
   /** Absent: there is nothing to undo. */
   undo?(context: StepContext<Input>): Promise<void>;
   /** After this step has begun the task can't be cancelled nor undone, only finished: it is repeated until it succeeds or fails for good. */

@@ -109,6 +109,10 @@ export class TaskRun {
         return true;
       }
       const repeated = this.#journal.record.begun;
+      if (!repeated && step.isNeedless?.(this.#idleContext(step)) === true) {
+        await this.#skip(step, cursor);
+        continue;
+      }
       await this.#begin(step, cursor);
       try {
         await this.#do(step, cursor, repeated);
@@ -117,6 +121,12 @@ export class TaskRun {
         return await this.#stepFailed(step, error);
       }
     }
+  }
+
+  async #skip(step: Step<unknown>, cursor: number): Promise<void> {
+    await this.#boundary(step, "before");
+    await this.#boundary(step, "after");
+    this.#journal.advance({ steps: this.#steps(cursor, "done") }, { cursor: cursor + 1 });
   }
 
   async #begin(step: Step<unknown>, cursor: number): Promise<void> {
@@ -282,14 +292,8 @@ export class TaskRun {
 
   /** All steps are done, so a fault in the summary of their results doesn't make the task fail. */
   #outcome(): Readonly<Record<string, unknown>> | undefined {
-    const deps = {
-      ...this.#contextDeps(undefined),
-      signal: this.#stop,
-      repeated: false,
-      remainingMs: () => undefined,
-    };
     try {
-      return this.#operation.outcome?.(stepContext(deps).context);
+      return this.#operation.outcome?.(this.#idleContext());
     } catch (error) {
       this.#deps.log.error({ err: error, operation: this.#operation.name }, "the outcome of a task is faulty");
       return undefined;
@@ -361,6 +365,12 @@ export class TaskRun {
     const { clock, log } = this.#deps;
     const taskId = this.#journal.task.id;
     return { journal: this.#journal, clock, log: log.child({ taskId, ...(step && { step: step.name }) }) };
+  }
+
+  /** For what is asked of an operation between its steps. */
+  #idleContext(step?: Step<unknown>) {
+    const deps = this.#contextDeps(step);
+    return stepContext({ ...deps, signal: this.#stop, repeated: false, remainingMs: () => undefined }).context;
   }
 
   #remainingMs(

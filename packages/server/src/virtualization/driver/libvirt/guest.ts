@@ -17,6 +17,7 @@ import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { type Element, parseXml } from "#libvirt/xml.ts";
 import type { Guest } from "#virtualization/port.ts";
 import { pendingChanges, withConfiguredModel, withoutFullPins } from "./domain-xml/compare.ts";
+import { domainRef } from "./driver-context.ts";
 import { child, text } from "./domain-xml/element.ts";
 import { agentConnected } from "./domain-xml/hardware.ts";
 import { stateDetail } from "./disk-error.ts";
@@ -67,11 +68,12 @@ export async function readGuests(remote: Remote, options: CallOptions): Promise<
 
 /** One guest; LibvirtError VIR_ERR_NO_DOMAIN when there is none. */
 export async function readGuest(remote: Remote, uuid: string, options: CallOptions): Promise<Guest> {
-  const { dom } = await remote.domainLookupByUuid({ uuid }, options);
-  const [{ state, reason }, { persistent }, { autostart }] = await Promise.all([
-    remote.domainGetState({ dom }, options),
-    remote.domainIsPersistent({ dom }, options),
-    remote.domainGetAutostart({ dom }, options).catch((error: unknown) => {
+  const ref = { dom: domainRef(uuid) };
+  const [{ dom }, { state, reason }, { persistent }, { autostart }] = await Promise.all([
+    remote.domainLookupByUuid({ uuid }, options),
+    remote.domainGetState(ref, options),
+    remote.domainIsPersistent(ref, options),
+    remote.domainGetAutostart(ref, options).catch((error: unknown) => {
       if (isLibvirtCode(error, "VIR_ERR_NO_SUPPORT")) return { autostart: 0 };
       throw error;
     }),

@@ -24,7 +24,7 @@ import { mergeDown } from "./block-commit.ts";
 import { cancellableJob } from "./cancellable-job.ts";
 import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
 import { diskByTarget, readDisks } from "./domain-xml/disk.ts";
-import { child, text } from "./domain-xml/element.ts";
+import { attribute, child, text } from "./domain-xml/element.ts";
 import { dropChains, replaceDisks } from "./domain-xml/retarget.ts";
 import { deleteForeignSnapshot, revertForeignSnapshot } from "./foreign-snapshot.ts";
 import { reportProgress, withJobStats } from "./job-progress.ts";
@@ -123,8 +123,10 @@ async function prepareFreeze(domain: DomainCall, options: FreezeOptions): Promis
     throw new AppError("invalid_field", message, { field: "quiesce" });
   }
   // A freeze that came through before its caller heard of it is not done twice.
-  const chains = chainsOf(root);
-  if ([...overlays].every(([target, path]) => chains.get(target)?.[0] === path)) return undefined;
+  if (isFrozen(root, options)) return undefined;
+  if (memoryPath !== undefined && attribute(root, "id") === undefined) {
+    throw new AppError("invalid_state", `VM ${nameOf(root)} was switched off meanwhile: it has no memory to save.`);
+  }
   const flags =
     VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA |
     VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC |
@@ -132,6 +134,28 @@ async function prepareFreeze(domain: DomainCall, options: FreezeOptions): Promis
     (quiesce ? VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE : 0) |
     (options.overlaysExist === true ? VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT : 0);
   return { xmlDesc: snapshotXml(root, overlays, memoryPath), flags, isJob: memoryPath !== undefined };
+}
+
+/** Whether the disks are on the overlays already. An overlay on other layers than its maker knew could not be taken back. */
+function isFrozen(root: Element, { overlays, layers }: FreezeOptions): boolean {
+  const present = new Map(readDisks(root).map(({ target, source }) => [target, source]));
+  const switched = [...overlays].flatMap(([target, path]) => (present.get(target) === path ? [target] : []));
+  if (switched.length === overlays.size) return true;
+  if (switched.length > 0) {
+    const message = `Only disks ${switched.join(", ")} are on their overlays: someone else changes the disks, too.`;
+    throw new AppError("conflict", message);
+  }
+  for (const [target, layer] of layers ?? []) {
+    const source = present.get(target);
+    if (source === layer) continue;
+    const message = `Disk ${target} of VM ${nameOf(root)} is ${source ?? "gone"} by now, not ${layer}: someone else changes its layers. Nothing was changed.`;
+    throw new AppError("conflict", message, { remedy: "Try again when nobody else does." });
+  }
+  return false;
+}
+
+function nameOf(root: Element): string {
+  return text(child(root, "name")) ?? "";
 }
 
 async function freeze(

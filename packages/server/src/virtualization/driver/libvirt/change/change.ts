@@ -47,6 +47,7 @@ export async function changeGuest(
   const present = await readPresent(domain);
   const before = readSpec(present.next);
   applyChange(present.next, change);
+  if (Object.keys(change).every((field) => field === "metadata")) return await changeMetadata(domain, present);
   const after = readSpec(present.next);
   const changed = [...differences(before, after), ...grown(change)];
   await checkChange(domain, change, after);
@@ -57,7 +58,7 @@ export async function changeGuest(
   const steps = present.active ? await liveSteps(context, domain, change, present.next) : [];
   const withAutostart = await setAutostart(domain, change);
   try {
-    if (present.persistent) await define(domain, present, change);
+    if (present.persistent) await define(domain, present);
   } catch (error) {
     await withAutostart.undo();
     throw error;
@@ -71,12 +72,13 @@ export async function changeGuest(
 }
 
 async function readPresent({ remote, dom, options }: DomainCall): Promise<Present> {
-  const [{ active }, { persistent }] = await Promise.all([
+  const [{ active }, { persistent }, definition] = await Promise.all([
     remote.domainIsActive({ dom }, options),
     remote.domainIsPersistent({ dom }, options),
+    remote.domainGetXmlDesc({ dom, flags: definitionFlags }, options),
   ]);
-  const flags = persistent === 1 ? definitionFlags : VIR_DOMAIN_XML_SECURE;
-  const { xml } = await remote.domainGetXmlDesc({ dom, flags }, options);
+  const { xml } =
+    persistent === 1 ? definition : await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_SECURE }, options);
   return { active: active === 1, persistent: persistent === 1, oldXml: xml, next: parseXml(xml) };
 }
 
@@ -143,12 +145,18 @@ async function liveSteps(
   return [...steps, ...disks.revocable, ...(change.cpu ? await cpuSteps(guest, change.cpu) : []), ...disks.final];
 }
 
-/** Metadata alone is set as such: a definition that someone else changes at the same time is not overwritten. */
-async function define(domain: DomainCall, { next, oldXml }: Present, change: GuestChange): Promise<void> {
+/** Set as such, in one call for all: a definition that someone else changes at the same time is not overwritten. */
+async function changeMetadata(
+  domain: DomainCall,
+  { active, persistent, next, oldXml }: Present,
+): Promise<GuestChangeResult> {
+  const flags = (active ? VIR_DOMAIN_AFFECT_LIVE : 0) | (persistent ? VIR_DOMAIN_AFFECT_CONFIG : 0);
+  await setMetadata(domain, next, flags, parseXml(oldXml));
+  return { applied: [], pending: [] };
+}
+
+async function define(domain: DomainCall, { next, oldXml }: Present): Promise<void> {
   const { remote, options } = domain;
-  if (Object.keys(change).every((field) => field === "metadata")) {
-    return await setMetadata(domain, next, VIR_DOMAIN_AFFECT_CONFIG, parseXml(oldXml));
-  }
   const xml = serializeXml(next);
   if (xml === serializeXml(parseXml(oldXml))) return;
   await refuseIfChanged(domain, oldXml);
