@@ -11,7 +11,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
 import { addLabHosts, startServer } from "./lab-server.ts";
-import { median, printRow, timed } from "./measure.ts";
+import { median, printRow, timed, verdict } from "./measure.ts";
 
 const rounds = Number(process.argv[2] ?? 5);
 const vmsPerHost = 10;
@@ -25,9 +25,9 @@ async function cpuSeconds(pid: number): Promise<number> {
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }
 
-async function residentMiB(pid: number): Promise<number> {
+async function residentMegabytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+) kB$/mu.exec(status)?.[1]) / 1024;
+  return Number(/^VmRSS:\s+(\d+) kB$/mu.exec(status)?.[1]) * 1024 * 1e-6;
 }
 
 async function startVms(lab: Lab): Promise<void> {
@@ -76,14 +76,16 @@ try {
     const before = await cpuSeconds(server.pid);
     await delay(idleSeconds * 1000);
     idlePct.push(((await cpuSeconds(server.pid)) - before) * (100 / idleSeconds));
-    resident.push(await residentMiB(server.pid));
+    resident.push(await residentMegabytes(server.pid));
     await server.end("SIGTERM");
   }
-  const widths = [48, 12];
-  printRow([`medians of ${rounds} starts, 2 hosts, 20 VMs`, ""], widths);
-  printRow(["process start to API ready", `${median(starts).toFixed(0)} ms`], widths);
-  printRow([`CPU while idle, over ${idleSeconds} s`, `${median(idlePct).toFixed(2)} %`], widths);
-  printRow(["resident after that", `${median(resident).toFixed(0)} MiB`], widths);
+  const widths = [48, 12, 18];
+  const row = (text: string, values: readonly number[], digits: number, unit: string, wanted: string): void =>
+    printRow([text, `${median(values).toFixed(digits)} ${unit}`, verdict(median(values), wanted)], widths);
+  printRow([`medians of ${rounds} starts, 2 hosts, 20 VMs`, "", "wanted"], widths);
+  row("process start to API ready", starts, 0, "ms", "≤ 1000 ms");
+  row(`CPU while idle, over ${idleSeconds} s`, idlePct, 2, "%", "≤ 1 %");
+  row("resident after that", resident, 0, "MB", "≤ 160 MB");
 } finally {
   await rm(folder, { recursive: true });
 }

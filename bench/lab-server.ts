@@ -21,9 +21,10 @@ export async function addLabHosts(
   return items.map(({ id }) => id);
 }
 
-/** Started as the launcher does it: code that was compiled before is taken from the cache. */
+/** Started as the launcher does it: compiled code is kept, and memory is given back. */
 export async function startServer(stateFolder: string): Promise<ServerProcess> {
   const cache = path.resolve(import.meta.dirname, "../node_modules/.cache/inn");
   await mkdir(cache, { recursive: true });
-  return await ServerProcess.start(stateFolder, { NODE_COMPILE_CACHE: cache });
+  const memory = { MALLOC_ARENA_MAX: "1", MALLOC_TRIM_THRESHOLD_: "131072" };
+  return await ServerProcess.start(stateFolder, { NODE_COMPILE_CACHE: cache, ...memory });
 }

@@ -9,7 +9,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { connect } from "@innkeeper/libvirt";
 import { startDaemon } from "@innkeeper/libvirt/testing/daemon.ts";
-import { median, printRow, timed } from "./measure.ts";
+import { median, printRow, timed, verdict } from "./measure.ts";
 import type { Connection } from "@innkeeper/libvirt";
 
 const DOMAINS = 1_000;
@@ -89,14 +89,15 @@ try {
   const results: { ours: Record<string, number>; theirs: Record<string, number> }[] = [];
   for (let round = 0; round < rounds; round += 1)
     results.push({ ours: await ours(connection), theirs: await theirs(daemon.socket) });
-  const widths = [46, 11, 11, 7];
-  printRow([`medians of ${rounds} rounds`, "here", "python", "rate"], widths);
+  const widths = [46, 11, 11, 7, 13];
+  printRow([`medians of ${rounds} rounds`, "here", "python", "rate", "wanted"], widths);
   for (const [task, text] of Object.entries(TASKS)) {
     const [hereMs, pythonMs] = (["ours", "theirs"] as const).map((who) =>
       median(results.map((round) => round[who][task] ?? Number.NaN)),
     );
     const rate = (pythonMs ?? Number.NaN) / (hereMs ?? Number.NaN);
-    printRow([text, ...[hereMs, pythonMs].map((ms) => `${ms?.toFixed(1)} ms`), `${rate.toFixed(2)}×`], widths);
+    const times = [hereMs, pythonMs].map((ms) => `${ms?.toFixed(1)} ms`);
+    printRow([text, ...times, `${rate.toFixed(2)}×`, verdict(rate, "≥ 1.2")], widths);
   }
 } finally {
   await daemon.stop();

@@ -18,6 +18,14 @@ export function printRow(cells: readonly string[], widths: readonly number[]): v
   console.log(cells.map((cell, index) => pad(cell, widths[index] ?? 10, index === 0)).join(" "));
 }
 
+/** What is wanted of a figure beside whether it is so; `text` is the figure's bound as people write it, as in `≤ 1.1`. */
+export function verdict(value: number, text: string): string {
+  const [, relation, bound] = /^([≤≥<]) ([\d.]+)/u.exec(text) ?? [];
+  const limit = Number(bound);
+  const isMet = relation === "≥" ? value >= limit : relation === "≤" ? value <= limit : value < limit;
+  return `${text} ${isMet ? "met" : "missed"}`;
+}
+
 function pad(cell: string, width: number, isFirst: boolean): string {
   return isFirst ? cell.padEnd(width) : cell.padStart(width);
 }
