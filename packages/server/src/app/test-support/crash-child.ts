@@ -13,7 +13,8 @@ import type { StepBoundary } from "#management/task/task-run.ts";
 import { ControlPlane, type LabAccess } from "./control-plane.ts";
 import { type CrashMoment, killAt } from "./crash-moment.ts";
 import { assertOutcome } from "./crash-outcome.ts";
-import { type Scenario, scenarios } from "./crash-scenario.ts";
+import { scenarios } from "./crash-scenario.ts";
+import type { Scenario } from "./crash-situation.ts";
 import { addImage } from "./lab-vm.ts";
 import { type LabState, labState, orphans } from "./lab-state.ts";
 

@@ -1,44 +1,9 @@
 /** For each operation on VMs a situation in which it has all its steps to do. The crash matrix refuses an operation without one. */
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
-import type { Lab } from "@innkeeper/lab/lab.ts";
 import type { ControlPlane } from "./control-plane.ts";
-import type { Outcome, VmOutcome } from "./crash-outcome.ts";
+import type { VmOutcome } from "./crash-outcome.ts";
+import { type Scenario, subject, takeSnapshot } from "./crash-situation.ts";
 import { definitionOf, imageName, makeVm } from "./lab-vm.ts";
-
-export interface Scenario {
-  readonly operation: string;
-  readonly title: string;
-  /** The steps that have something to do, unless all of them have. */
-  readonly steps?: readonly string[];
-  /** A step that takes long, and how far into it the control plane is killed besides. */
-  readonly during?: { readonly step: string; readonly delayMs: number };
-  /** Makes the situation and returns the operation's input. */
-  prepare(plane: ControlPlane, lab: Lab): Promise<unknown>;
-  /** What is there when it has succeeded. */
-  readonly done: Outcome;
-}
-
-async function snapshot(plane: ControlPlane, vmId: string, name: string, memory = false): Promise<string> {
-  const input = { vmId, request: { name, memory } };
-  return (await plane.succeed<{ snapshotId: string }>("snapshot.create", input)).snapshotId;
-}
-
-/** By virsh, in libvirt's own keeping. */
-async function virshSnapshot(plane: ControlPlane, lab: Lab, ...argv: string[]): Promise<void> {
-  await lab.host("h1").exec(["virsh", "-q", "snapshot-create-as", "subject", ...argv]);
-  const { hostId, uuid } = plane.vm("subject");
-  await plane.deps.hostSync.syncVm(hostId, uuid, { signal: AbortSignal.timeout(60_000) });
-}
-
-function snapshotNamed(plane: ControlPlane, name: string): string {
-  return plane.inventory.require("snapshot", name).id;
-}
-
-/** The VM of makeVm, as it is unless told. */
-const subject = (state: VmOutcome["state"], change: Partial<VmOutcome> = {}): Outcome => ({
-  vms: { subject: { host: "h1", state, layers: { vda: 2 }, ...change } },
-});
+import { snapshotScenarios } from "./snapshot-scenario.ts";
 
 const power = (
   operation: string,
@@ -65,9 +30,6 @@ function installedDocument(bootDevice: string): string {
   return `<domain><os><type machine="q35">hvm</type><boot dev="${bootDevice}"/></os><devices>${disk}</devices></domain>`;
 }
 const twoCards = /<interface [^]*<interface /;
-/** Of operations on snapshots: what is done with those of libvirt's own. */
-const libvirtSteps = ["plan", "libvirt"];
-const keptSnapshot = (name: string): string => `h1:/var/lib/libvirt/qemu/snapshot/subject/${name}.xml`;
 const nothing = async (): Promise<void> => {};
 
 export const scenarios: readonly Scenario[] = [
@@ -195,7 +157,7 @@ export const scenarios: readonly Scenario[] = [
     done: { vms: {} },
     async prepare(plane) {
       const vmId = await makeVm(plane, "subject", { start: true });
-      await snapshot(plane, vmId, "s1", true);
+      await takeSnapshot(plane, vmId, "s1", true);
       return { vmId, deleteDisks: true, force: true };
     },
   },
@@ -267,101 +229,5 @@ export const scenarios: readonly Scenario[] = [
       return { vmId, request: { host: "h2" } };
     },
   },
-  {
-    operation: "snapshot.create",
-    title: "snapshot.create with memory",
-    done: { ...subject("running", { layers: { vda: 3 }, current: "s1" }), snapshots: ["s1"] },
-    during: { step: "freeze", delayMs: 80 },
-    prepare: async (plane) => ({
-      vmId: await makeVm(plane, "subject", { start: true }),
-      request: { name: "s1", memory: true },
-    }),
-  },
-  {
-    operation: "snapshot.create",
-    title: "snapshot.create of a stopped VM",
-    done: { ...subject("shut off", { layers: { vda: 3 }, current: "s1" }), snapshots: ["s1"] },
-    prepare: async (plane) => ({ vmId: await makeVm(plane, "subject"), request: { name: "s1" } }),
-  },
-  {
-    operation: "snapshot.revert",
-    title: "snapshot.revert with memory",
-    done: { ...subject("running", { layers: { vda: 3 }, current: "s1" }), snapshots: ["s1", "s2"] },
-    async prepare(plane) {
-      const vmId = await makeVm(plane, "subject", { start: true });
-      const snapshotId = await snapshot(plane, vmId, "s1", true);
-      await snapshot(plane, vmId, "s2");
-      return { snapshotId };
-    },
-  },
-  {
-    operation: "snapshot.revert",
-    title: "snapshot.revert to one of virsh's, with memory",
-    steps: libvirtSteps,
-    during: { step: "libvirt", delayMs: 40 },
-    done: {
-      ...subject("running", { current: "v1", description: "kept" }),
-      snapshots: ["v1", "v2"],
-      kept: [keptSnapshot("v1"), keptSnapshot("v2")],
-    },
-    async prepare(plane, lab) {
-      const vmId = await makeVm(plane, "subject", { start: true });
-      await virshSnapshot(plane, lab, "v1");
-      await virshSnapshot(plane, lab, "v2");
-      // Innkeeper's own facts are not the snapshot's.
-      await plane.succeed("vm.change", { vmId, request: { description: "kept" } });
-      return { snapshotId: snapshotNamed(plane, "v1") };
-    },
-  },
-  {
-    operation: "snapshot.delete",
-    title: "snapshot.delete of virsh's first of two, within the disk of a stopped VM",
-    steps: libvirtSteps,
-    done: { ...subject("shut off", { current: "v2" }), snapshots: ["v2"], kept: [keptSnapshot("v2")] },
-    async prepare(plane, lab) {
-      await makeVm(plane, "subject");
-      await virshSnapshot(plane, lab, "v1");
-      await virshSnapshot(plane, lab, "v2");
-      return { snapshotId: snapshotNamed(plane, "v1") };
-    },
-  },
-  {
-    operation: "snapshot.delete",
-    title: "snapshot.delete of virsh's own in files, of a running VM, with memory",
-    steps: libvirtSteps,
-    during: { step: "libvirt", delayMs: 40 },
-    done: subject("running"),
-    async prepare(plane, lab) {
-      await makeVm(plane, "subject", { start: true });
-      await virshSnapshot(plane, lab, "v1", "--memspec", `${lab.sharedFolder}/subject-v1.mem`);
-      return { snapshotId: snapshotNamed(plane, "v1") };
-    },
-  },
-  {
-    operation: "snapshot.delete",
-    title: "snapshot.delete of a stopped VM's first of two",
-    done: { ...subject("shut off", { layers: { vda: 3 }, current: "s2" }), snapshots: ["s2"] },
-    async prepare(plane) {
-      const vmId = await makeVm(plane, "subject");
-      const snapshotId = await snapshot(plane, vmId, "s1");
-      await snapshot(plane, vmId, "s2");
-      return { snapshotId };
-    },
-  },
-  {
-    operation: "snapshot.delete",
-    title: "snapshot.delete of a running VM's first of two",
-    during: { step: "merge", delayMs: 60 },
-    done: { ...subject("running", { layers: { vda: 2 }, current: "s2" }), snapshots: ["s2"] },
-    async prepare(plane) {
-      const vmId = await makeVm(plane, "subject", { disks: [{ capacityBytes: 96 << 20, pool: "shared" }] });
-      const snapshotId = await snapshot(plane, vmId, "s1");
-      // So that there is something to merge.
-      const [disk] = plane.vm("subject").spec.disks;
-      await promisify(execFile)("qemu-io", ["-c", "write -P 1 0 64M", disk?.source ?? ""]);
-      await plane.succeed("vm.start", { vmId });
-      await snapshot(plane, vmId, "s2");
-      return { snapshotId };
-    },
-  },
+  ...snapshotScenarios,
 ];

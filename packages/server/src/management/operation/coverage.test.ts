@@ -13,7 +13,11 @@ test("every registered operation has a scenario, and every scenario an operation
   const registered = new Set(plane.wiring.operations.map(({ name }) => name));
   const covered = new Set([...scenarios, ...hostScenarios].map(({ operation }) => operation));
   assert.ok(registered.size > 25, `${registered.size} operations`);
-  assert.deepEqual([...registered.difference(covered)], [], "add them to crash-scenario.ts or host-scenario.ts");
+  assert.deepEqual(
+    [...registered.difference(covered)],
+    [],
+    "add them to crash-scenario.ts, snapshot-scenario.ts or host-scenario.ts",
+  );
   assert.deepEqual([...covered.difference(registered)], [], "there are no such operations");
 });
 

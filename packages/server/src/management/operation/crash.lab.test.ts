@@ -14,7 +14,8 @@ import { Lab } from "@innkeeper/lab/lab.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import type { CrashCase, CrashRun } from "#app/test-support/crash-child.ts";
 import { crashMoments } from "#app/test-support/crash-moment.ts";
-import { type Scenario, scenarios } from "#app/test-support/crash-scenario.ts";
+import { scenarios } from "#app/test-support/crash-scenario.ts";
+import type { Scenario } from "#app/test-support/crash-situation.ts";
 import type { Operation } from "#management/task/operation.ts";
 
 const child = path.join(import.meta.dirname, "../../app/test-support/crash-child.ts");

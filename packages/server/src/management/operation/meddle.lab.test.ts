@@ -12,7 +12,8 @@ import { after, before, describe, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
-import { type Scenario, scenarios } from "#app/test-support/crash-scenario.ts";
+import { scenarios } from "#app/test-support/crash-scenario.ts";
+import type { Scenario } from "#app/test-support/crash-situation.ts";
 import { addImage } from "#app/test-support/lab-vm.ts";
 import { labState, orphans } from "#app/test-support/lab-state.ts";
 import {
