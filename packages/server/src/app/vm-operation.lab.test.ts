@@ -10,12 +10,13 @@ import { SerialConsole } from "#virtualization/driver/libvirt/test-support/lab-h
 import { ControlPlane, labAccess } from "./test-support/control-plane.ts";
 import { addImage, definitionOf, makeVm } from "./test-support/lab-vm.ts";
 import { labState, orphans } from "./test-support/lab-state.ts";
+import { StepTrap } from "./test-support/step-trap.ts";
 
 describe("operations on VMs", { timeout: 900_000 }, () => {
   let lab: Lab;
   let folder: string;
   let plane: ControlPlane;
-  let failAfter: string | undefined;
+  const trap = new StepTrap();
 
   before(async () => {
     lab = await Lab.up({ name: `vmop-${process.pid}`, hostCount: 2 });
@@ -23,9 +24,7 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     plane = await ControlPlane.open({
       folder,
       access: await labAccess(lab),
-      onStepBoundary({ step, phase }) {
-        if (phase === "after" && step === failAfter) throw new Error("failed by the test");
-      },
+      onStepBoundary: trap.onStepBoundary,
     });
     await addImage(lab, plane);
   });
@@ -122,9 +121,8 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     }
     const state = await labState(lab);
     const now = await definitionOf(plane, "edit");
-    failAfter = "define";
+    trap.set("define", fail, "after");
     const undone = await plane.run("vm.edit", put("<on_crash>destroy<", "<on_crash>preserve<"));
-    failAfter = undefined;
     assert.equal(undone.state, "failed");
     assert.equal(await definitionOf(plane, "edit"), now);
     assert.deepEqual(await labState(lab), state);
@@ -206,7 +204,7 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     await assertNoOrphans();
     const before = plane.vm("change");
     const state = await labState(lab);
-    failAfter = "change";
+    trap.set("change", fail, "after");
     const undone = await plane.run("vm.change", {
       vmId,
       request: {
@@ -216,7 +214,6 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
         nicsAdd: [{ network: "default" }],
       },
     });
-    failAfter = undefined;
     assert.equal(undone.state, "failed");
     assert.deepEqual(await labState(lab), state);
     // The balloon follows the guest at its own pace.
@@ -330,9 +327,8 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     ];
     for (const [operation, input, step] of cases) {
       const before = await labState(lab);
-      failAfter = step;
+      trap.set(step, fail, "after");
       const task = await plane.run(operation, input);
-      failAfter = undefined;
       assert.equal(task.state, "failed", operation);
       assert.deepEqual(await labState(lab), before, operation);
       await assertNoOrphans();
@@ -341,3 +337,7 @@ describe("operations on VMs", { timeout: 900_000 }, () => {
     await remove("undone");
   });
 });
+
+function fail(): never {
+  throw new Error("failed by the test");
+}

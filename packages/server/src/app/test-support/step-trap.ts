@@ -1,12 +1,12 @@
-/** Does something once, right before a step of a task: how tests meddle with hosts, or harm them, at a known moment. */
-import type { StepBoundary } from "#management/task/task-run.ts";
+/** Does something once, at a step of a task: how tests meddle with hosts, harm them, or make a task fail, at a known moment. */
+import type { StepBoundary, StepPhase } from "#management/task/task-run.ts";
 
 export class StepTrap {
-  #set: { readonly step: string; readonly act: () => void | Promise<void> } | undefined;
+  #set: { readonly step: string; readonly act: () => void | Promise<void>; readonly phase: StepPhase } | undefined;
 
-  /** The step waits for `act`. In the place of one that was set before. */
-  set(step: string, act: () => void | Promise<void>): void {
-    this.#set = { step, act };
+  /** The task waits for `act`. In the place of one that was set before. */
+  set(step: string, act: () => void | Promise<void>, phase: StepPhase = "before"): void {
+    this.#set = { step, act, phase };
   }
 
   clear(): void {
@@ -20,7 +20,7 @@ export class StepTrap {
 
   /** For the task engine. */
   readonly onStepBoundary = async ({ step, phase }: StepBoundary): Promise<void> => {
-    if (step !== this.#set?.step || phase !== "before") return;
+    if (step !== this.#set?.step || phase !== this.#set.phase) return;
     const { act } = this.#set;
     this.#set = undefined;
     await act();
