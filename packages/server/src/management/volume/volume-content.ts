@@ -14,8 +14,11 @@ import { otherDisk } from "#management/image/image-format.ts";
 import { isQcow2, type Qcow2Header, readQcow2Header } from "#management/image/qcow2-header.ts";
 import type { HostVolume, VolumePort } from "#storage/port.ts";
 
-/** Header, its extensions and the backing file's name lie in the first cluster. */
-const headBytes = 64 * 1024;
+/**
+ * Header, its extensions and the backing file's name lie in the first cluster; qemu-img puts the L1 table of a disk of up
+ * to 4 TiB before the fifth: one read then tells whether all of it is there.
+ */
+const headBytes = 256 * 1024;
 /** libvirt's and QEMU's chains are shorter; a longer one is a loop. */
 const layersMax = 200;
 
