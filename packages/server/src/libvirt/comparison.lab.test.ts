@@ -7,22 +7,26 @@ import { after, before, describe, test } from "node:test";
 import { type Connection, connect } from "@innkeeper/libvirt";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import { Comparison } from "./test-support/comparison.ts";
-import { domainChanges, domainMakings } from "./test-support/compared-domain-change.ts";
-import { domainReads } from "./test-support/compared-domain-read.ts";
-import { hostReads } from "./test-support/compared-host.ts";
-import { networkChanges, networkMakings, networkReads } from "./test-support/compared-network.ts";
-import {
-  poolChanges,
-  poolMakings,
-  poolReads,
-  volumeChanges,
-  volumeMakings,
-  volumeReads,
-  volumeRemovals,
-} from "./test-support/compared-storage.ts";
+import { comparedCalls } from "./test-support/compared-table.ts";
 import { daemonSocket } from "./test-support/daemon-socket.ts";
 import { Python } from "./test-support/python.ts";
 
+const {
+  hostReads,
+  domainReads,
+  domainMakings,
+  domainChanges,
+  poolReads,
+  poolMakings,
+  poolChanges,
+  volumeReads,
+  volumeMakings,
+  volumeChanges,
+  volumeRemovals,
+  networkReads,
+  networkMakings,
+  networkChanges,
+} = comparedCalls;
 const labName = "comparison";
 /** Where python finds an object by its name `n`. */
 const poolLookup = "c.storagePoolLookupByName(n)";
