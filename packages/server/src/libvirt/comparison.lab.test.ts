@@ -11,22 +11,6 @@ import { comparedCalls } from "./test-support/compared-table.ts";
 import { daemonSocket } from "./test-support/daemon-socket.ts";
 import { Python } from "./test-support/python.ts";
 
-const {
-  hostReads,
-  domainReads,
-  domainMakings,
-  domainChanges,
-  poolReads,
-  poolMakings,
-  poolChanges,
-  volumeReads,
-  volumeMakings,
-  volumeChanges,
-  volumeRemovals,
-  networkReads,
-  networkMakings,
-  networkChanges,
-} = comparedCalls;
 const labName = "comparison";
 /** Where python finds an object by its name `n`. */
 const poolLookup = "c.storagePoolLookupByName(n)";
@@ -64,45 +48,51 @@ describe("calls compared with python3-libvirt", { timeout: 300_000 }, () => {
     (await connection.remote.storageVolLookupByName({ pool: await pool("local"), name: name + suffix })).vol;
 
   test("pools and volumes", async () => {
-    await comparison.changes(poolMakings, itself, "n");
-    await comparison.changes(poolChanges, pool, poolLookup);
-    await comparison.changes(volumeMakings, itself, "n");
-    await comparison.changes(volumeChanges, volume(".raw"), volumeLookup(".raw"));
-    await comparison.reads(poolReads, await pool("local"), poolLookup, "local");
-    await comparison.reads(volumeReads, await volume(".qcow2")("twin-a"), volumeLookup(".qcow2"), "twin-a");
+    await comparison.changes(comparedCalls.poolMakings, itself, "n");
+    await comparison.changes(comparedCalls.poolChanges, pool, poolLookup);
+    await comparison.changes(comparedCalls.volumeMakings, itself, "n");
+    await comparison.changes(comparedCalls.volumeChanges, volume(".raw"), volumeLookup(".raw"));
+    await comparison.reads(comparedCalls.poolReads, await pool("local"), poolLookup, "local");
+    await comparison.reads(
+      comparedCalls.volumeReads,
+      await volume(".qcow2")("twin-a"),
+      volumeLookup(".qcow2"),
+      "twin-a",
+    );
     const goneVolume = await volume("-copy.qcow2")("twin-a");
     const gonePool = await pool("twin-a");
     await python.keep("gone_volume", volumeLookup("-copy.qcow2").replace("(n ", "('twin-a' "));
     await python.keep("gone_pool", "c.storagePoolLookupByName('twin-a')");
-    await comparison.changes(volumeRemovals, volume("-copy.qcow2"), volumeLookup("-copy.qcow2"));
-    await comparison.reads(volumeReads, goneVolume, "gone_volume", "twin-a");
+    await comparison.changes(comparedCalls.volumeRemovals, volume("-copy.qcow2"), volumeLookup("-copy.qcow2"));
+    await comparison.reads(comparedCalls.volumeReads, goneVolume, "gone_volume", "twin-a");
     await python.run("gone_pool.destroy()");
-    await comparison.reads(poolReads, gonePool, "gone_pool", "twin-a");
+    await comparison.reads(comparedCalls.poolReads, gonePool, "gone_pool", "twin-a");
   });
 
   test("networks", async () => {
-    await comparison.changes(networkMakings, itself, "n");
+    await comparison.changes(comparedCalls.networkMakings, itself, "n");
     const gone = await network("twin-a");
     await python.keep("gone_network", "c.networkLookupByName('twin-a')");
-    await comparison.reads(networkReads, gone, networkLookup, "twin-a");
-    await comparison.reads(networkReads, await network("default"), networkLookup, "default");
-    await comparison.changes(networkChanges, network, networkLookup);
-    await comparison.reads(networkReads, gone, "gone_network", "twin-a");
+    await comparison.reads(comparedCalls.networkReads, gone, networkLookup, "twin-a");
+    await comparison.reads(comparedCalls.networkReads, await network("default"), networkLookup, "default");
+    await comparison.changes(comparedCalls.networkChanges, network, networkLookup);
+    await comparison.reads(comparedCalls.networkReads, gone, "gone_network", "twin-a");
   });
 
   test("domains, off, running and gone; the host", async () => {
-    await comparison.changes(domainMakings, itself, "n");
+    await comparison.changes(comparedCalls.domainMakings, itself, "n");
     const dom = await domain("twin-a");
     await python.keep("gone_domain", "c.lookupByName('twin-a')");
-    await comparison.reads(domainReads, dom, domainLookup, "twin-a");
-    const isRunningFrom = domainChanges.findLastIndex(({ procedure }) => procedure === "domainCreate") + 1;
-    await comparison.changes(domainChanges.slice(0, isRunningFrom), domain, domainLookup);
-    await comparison.reads(domainReads, await domain("twin-a"), domainLookup, "twin-a");
-    await comparison.reads(hostReads, undefined, "None", "twin-a");
-    await comparison.changes(domainChanges.slice(isRunningFrom), domain, domainLookup);
-    await comparison.reads(domainReads, dom, "gone_domain", "twin-a");
+    await comparison.reads(comparedCalls.domainReads, dom, domainLookup, "twin-a");
+    const isRunningFrom =
+      comparedCalls.domainChanges.findLastIndex(({ procedure }) => procedure === "domainCreate") + 1;
+    await comparison.changes(comparedCalls.domainChanges.slice(0, isRunningFrom), domain, domainLookup);
+    await comparison.reads(comparedCalls.domainReads, await domain("twin-a"), domainLookup, "twin-a");
+    await comparison.reads(comparedCalls.hostReads, undefined, "None", "twin-a");
+    await comparison.changes(comparedCalls.domainChanges.slice(isRunningFrom), domain, domainLookup);
+    await comparison.reads(comparedCalls.domainReads, dom, "gone_domain", "twin-a");
     // What was saved could be restored still.
-    const onGone = domainChanges.filter(
+    const onGone = comparedCalls.domainChanges.filter(
       ({ before, procedure }) => before === undefined && procedure !== "domainRestoreFlags",
     );
     await comparison.changes(onGone, () => Promise.resolve(dom), "gone_domain");

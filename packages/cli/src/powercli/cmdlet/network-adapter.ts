@@ -1,10 +1,10 @@
 /** Get-, New-, Set- and Remove-NetworkAdapter. */
-import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import type { Vm, VmChange } from "@innkeeper/contract/resource/vm.ts";
 import type { VmNic } from "@innkeeper/contract/resource/vm-spec.ts";
 import { usageError } from "#cli-error.ts";
 import { given } from "#option/given.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
-import { runAsync, vmParameter } from "#powercli/signature.ts";
+import { type Parameter, runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { warnOfPending } from "#powercli/cmdlet/vm-show.ts";
 import { devices, type DeviceWish } from "#powercli/device.ts";
@@ -43,6 +43,44 @@ const noSwitches = {
 function show(run: CmdletRun, vm: Vm, adapters: readonly NumberedDevice<VmNic>[]): void {
   for (const adapter of adapters) run.write(networkAdapterKind, networkAdapterObject(vm, adapter));
 }
+
+/** Those of a VM's adapters that are meant, as they are now. */
+async function showNow(run: CmdletRun, { id }: Vm, isMeant: (mac: string) => boolean): Promise<void> {
+  const vm = await run.api.call("vmGet", { parameters: { vmId: id } });
+  show(
+    run,
+    vm,
+    networkAdapters(vm).filter(({ device }) => isMeant(device.mac)),
+  );
+}
+
+/** A change for each adapter that was named. */
+async function changeEach(
+  run: CmdletRun,
+  action: string,
+  bodyOf: (mac: string) => VmChange,
+  isShown: boolean,
+): Promise<void> {
+  const adapters = await devices(run, wish);
+  await run.perform(
+    adapters.map(({ vm, name, device: { mac } }) => ({
+      action,
+      target: `${vm.name}/${name}`,
+      start: async () => await run.api.call("vmChange", { parameters: { vmId: vm.id }, body: bodyOf(mac) }),
+      done: async (task) => {
+        warnOfPending(run, vm, task);
+        if (isShown) await showNow(run, vm, (each) => each === mac);
+      },
+    })),
+  );
+}
+
+const adapterParameter: Parameter = {
+  ...vmParameter,
+  name: "NetworkAdapter",
+  noun: undefined,
+  help: "VM/Network adapter 1, VM/MAC, or what Get-NetworkAdapter prints",
+};
 
 export const getNetworkAdapter: Cmdlet = {
   name: "Get-NetworkAdapter",
@@ -96,12 +134,7 @@ export const newNetworkAdapter: Cmdlet = {
         done: async (task) => {
           warnOfPending(run, vm, task);
           const before = new Set(vm.spec.nics.map(({ mac }) => mac));
-          const after = await api.call("vmGet", { parameters: { vmId: vm.id } });
-          show(
-            run,
-            after,
-            networkAdapters(after).filter(({ device }) => !before.has(device.mac)),
-          );
+          await showNow(run, vm, (mac) => !before.has(mac));
         },
       })),
     );
@@ -114,12 +147,7 @@ export const setNetworkAdapter: Cmdlet = {
   operations: ["vmChange"],
   impact: "asks",
   parameters: [
-    {
-      ...vmParameter,
-      name: "NetworkAdapter",
-      noun: undefined,
-      help: "VM/Network adapter 1, VM/MAC, or what Get-NetworkAdapter prints",
-    },
+    adapterParameter,
     { name: "NetworkName", noun: "network", help: "the network" },
     { name: "Connected", type: "boolean", help: "$true: link up, $false: down; also from its next start on" },
     { name: "StartConnected", type: "boolean", help: "the same" },
@@ -136,7 +164,7 @@ export const setNetworkAdapter: Cmdlet = {
   ],
   parameterOfField: { "nicsChange.network": "NetworkName", nicsChange: "NetworkAdapter" },
   run: async (run) => {
-    const { api, bound } = run;
+    const { bound } = run;
     const connected = bound.flag("Connected");
     const startConnected = bound.flag("StartConnected");
     if (connected !== undefined && startConnected !== undefined && connected !== startConnected) {
@@ -147,24 +175,7 @@ export const setNetworkAdapter: Cmdlet = {
     }
     const change = given({ network: bound.text("NetworkName"), linkUp: connected ?? startConnected });
     if (Object.keys(change).length === 0) throw usageError("nothing to change", "See `inn Set-NetworkAdapter -?`.");
-    const adapters = await devices(run, wish);
-    await run.perform(
-      adapters.map(({ vm, name, device: { mac } }) => ({
-        action: "Set network adapter",
-        target: `${vm.name}/${name}`,
-        start: async () =>
-          await api.call("vmChange", { parameters: { vmId: vm.id }, body: { nicsChange: [{ mac, ...change }] } }),
-        done: async (task) => {
-          warnOfPending(run, vm, task);
-          const after = await api.call("vmGet", { parameters: { vmId: vm.id } });
-          show(
-            run,
-            after,
-            networkAdapters(after).filter(({ device }) => device.mac === mac),
-          );
-        },
-      })),
-    );
+    await changeEach(run, "Set network adapter", (mac) => ({ nicsChange: [{ mac, ...change }] }), true);
   },
 };
 
@@ -173,26 +184,10 @@ export const removeNetworkAdapter: Cmdlet = {
   summary: "Take network adapters away from their VM.",
   operations: ["vmChange"],
   impact: "asks",
-  parameters: [
-    {
-      ...vmParameter,
-      name: "NetworkAdapter",
-      noun: undefined,
-      help: "VM/Network adapter 2, VM/MAC, or what Get-NetworkAdapter prints",
-    },
-  ],
+  parameters: [adapterParameter],
   examples: ["Remove-NetworkAdapter 'web/Network adapter 2' -Confirm:$false"],
   parameterOfField: { nicsRemove: "NetworkAdapter" },
   run: async (run) => {
-    const adapters = await devices(run, wish);
-    await run.perform(
-      adapters.map(({ vm, name, device: { mac } }) => ({
-        action: "Remove network adapter",
-        target: `${vm.name}/${name}`,
-        start: async () =>
-          await run.api.call("vmChange", { parameters: { vmId: vm.id }, body: { nicsRemove: [{ mac }] } }),
-        done: async (task) => warnOfPending(run, vm, task),
-      })),
-    );
+    await changeEach(run, "Remove network adapter", (mac) => ({ nicsRemove: [{ mac }] }), false);
   },
 };
