@@ -11,8 +11,6 @@ import {
   virsh,
   define,
   totalMiB,
-  cachedFile,
-  freeWithoutCacheMiB,
   pretendHardware,
   poolOfSize,
 } from "./migration-row-part.ts";
@@ -272,17 +270,6 @@ export const deviceRows: readonly MigrationRow[] = [
     what: "a NUMA node that the target does not have",
     words: /NUMA node 7, which/,
     parts: "<numatune><memory mode='strict' nodeset='7'/></numatune>",
-  },
-  {
-    check: "numa",
-    severity: "warning",
-    what: "a NUMA node with too little free memory, without caches, for a VM that takes it from there alone",
-    words: /NUMA node 0 of host h2 has \d+ MiB free \(without caches\); the VM takes \d+ MiB from there alone/,
-    live: true,
-    // Half of what the page cache has got stands between what the node has free and what the host has.
-    before: ({ h2 }) => onHost(h2, `truncate -s 2G ${cachedFile}; cat ${cachedFile} > /dev/null`, `rm ${cachedFile}`),
-    memoryMiB: () => freeWithoutCacheMiB() + 1024,
-    parts: "<numatune><memory mode='strict' nodeset='0'/></numatune>",
   },
   {
     check: "version",

@@ -1,5 +1,4 @@
 /** What the rows of the pre-flight are made of: pieces of XML, lines for a host's shell, situations. */
-import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import { onHost, pretend, type Scene, type Undo } from "./migration-row.ts";
@@ -95,12 +94,4 @@ export function pretendHardware(scene: Scene, change: object): Promise<Undo> {
   return pretend(scene, "h2", ({ hardware }) =>
     hardware === undefined ? {} : { hardware: { ...hardware, ...change } },
   );
-}
-
-/** Read, it is in the page cache: memory that is as good as free, and that a NUMA node does not tell as free. */
-export const cachedFile = "/var/lib/libvirt/images/cached";
-
-export function freeWithoutCacheMiB(): number {
-  const [, kib] = /^MemFree: +(\d+) kB$/m.exec(readFileSync("/proc/meminfo", "utf8")) ?? [];
-  return Math.floor(Number(kib) / 1024);
 }
