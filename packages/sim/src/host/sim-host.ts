@@ -1,15 +1,23 @@
 // One simulated host: its parts, and nothing else. What it can do is in the parts; what clients may ask is in procedure/.
 import { FaultSet } from "#fault/fault-set.ts";
 import { HostClock } from "./clock.ts";
+import { FileDisks } from "./disk-view.ts";
+import { Domains } from "./domain/domains.ts";
 import { EventHub } from "./event-hub.ts";
 import { FileSystem } from "./file/file-system.ts";
 import { HostFiles } from "./file/host-files.ts";
 import { SharedStorage } from "./file/shared-storage.ts";
 import { Networks } from "./network/networks.ts";
+import { OFFICE_LOAD } from "./load.ts";
+import { SimNode } from "./node/node.ts";
+import { STANDARD_NODE } from "./node/shape.ts";
 import { StoragePools } from "./pool/storage-pools.ts";
 import { Random, hash } from "./random.ts";
 import type { Clock } from "./clock.ts";
 import type { HostContext } from "./context.ts";
+import type { DomainTiming } from "./domain/domains.ts";
+import type { LoadProfile } from "./load.ts";
+import type { NodeShape } from "./node/shape.ts";
 
 export interface SimHostOptions {
   readonly name: string;
@@ -19,6 +27,9 @@ export interface SimHostOptions {
   readonly storageBytes?: number;
   /** What it can mount; of a fleet, the same for all its hosts. */
   readonly shared?: SharedStorage;
+  readonly load?: LoadProfile;
+  readonly timing?: DomainTiming;
+  readonly node?: NodeShape;
 }
 
 const STORAGE_BYTES = 2_000_000_000_000;
@@ -26,19 +37,26 @@ const STORAGE_BYTES = 2_000_000_000_000;
 export class SimHost implements HostContext {
   readonly name: string;
   readonly uuid: string;
+  readonly seed: number;
   readonly clock: HostClock;
   readonly random: Random;
+  readonly load: LoadProfile;
   readonly events = new EventHub();
   readonly faults = new FaultSet();
   readonly files: HostFiles;
   readonly networks: Networks;
+  readonly disks: FileDisks;
   readonly pools: StoragePools;
+  readonly domains: Domains;
+  readonly node: SimNode;
 
   constructor(options: SimHostOptions) {
     this.name = options.name;
+    this.seed = options.seed;
     this.clock = new HostClock(options.clock);
     this.random = new Random(hash(options.seed, options.name));
     this.uuid = this.random.uuid();
+    this.load = options.load ?? OFFICE_LOAD;
     this.files = new HostFiles({
       hostName: options.name,
       clock: this.clock,
@@ -46,6 +64,9 @@ export class SimHost implements HostContext {
       shared: options.shared ?? new SharedStorage(),
     });
     this.networks = new Networks(this);
+    this.disks = new FileDisks(this.files);
     this.pools = new StoragePools(this, this.files);
+    this.domains = new Domains(this, options.timing);
+    this.node = new SimNode(this, this.domains, options.node ?? STANDARD_NODE);
   }
 }

@@ -1,13 +1,23 @@
 // All procedures that simulated hosts know, noun by noun; one table for all hosts.
 import { DispatchTable } from "#rpc/dispatch.ts";
 import { connectionProcedures } from "./connection.ts";
+import { domainChangeProcedures } from "./domain-change.ts";
+import { domainLifeProcedures } from "./domain-life.ts";
+import { domainListProcedures } from "./domain-list.ts";
+import { domainStatsProcedures } from "./domain-stats.ts";
 import { eventProcedures } from "./event.ts";
 import { networkProcedures } from "./network.ts";
+import { nodeProcedures } from "./node.ts";
 import { storagePoolProcedures } from "./storage-pool.ts";
 import { storageVolumeProcedures } from "./storage-volume.ts";
 
 export const procedureTable = new DispatchTable([
   connectionProcedures,
+  nodeProcedures,
+  domainListProcedures,
+  domainLifeProcedures,
+  domainChangeProcedures,
+  domainStatsProcedures,
   eventProcedures,
   networkProcedures,
   storagePoolProcedures,

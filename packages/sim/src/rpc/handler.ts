@@ -19,7 +19,9 @@ export type Answer<Ret> = Ret extends Uint8Array
         : Ret;
 
 /** Arguments as they arrive: what a caller may leave out stands there. */
-type Received<Args> = Args extends object ? Required<Args> : Args;
+type Received<Args> = Args extends object
+  ? { [Key in keyof Required<Args>]: TypedParameterInput extends Args[Key] ? TypedParameters : Required<Args>[Key] }
+  : Args;
 
 type HandlersOf<Table extends object> = {
   readonly [Name in keyof Table]?: Table[Name] extends [infer Args, infer Ret]
