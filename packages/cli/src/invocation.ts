@@ -48,14 +48,14 @@ export class Options {
     return text === undefined ? undefined : diskBytesOf(text, `--${kebab(name)}`);
   }
 
-  /** `90`, `90s`, `5m`, `1h`; a bare number is in seconds. */
+  /** `90`, `90s`, `5m`, `1h`, `7d`; a bare number is in seconds. */
   durationMs(name: string): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
-    const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim());
-    const factor = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match?.[2] ?? "s"];
+    const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text.trim());
+    const factor = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match?.[2] ?? "s"];
     if (match === null || factor === undefined) {
-      throw valueError(`--${kebab(name)}`, `"${text}" is no duration`, "Write it like 90, 90s, 5m or 1h.");
+      throw valueError(`--${kebab(name)}`, `"${text}" is no duration`, "Write it like 90, 90s, 5m, 1h or 7d.");
     }
     return Math.round(Number(match[1]) * factor);
   }

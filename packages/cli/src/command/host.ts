@@ -1,6 +1,7 @@
 /** `inn host …`: the physical servers. */
 import type { Command } from "commander";
 import type { HostAdd, HostChange, HostReconnect } from "@innkeeper/contract/resource/host.ts";
+import { addMetrics } from "#command/metrics.ts";
 import { usageError } from "#cli-error.ts";
 import type { Invocation, Options } from "#invocation.ts";
 import { runList } from "#list.ts";
@@ -41,6 +42,7 @@ export function addHost(noun: Command, surroundings: Surroundings): void {
       await invocation.show(host, () => hostText(host));
     },
   });
+  addMetrics(noun, surroundings, "host");
   addAdd(noun, surroundings);
   addSet(noun, surroundings);
   addReconnect(noun, surroundings);

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { StoragePool, StoragePoolChange, StoragePoolCreate } from "@innkeeper/contract/resource/storage-pool.ts";
 import type { ApiClient } from "#client.ts";
+import { addMetrics } from "#command/metrics.ts";
 import { usageError, valueError } from "#cli-error.ts";
 import type { Invocation } from "#invocation.ts";
 import { namesOf, runList } from "#list.ts";
@@ -50,6 +51,7 @@ export function addPool(noun: Command, surroundings: Surroundings): void {
       await showPool(invocation, await invocation.api.call("poolGet", { parameters: { poolId: id } }));
     },
   });
+  addMetrics(noun, surroundings, "pool");
   addCreate(noun, surroundings);
   addSet(noun, surroundings);
   addVerb(noun, surroundings, {

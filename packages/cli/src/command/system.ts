@@ -1,5 +1,7 @@
 /** `inn system …`: the control plane itself. */
+import { pipeline } from "node:stream/promises";
 import type { Command } from "commander";
+import { given } from "#option/given.ts";
 import { ago } from "#output/time.ts";
 import { pairText } from "#output/table.ts";
 import { addVerb, type Surroundings } from "#verb.ts";
@@ -30,6 +32,16 @@ export function addSystem(noun: Command, surroundings: Surroundings): void {
     run: async (invocation) => {
       const health = await invocation.api.call("systemHealth", { timeoutMs: 10_000 });
       await invocation.show(health, () => `${health.status}\n`);
+    },
+  });
+  addVerb(noun, surroundings, {
+    usage: "metrics",
+    summary: "Print the latest metrics in Prometheus' text format.",
+    operations: ["systemMetrics"],
+    options: (command) => command.option("--no-vms", "hosts, storage pools and counts alone"),
+    run: async ({ api, options, terminal, signal }) => {
+      const { stream } = await api.download("systemMetrics", { query: given({ vms: options.flag("vms") }) });
+      await pipeline(stream, terminal.output, { signal, end: false });
     },
   });
   addVerb(noun, surroundings, {

@@ -5,6 +5,7 @@ import { pipeline } from "node:stream/promises";
 import type { Command } from "commander";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { ApiClient } from "#client.ts";
+import { addMetrics } from "#command/metrics.ts";
 import { snapshotsOf } from "#command/snapshot.ts";
 import { addConsole } from "#command/vm-console.ts";
 import { addClone, addCreate, addPreview } from "#command/vm-create.ts";
@@ -156,6 +157,7 @@ function addInspection(noun: Command, surroundings: Surroundings): void {
       await invocation.show(statistics, () => statisticsText(statistics));
     },
   });
+  addMetrics(noun, surroundings, "vm");
   addVerb(noun, surroundings, {
     usage: "screenshot <vm> <file>",
     summary: "Save a picture of the VM's screen; `-` is standard output.",

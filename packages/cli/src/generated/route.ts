@@ -5,6 +5,7 @@ import type { Kind } from "@innkeeper/contract/id.ts";
 export const route: Readonly<Record<OperationId, { readonly method: string; readonly path: string }>> = {
   hostList: { method: "GET", path: "/hosts" },
   hostGet: { method: "GET", path: "/hosts/{hostId}" },
+  hostMetrics: { method: "GET", path: "/hosts/{hostId}/metrics" },
   hostAdd: { method: "POST", path: "/hosts" },
   hostChange: { method: "PATCH", path: "/hosts/{hostId}" },
   hostReconnect: { method: "POST", path: "/hosts/{hostId}/reconnect" },
@@ -32,6 +33,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
   vmScreenshot: { method: "GET", path: "/vms/{vmId}/screenshot" },
   vmGuest: { method: "GET", path: "/vms/{vmId}/guest" },
   vmStatistics: { method: "GET", path: "/vms/{vmId}/statistics" },
+  vmMetrics: { method: "GET", path: "/vms/{vmId}/metrics" },
   vmConsole: { method: "GET", path: "/vms/{vmId}/console" },
   snapshotList: { method: "GET", path: "/snapshots" },
   snapshotGet: { method: "GET", path: "/snapshots/{snapshotId}" },
@@ -40,6 +42,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
   snapshotDelete: { method: "DELETE", path: "/snapshots/{snapshotId}" },
   poolList: { method: "GET", path: "/pools" },
   poolGet: { method: "GET", path: "/pools/{poolId}" },
+  poolMetrics: { method: "GET", path: "/pools/{poolId}/metrics" },
   poolCreate: { method: "POST", path: "/pools" },
   poolChange: { method: "PATCH", path: "/pools/{poolId}" },
   poolRefresh: { method: "POST", path: "/pools/{poolId}/refresh" },
@@ -83,6 +86,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
   userDelete: { method: "DELETE", path: "/users/{userId}" },
   systemHealth: { method: "GET", path: "/health" },
   systemGet: { method: "GET", path: "/system" },
+  systemMetrics: { method: "GET", path: "/metrics" },
   systemBackup: { method: "POST", path: "/system/backup" },
   systemOpenapi: { method: "GET", path: "/openapi.json" },
 };

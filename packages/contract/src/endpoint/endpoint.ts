@@ -16,6 +16,8 @@ export interface Endpoint {
   readonly method: "GET" | "POST" | "PATCH" | "PUT" | "DELETE";
   /** Below `apiPrefix`, with `{parameters}`. */
   readonly path: `/${string}`;
+  /** Without `apiPrefix`: where programs that know no API look for it. */
+  readonly alsoAt?: `/${string}`;
   readonly access: Access;
   /** One sentence for the docs. */
   readonly summary: string;
@@ -29,6 +31,7 @@ export interface Endpoint {
   readonly responseType?:
     | "application/octet-stream"
     | "image/png"
+    | "text/plain"
     | "image/x-portable-pixmap"
     | "text/event-stream"
     | "application/xml"

@@ -1,5 +1,6 @@
 /** Endpoints of hosts. */
 import { Host, HostAdd, HostChange, HostReconnect } from "../resource/host.ts";
+import { MetricQuery, MetricSeries } from "../resource/metric.ts";
 import { answersTask, endpoints, ListQuery, PageOf } from "./endpoint.ts";
 
 export const hostEndpoint = endpoints({
@@ -19,6 +20,15 @@ export const hostEndpoint = endpoints({
     summary: "Shows a host.",
     status: 200,
     response: Host,
+  },
+  hostMetrics: {
+    method: "GET",
+    path: "/hosts/{hostId}/metrics",
+    access: "host.read",
+    summary: "Shows metrics of a host and all of its VMs together over time.",
+    query: MetricQuery,
+    status: 200,
+    response: MetricSeries,
   },
   hostAdd: {
     method: "POST",

@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import { Name } from "../name.ts";
 import { Description, strict } from "../resource/base.ts";
 import { Image, ImageCreate } from "../resource/image.ts";
+import { MetricQuery, MetricSeries } from "../resource/metric.ts";
 import { StoragePool, StoragePoolChange, StoragePoolCreate } from "../resource/storage-pool.ts";
 import { Volume, VolumeCreate, VolumeResize } from "../resource/volume.ts";
 import { answersTask, endpoints, ListQuery, PageOf } from "./endpoint.ts";
@@ -37,6 +38,15 @@ export const poolEndpoint = endpoints({
     summary: "Shows a storage pool.",
     status: 200,
     response: StoragePool,
+  },
+  poolMetrics: {
+    method: "GET",
+    path: "/pools/{poolId}/metrics",
+    access: "pool.read",
+    summary: "Shows metrics of a storage pool over time: what the VMs of its host do to it, and the space taken.",
+    query: MetricQuery,
+    status: 200,
+    response: MetricSeries,
   },
   poolCreate: {
     method: "POST",

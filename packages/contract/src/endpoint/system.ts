@@ -141,6 +141,16 @@ export const systemEndpoint = endpoints({
     status: 200,
     response: System,
   },
+  systemMetrics: {
+    method: "GET",
+    path: "/metrics",
+    alsoAt: "/metrics",
+    access: "system.read",
+    summary: "The latest metrics in Prometheus' text format; also at /metrics, where Prometheus looks.",
+    query: Type.Object({ vms: Type.Optional(Type.Boolean({ description: "each VM's, too; default true" })) }, strict),
+    status: 200,
+    responseType: "text/plain",
+  },
   systemBackup: {
     method: "POST",
     path: "/system/backup",

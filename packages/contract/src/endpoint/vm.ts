@@ -1,6 +1,7 @@
 /** Endpoints of VMs. */
 import { Type } from "typebox";
 import { strict } from "../resource/base.ts";
+import { MetricQuery, MetricSeries } from "../resource/metric.ts";
 import { VmMigrationCheck, VmMigrationReport } from "../resource/migration.ts";
 import {
   Vm,
@@ -160,6 +161,15 @@ export const vmEndpoint = endpoints({
     summary: "Counters of CPU, memory, disks and network cards.",
     status: 200,
     response: VmStatistics,
+  },
+  vmMetrics: {
+    method: "GET",
+    path: "/vms/{vmId}/metrics",
+    access: "vm.read",
+    summary: "Shows metrics of a VM over time.",
+    query: MetricQuery,
+    status: 200,
+    response: MetricSeries,
   },
   vmConsole: {
     method: "GET",

@@ -7,6 +7,10 @@ import type { HostAddress } from "#hardware/port.ts";
 import type { LibvirtContext } from "#libvirt/session.ts";
 import { HostService } from "#management/host/host-service.ts";
 import { ImageService } from "#management/image/image-service.ts";
+import { MetricPoll } from "#management/metric/metric-poll.ts";
+import { MetricService } from "#management/metric/metric-service.ts";
+import { RecentSamples } from "#management/metric/recent-samples.ts";
+import { RollUp } from "#management/metric/roll-up.ts";
 import { operations } from "#management/operation/table.ts";
 import { PoolService } from "#management/pool/pool-service.ts";
 import type { Provider, ProviderFactory } from "#management/provider.ts";
@@ -30,7 +34,10 @@ export function wire(base: WireBase): Wiring {
   const providers = new ProviderTable();
   const credentials = new HostCredentials(secretBox);
   const reconciler = new HostReconciler({ store, inventory, providers, clock, log });
-  const common = { store, inventory, claims, providers, clock, log, credentials, reconciler };
+  const recent = new RecentSamples();
+  const metrics = new MetricPoll({ inventory, providers, recent, clock });
+  const rollUp = new RollUp({ store, recent, clock, log });
+  const common = { store, inventory, claims, providers, clock, log, credentials, reconciler, metrics };
   const policy = { allowPlainTcp: config.allowPlainTcp };
   const image = new ImageService({ ...common, hostSync: reconciler });
   const connections = new HostConnections({
@@ -56,8 +63,17 @@ export function wire(base: WireBase): Wiring {
     image,
     providers,
     hostSync: reconciler,
-    start: () => connections.start(),
-    [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
+    metric: new MetricService({ store, inventory, recent, clock }),
+    recent,
+    start: async () => {
+      await connections.start();
+      rollUp.start();
+    },
+    [Symbol.asyncDispose]: async () => {
+      await rollUp[Symbol.asyncDispose]();
+      await connections[Symbol.asyncDispose]();
+      metrics[Symbol.dispose]();
+    },
   };
 }
 

@@ -21,7 +21,8 @@ export interface WireBase {
   readonly log: Logger;
 }
 
-export interface Wiring extends Pick<RestServices, "vm" | "host" | "pool" | "volume" | "image">, AsyncDisposable {
+export interface Wiring
+  extends Pick<RestServices, "vm" | "host" | "pool" | "volume" | "image" | "metric" | "recent">, AsyncDisposable {
   readonly operations: readonly Operation[];
   readonly providers: Providers;
   readonly hostSync: HostSync;

@@ -29,10 +29,13 @@ export function registerEndpoints(server: FastifyInstance, services: RestService
     };
     if (each.responseType === "websocket") server.route(consoleRoute(route, each, services));
     else {
-      server.route({
-        ...route,
-        handler: (request, reply) => handle(services, operationId, each, handler, request, reply),
-      });
+      for (const url of [route.url, ...(each.alsoAt === undefined ? [] : [each.alsoAt])]) {
+        server.route({
+          ...route,
+          url,
+          handler: (request, reply) => handle(services, operationId, each, handler, request, reply),
+        });
+      }
     }
   }
 }

@@ -13,6 +13,8 @@ import type { UserService } from "#management/access/user-service.ts";
 import type { BackupService } from "#management/backup/backup-service.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import type { ListViews } from "#management/inventory/list-view.ts";
+import type { MetricService } from "#management/metric/metric-service.ts";
+import type { RecentSamples } from "#management/metric/recent-samples.ts";
 import type { ServiceContext } from "#management/service-context.ts";
 import type { TaskEngine } from "#management/task/engine.ts";
 import type { VmService } from "#management/vm/vm-service.ts";
@@ -58,6 +60,8 @@ export interface RestServices {
   readonly pool: PoolService;
   readonly volume: VolumeService;
   readonly image: ImageService;
+  readonly metric: MetricService;
+  readonly recent: RecentSamples;
   readonly system: SystemInfo;
   readonly backup: BackupService;
   readonly clock: Clock;

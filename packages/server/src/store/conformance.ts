@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { newId } from "@innkeeper/contract/id.ts";
 import { AppError } from "#core/app-error.ts";
-import type { ChangeEntry, Draft, Store } from "#store/port.ts";
+import type { ChangeEntry, Draft, Rollup, Store } from "#store/port.ts";
 
 export interface StoreUnderTest extends AsyncDisposable {
   readonly store: Store;
@@ -39,6 +39,7 @@ export function taskDraft(state: "running" | "succeeded"): Draft<"task"> {
 export function describeStore(name: string, open: () => Promise<StoreUnderTest>): void {
   describe(`store: ${name}`, () => {
     describeWrites(open);
+    describeRollups(open);
     describeChangeLog(open);
     describeFailure(open);
     describePrune(open);
@@ -94,6 +95,36 @@ function describeWrites(open: () => Promise<StoreUnderTest>): void {
     assert.ok(other.status === "rejected" && other.reason instanceof AppError);
     assert.equal(other.reason.code, "precondition_failed");
     assert.equal(await under.store.revision(), 2);
+  });
+}
+
+function rollup(intervalSeconds: number, part: number, atSeconds: number, content = `${atSeconds}`): Rollup {
+  return { intervalSeconds, part, atSeconds, content };
+}
+
+function describeRollups(open: () => Promise<StoreUnderTest>): void {
+  test("roll-ups are by interval, part and time, the last write counts, old ones go; none is in the change log", async () => {
+    await using under = await open();
+    await under.store.transaction(async (transaction) => {
+      for (const atSeconds of [900, 300, 600, 4_000_000_000]) await transaction.putRollup(rollup(300, 7, atSeconds));
+      await transaction.putRollup(rollup(300, 8, 300));
+      await transaction.putRollup(rollup(1800, 7, 300));
+      await transaction.putRollup(rollup(300, 7, 600, "anew"));
+    });
+    assert.equal(await under.store.revision(), 0);
+    const store = await under.reopen();
+    await store.transaction(async (transaction) => {
+      const list = (from: number, to: number) => transaction.listRollups(300, 7, from, to);
+      assert.deepEqual(await list(300, 900), [rollup(300, 7, 300), rollup(300, 7, 600, "anew")]);
+      assert.deepEqual(await list(1000, 5_000_000_000), [rollup(300, 7, 4_000_000_000)]);
+      await transaction.deleteRollups(300, 900);
+      assert.deepEqual(
+        (await list(0, 1000)).map(({ atSeconds }) => atSeconds),
+        [900],
+      );
+      assert.equal((await transaction.listRollups(300, 8, 0, 1000)).length, 0);
+      assert.equal((await transaction.listRollups(1800, 7, 0, 1000)).length, 1);
+    });
   });
 }
 

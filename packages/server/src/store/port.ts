@@ -53,6 +53,15 @@ export interface PrivateEntry {
   readonly value: unknown;
 }
 
+/** Metrics of an interval, of all things of a part; what `content` is, is the writer's. Never watched, in no revision. */
+export interface Rollup {
+  readonly intervalSeconds: number;
+  readonly part: number;
+  /** When the interval begins, after 1970. */
+  readonly atSeconds: number;
+  readonly content: string;
+}
+
 /** Writes of one transaction. Reads see them. */
 export interface StoreTransaction {
   get<K extends ResourceKind>(kind: K, id: string): Promise<ResourceMap[K] | undefined>;
@@ -69,6 +78,11 @@ export interface StoreTransaction {
   listPrivate(space: string): Promise<PrivateEntry[]>;
   putPrivate(space: string, key: string, value: unknown): Promise<void>;
   deletePrivate(space: string, key: string): Promise<void>;
+  /** In the place of the one of the same interval, part and time. */
+  putRollup(rollup: Rollup): Promise<void>;
+  /** Of one interval and part, from `fromSeconds` until before `toSeconds`, in the order of time. */
+  listRollups(intervalSeconds: number, part: number, fromSeconds: number, toSeconds: number): Promise<Rollup[]>;
+  deleteRollups(intervalSeconds: number, beforeSeconds: number): Promise<void>;
   /** Latest revision, with the writes of this transaction. */
   revision(): Promise<number>;
 }

@@ -10,6 +10,8 @@ export interface StoreSchema {
   counter: { name: string; value: number };
   /** At most one row: who leads. `renewal` grows while the holder lives; `address` is JSON. See store/postgres/lease.ts. */
   lease: { name: string; token: number; renewal: number; holder: string | null; address: string | null };
+  /** Metrics over longer times: of all things of a part, for the interval that begins at `at_seconds` after 1970. */
+  rollup: { interval_seconds: number; part: number; at_seconds: number; content: string };
   /** Migrations that were applied. */
   migration: { version: number; name: string; applied_at: string };
 }

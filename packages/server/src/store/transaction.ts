@@ -13,6 +13,7 @@ import {
   type PrivateEntry,
   type ResourceKind,
   type ResourceMap,
+  type Rollup,
   type StoreTransaction,
 } from "#store/port.ts";
 import { incrementCounter, insertChange, selectRevision, spaceCounter, updateRevision } from "#store/query/change.ts";
@@ -24,6 +25,7 @@ import {
   selectResources,
   upsertResource,
 } from "#store/query/resource.ts";
+import { deleteRollups, selectRollups, upsertRollup } from "#store/query/rollup.ts";
 import type { StoreSchema } from "#store/schema.ts";
 
 export class KyselyTransaction implements StoreTransaction {
@@ -121,6 +123,21 @@ export class KyselyTransaction implements StoreTransaction {
   #noteSpace(space: string): void {
     const cached = cachedSpaces.find((each) => each === space);
     if (cached !== undefined) this.changedSpaces.add(cached);
+  }
+
+  async putRollup(rollup: Rollup): Promise<void> {
+    this.#checkOpen();
+    await upsertRollup(this.#database, rollup);
+  }
+
+  async listRollups(intervalSeconds: number, part: number, fromSeconds: number, toSeconds: number): Promise<Rollup[]> {
+    this.#checkOpen();
+    return selectRollups(this.#database, intervalSeconds, part, fromSeconds, toSeconds);
+  }
+
+  async deleteRollups(intervalSeconds: number, beforeSeconds: number): Promise<void> {
+    this.#checkOpen();
+    await deleteRollups(this.#database, intervalSeconds, beforeSeconds);
   }
 
   async #nextRevision(): Promise<number> {

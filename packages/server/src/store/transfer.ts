@@ -13,6 +13,7 @@ const keys: Readonly<Record<keyof StoreSchema, readonly string[] | undefined>> =
   change: ["revision"],
   private: ["space", "key"],
   counter: ["name"],
+  rollup: ["interval_seconds", "part", "at_seconds"],
   lease: undefined,
   migration: undefined,
 };

@@ -13,6 +13,8 @@ import { guestEventResource } from "./guest-event.ts";
 import type { HostReconciler } from "./host-reconciler.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { WorkQueue } from "./work-queue.ts";
+import { type MetricPoll, nextIntervalMs } from "#management/metric/metric-poll.ts";
+import { sampleMs } from "#management/metric/recent-samples.ts";
 
 export interface WatchOptions {
   /** Between two passes over a host; spread by a quarter either way. */
@@ -23,6 +25,8 @@ export interface WatchOptions {
 
 export const defaultWatchOptions: WatchOptions = { intervalMs: 30_000, deepIntervalMs: 10 * 60_000 };
 
+/** More hosts are passed over less often, so that the whole fleet costs no more: their events and bulk counters tell most. */
+const hostsPerInterval = 250;
 const parallelReads = 3;
 const readDeadlineMs = 30_000;
 const passDeadlineMs = 5 * 60_000;
@@ -72,6 +76,7 @@ export class HostWatch {
       ),
       this.#passes(signal),
       this.#addresses.run(signal),
+      this.#samples(signal),
     ]);
   }
 
@@ -109,7 +114,31 @@ export class HostWatch {
       const isDeep = clock.monotonicMs() - deepAtMs >= deepIntervalMs;
       if (isDeep) deepAtMs = clock.monotonicMs();
       await this.#guarded("pass", () => this.#pass(isDeep, signal), signal);
-      await clock.sleep(intervalMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
+      const fleet = Math.max(1, this.#deps.providers.connectedHostIds().length / hostsPerInterval);
+      await clock.sleep(fleet * intervalMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
+    }
+  }
+
+  /** Measures the host; what guests do is seen in passing, also where libvirt told of nothing. */
+  async #samples(signal: AbortSignal): Promise<void> {
+    const { clock, metrics } = this.#deps;
+    if (metrics === undefined) return;
+    // Each host at its own moment, from the first time on.
+    await clock.sleep(Math.random() * sampleMs, signal).catch(() => undefined);
+    while (!signal.aborted) {
+      const startMs = clock.monotonicMs();
+      await this.#guarded("metrics", () => this.#sample(metrics, signal), signal);
+      const tookMs = clock.monotonicMs() - startMs;
+      await clock.sleep(nextIntervalMs(tookMs) - tookMs, signal).catch(() => undefined);
+    }
+  }
+
+  async #sample(metrics: MetricPoll, signal: AbortSignal): Promise<void> {
+    for (const uuid of await metrics.sample(this.#hostId, readCall(signal))) {
+      const read = this.#queue.add(`vm ${uuid}`, async () => {
+        await this.#reconciler.syncVm(this.#hostId, uuid, readCall(signal));
+      });
+      void this.#guarded(`VM ${uuid}`, () => read, signal);
     }
   }
 

@@ -2,6 +2,7 @@
 import type { Clock } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import type { MetricPoll } from "#management/metric/metric-poll.ts";
 import type { Providers } from "#management/providers.ts";
 import type { Store } from "#store/port.ts";
 
@@ -11,4 +12,6 @@ export interface ReconcileDeps {
   readonly providers: Providers;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Absent: nothing is measured. */
+  readonly metrics?: MetricPoll;
 }

@@ -3,6 +3,7 @@ import type { HandlerTable } from "#rest/handler.ts";
 import { hostHandlers } from "#rest/route/host.ts";
 import { imageHandlers } from "#rest/route/image.ts";
 import { listHandlers } from "#rest/route/list.ts";
+import { metricHandlers } from "#rest/route/metric.ts";
 import { poolHandlers } from "#rest/route/pool.ts";
 import { systemHandlers } from "#rest/route/system.ts";
 import { taskHandlers } from "#rest/route/task.ts";
@@ -22,6 +23,7 @@ export function handlerTable(services: RestServices): HandlerTable {
     ...poolHandlers(services),
     ...volumeHandlers(services),
     ...imageHandlers(services),
+    ...metricHandlers(services),
     ...vmHandlers(services),
     ...watchHandlers(services),
     // Made by its own route, for it becomes a WebSocket.

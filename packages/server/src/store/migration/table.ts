@@ -2,6 +2,7 @@
 import type { Kysely } from "kysely";
 import * as initial from "#store/migration/initial.ts";
 import * as lease from "#store/migration/lease.ts";
+import * as rollup from "#store/migration/rollup.ts";
 
 export interface Migration {
   readonly name: string;
@@ -11,4 +12,5 @@ export interface Migration {
 export const migrations: readonly Migration[] = [
   { name: "initial", up: initial.up },
   { name: "lease", up: lease.up },
+  { name: "rollup", up: rollup.up },
 ];
