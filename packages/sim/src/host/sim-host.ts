@@ -1,5 +1,8 @@
 // One simulated host: its parts, and nothing else. What it can do is in the parts; what clients may ask is in procedure/.
 import { FaultSet } from "#fault/fault-set.ts";
+import { Agents } from "./agent/agent.ts";
+import { hostNameOf } from "./agent/guest-system.ts";
+import { BlockJobs } from "./block-job/block-jobs.ts";
 import { HostClock } from "./clock.ts";
 import { FileDisks } from "./disk-view.ts";
 import { Domains } from "./domain/domains.ts";
@@ -7,12 +10,14 @@ import { EventHub } from "./event-hub.ts";
 import { FileSystem } from "./file/file-system.ts";
 import { HostFiles } from "./file/host-files.ts";
 import { SharedStorage } from "./file/shared-storage.ts";
+import type { Guest } from "./network/network.ts";
 import { Networks } from "./network/networks.ts";
 import { OFFICE_LOAD } from "./load.ts";
 import { SimNode } from "./node/node.ts";
 import { STANDARD_NODE } from "./node/shape.ts";
 import { StoragePools } from "./pool/storage-pools.ts";
 import { Random, hash } from "./random.ts";
+import { Snapshots } from "./snapshot/snapshots.ts";
 import type { Clock } from "./clock.ts";
 import type { HostContext } from "./context.ts";
 import type { DomainTiming } from "./domain/domains.ts";
@@ -48,6 +53,9 @@ export class SimHost implements HostContext {
   readonly disks: FileDisks;
   readonly pools: StoragePools;
   readonly domains: Domains;
+  readonly snapshots: Snapshots;
+  readonly blockJobs: BlockJobs;
+  readonly agents: Agents;
   readonly node: SimNode;
 
   constructor(options: SimHostOptions) {
@@ -63,10 +71,23 @@ export class SimHost implements HostContext {
       root: new FileSystem({ capacityBytes: options.storageBytes ?? STORAGE_BYTES }),
       shared: options.shared ?? new SharedStorage(),
     });
-    this.networks = new Networks(this);
+    this.networks = new Networks(this, (network) => this.#guestsOn(network));
     this.disks = new FileDisks(this.files);
     this.pools = new StoragePools(this, this.files);
     this.domains = new Domains(this, options.timing);
+    this.snapshots = new Snapshots(this.domains, this.files);
+    this.blockJobs = new BlockJobs(this.domains, this.files);
+    this.agents = new Agents(this, this.networks);
     this.node = new SimNode(this, this.domains, options.node ?? STANDARD_NODE);
+  }
+
+  #guestsOn(network: string): Guest[] {
+    return [...this.domains.all].flatMap((domain) =>
+      domain.isActive
+        ? domain.facts.nics
+            .filter(({ type, source }) => type === "network" && source === network)
+            .map(({ mac }) => ({ mac, hostname: hostNameOf(domain) }))
+        : [],
+    );
   }
 }

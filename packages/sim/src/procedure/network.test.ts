@@ -6,6 +6,10 @@ import { openHost } from "#testing/open-host.ts";
 const nat = `<network><name>n1</name><forward mode='nat'/><ip address='192.168.150.1' netmask='255.255.255.0'>
   <dhcp><range start='192.168.150.10' end='192.168.150.11'/><host mac='52:54:00:00:00:09' ip='192.168.150.99'/></dhcp></ip></network>`;
 
+const guestXml = (last: string): string =>
+  `<domain type='qemu'><name>guest-${last}</name><memory>65536</memory><os><type>hvm</type></os><devices>
+  <interface type='network'><mac address='52:54:00:00:00:${last}'/><source network='n1'/></interface></devices></domain>`;
+
 describe("networks of a simulated host", { timeout: 20_000 }, () => {
   test("life of a network, and its events in their order", async () => {
     await using opened = await openHost();
@@ -32,8 +36,7 @@ describe("networks of a simulated host", { timeout: 20_000 }, () => {
     await using opened = await openHost();
     const { remote } = opened.connection;
     const { net } = await remote.networkCreateXml({ xml: nat });
-    const network = opened.host.networks.byUuid(net.uuid);
-    for (const last of ["01", "02", "03", "09"]) network.connect(`52:54:00:00:00:${last}`, `guest-${last}`);
+    for (const last of ["01", "02", "03", "09"]) await remote.domainCreateXml({ xmlDesc: guestXml(last) });
     const { leases } = await remote.networkGetDhcpLeases({ net, needResults: 1 });
     assert.deepEqual(
       leases.map(({ mac, ipaddr, prefix, hostname }) => [mac?.slice(-2), ipaddr, prefix, hostname]),
@@ -43,7 +46,8 @@ describe("networks of a simulated host", { timeout: 20_000 }, () => {
         ["09", "192.168.150.99", 24, "guest-09"],
       ],
     );
-    network.disconnect("52:54:00:00:00:01");
+    const { dom } = await remote.domainLookupByName({ name: "guest-01" });
+    await remote.domainDestroy({ dom });
     assert.equal((await remote.networkGetDhcpLeases({ net, mac: "52:54:00:00:00:03", needResults: 1 })).ret, 1);
     assert.match((await remote.networkGetXmlDesc({ net })).xml, /^<network connections='3'>/u);
   });

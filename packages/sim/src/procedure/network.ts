@@ -65,9 +65,11 @@ export const networkProcedures: Procedures = {
     networkUndefine: (host, args) => host.networks.undefine(networkOf(host, args)),
     networkUpdate: (host, { net, flags, ...update }) =>
       host.networks.update(networkOf(host, { net }), update, flags ?? 0),
-    networkGetXmlDesc: (host, args) => ({
-      xml: networkOf(host, args).xml(((args.flags ?? 0) & VIR_NETWORK_XML_INACTIVE) !== 0),
-    }),
+    networkGetXmlDesc: (host, args) => {
+      const network = networkOf(host, args);
+      const isNext = ((args.flags ?? 0) & VIR_NETWORK_XML_INACTIVE) !== 0;
+      return { xml: network.xml(isNext, host.networks.guestsOn(network).length) };
+    },
     networkGetBridgeName: (host, args) => {
       const network = networkOf(host, args);
       const { bridge } = network.facts;
@@ -84,7 +86,7 @@ export const networkProcedures: Procedures = {
       if (mac !== null && !MAC.test(mac)) throw networkError(VIR_ERR_INVALID_MAC, mac);
       const network = networkOf(host, args);
       const leases = network
-        .leases(host.clock.nowMs())
+        .leases(host.networks.guestsOn(network), host.clock.nowMs())
         .filter((lease) => mac === null || lease.mac === mac.toLowerCase())
         .map((lease) => ({
           iface: network.facts.bridge ?? "",

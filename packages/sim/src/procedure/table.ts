@@ -1,5 +1,7 @@
 // All procedures that simulated hosts know, noun by noun; one table for all hosts.
 import { DispatchTable } from "#rpc/dispatch.ts";
+import { agentProcedures } from "./agent.ts";
+import { blockJobProcedures } from "./block-job.ts";
 import { connectionProcedures } from "./connection.ts";
 import { domainChangeProcedures } from "./domain-change.ts";
 import { domainLifeProcedures } from "./domain-life.ts";
@@ -8,10 +10,13 @@ import { domainStatsProcedures } from "./domain-stats.ts";
 import { eventProcedures } from "./event.ts";
 import { networkProcedures } from "./network.ts";
 import { nodeProcedures } from "./node.ts";
+import { snapshotProcedures } from "./snapshot.ts";
 import { storagePoolProcedures } from "./storage-pool.ts";
 import { storageVolumeProcedures } from "./storage-volume.ts";
 
 export const procedureTable = new DispatchTable([
+  agentProcedures,
+  blockJobProcedures,
   connectionProcedures,
   nodeProcedures,
   domainListProcedures,
@@ -20,6 +25,7 @@ export const procedureTable = new DispatchTable([
   domainStatsProcedures,
   eventProcedures,
   networkProcedures,
+  snapshotProcedures,
   storagePoolProcedures,
   storageVolumeProcedures,
 ]);

@@ -17,6 +17,12 @@ export interface Owner {
   readonly gid: number;
 }
 
+/** What a file held at some moment; shared until it is written to. */
+interface State {
+  readonly content: SparseContent | Image;
+  readonly guestBytes: number;
+}
+
 /** Of an image's file whose format is neither raw nor qcow2: as qemu-img makes a vmdk of 1 MiB. */
 const FOREIGN_BYTES = 65_536;
 const FOREIGN_ALLOCATED_BYTES = 12_288;
@@ -34,6 +40,8 @@ export class SimFile {
   #probed: Image | undefined;
   #guestBytes = 0;
   #takenBytes = 0;
+  /** Of an image: what its internal snapshots hold. */
+  #states: Map<string, State> | undefined;
 
   private constructor(space: Space, owner: Owner, nowMs: number, content: SparseContent | Image, guestBytes = 0) {
     this.#space = space;
@@ -164,6 +172,29 @@ export class SimFile {
     this.#content = content;
     this.#guestBytes = 0;
     this.#change(nowMs, () => undefined);
+  }
+
+  /** An internal snapshot. One of that name is replaced. */
+  saveState(name: string): void {
+    this.#states ??= new Map();
+    const content = this.#content instanceof SparseContent ? new SparseContent(this.#content) : this.#content;
+    this.#states.set(name, { content, guestBytes: this.#guestBytes });
+  }
+
+  /** False when there is none. */
+  restoreState(name: string, nowMs: number): boolean {
+    const state = this.#states?.get(name);
+    if (state === undefined) return false;
+    this.#content = state.content instanceof SparseContent ? new SparseContent(state.content) : state.content;
+    this.#probed = undefined;
+    this.#guestBytes = state.guestBytes;
+    this.changedMs = nowMs;
+    this.#settle();
+    return true;
+  }
+
+  dropState(name: string): void {
+    this.#states?.delete(name);
   }
 
   /** It is deleted: its room is free. */

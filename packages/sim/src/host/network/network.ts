@@ -5,6 +5,12 @@ import { parse } from "#xml/parse.ts";
 import { parseIpv4, type Subnet } from "./ipv4.ts";
 import { factsOf, formatNetwork, networkError, type NetworkFacts, withPorts } from "./network-definition.ts";
 
+/** A network card of a running guest. */
+export interface Guest {
+  readonly mac: string;
+  readonly hostname: string | null;
+}
+
 export interface Lease {
   readonly mac: string;
   readonly address: number;
@@ -26,8 +32,6 @@ export class Network {
   isPersistent: boolean;
   isActive = false;
   isAutostart = false;
-  /** By MAC address: names that guests give themselves. */
-  readonly #guests = new Map<string, string | null>();
   readonly #addresses = new Map<string, number>();
 
   constructor(root: Element, isPersistent: boolean) {
@@ -48,22 +52,16 @@ export class Network {
     return this.#facts.uuid;
   }
 
-  get connectionCount(): number {
-    return this.#guests.size;
-  }
-
   /** A tree of the caller's own. */
   root(isNext: boolean): Element {
     return parse(isNext ? (this.#next ?? this.#live) : this.#live);
   }
 
-  xml(isNext: boolean): string {
+  xml(isNext: boolean, connections: number): string {
     if (isNext || !this.isActive) return this.#next ?? this.#live;
-    if (this.connectionCount === 0) return this.#live;
+    if (connections === 0) return this.#live;
     const { attributes, children } = parse(this.#live);
-    return formatNetwork(
-      element("network", { connections: this.connectionCount, ...Object.fromEntries(attributes) }, children),
-    );
+    return formatNetwork(element("network", { connections, ...Object.fromEntries(attributes) }, children));
   }
 
   /** While it runs a new definition waits for its next start. */
@@ -87,7 +85,6 @@ export class Network {
 
   stop(): void {
     this.isActive = false;
-    this.#guests.clear();
     this.#addresses.clear();
     if (this.#next !== undefined) this.#become(parse(this.#next));
     this.#next = undefined;
@@ -97,20 +94,13 @@ export class Network {
     if (!this.isActive) throw networkError(VIR_ERR_OPERATION_INVALID, `network '${this.name}' is not active`);
   }
 
-  /** A guest's card. The first that it does is asking for an address. */
-  connect(mac: string, hostname: string | null): void {
-    this.#guests.set(mac, hostname);
-  }
-
-  disconnect(mac: string): void {
-    this.#guests.delete(mac);
-    this.#addresses.delete(mac);
-  }
-
-  leases(nowMs: number): Lease[] {
+  /** @param guests who is connected; their addresses stay as long as they are. */
+  leases(guests: readonly Guest[], nowMs: number): Lease[] {
     const subnet = this.#facts.subnets.find(({ dhcp }) => dhcp !== undefined);
-    if (subnet === undefined) return [];
-    return [...this.#guests].flatMap(([mac, hostname]) => {
+    if (subnet === undefined || !this.isActive) return [];
+    const present = new Set(guests.map(({ mac }) => mac));
+    for (const mac of this.#addresses.keys()) if (!present.has(mac)) this.#addresses.delete(mac);
+    return guests.flatMap(({ mac, hostname }) => {
       const address = this.#addressOf(mac, subnet);
       if (address === undefined) return [];
       const expiresS = Math.floor(nowMs / 1000) + LEASE_S;

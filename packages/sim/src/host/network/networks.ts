@@ -18,14 +18,21 @@ import type { Element } from "#xml/element.ts";
 import { overlap } from "./ipv4.ts";
 import { factsOf, networkError, readNetwork } from "./network-definition.ts";
 import { type Update, updateNetwork } from "./network-update.ts";
-import { Network } from "./network.ts";
+import { type Guest, Network } from "./network.ts";
 
 export class Networks {
   readonly #context: HostContext;
   readonly #networks = new Map<string, Network>();
+  readonly #guestsOn: (network: string) => readonly Guest[];
 
-  constructor(context: HostContext) {
+  /** @param guestsOn who is connected to the network of a name. */
+  constructor(context: HostContext, guestsOn: (network: string) => readonly Guest[]) {
     this.#context = context;
+    this.#guestsOn = guestsOn;
+  }
+
+  guestsOn({ name }: Network): readonly Guest[] {
+    return this.#guestsOn(name);
   }
 
   get all(): readonly Network[] {

@@ -1,0 +1,217 @@
+// QEMU's guest agent in a guest that has booted: whether it answers, and what (QEMU 7.2 qga/qapi-schema.json). libvirt's
+// refusals: qemuDomainAgentAvailable in libvirt 9.0 src/qemu/qemu_domain.c, qemuAgentCheckError in qemu_agent.c.
+import {
+  VIR_ERR_AGENT_UNRESPONSIVE,
+  VIR_ERR_ARGUMENT_UNSUPPORTED,
+  VIR_ERR_INTERNAL_ERROR,
+  VIR_ERR_OPERATION_INVALID,
+  VIR_FROM_QEMU,
+} from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import { SimError } from "#error.ts";
+import type { HostContext } from "#host/context.ts";
+import type { SimDomain } from "#host/domain/sim-domain.ts";
+import type { Networks } from "#host/network/networks.ts";
+import { cardsOf, fileSystemsOf, hostNameOf, SYSTEM } from "./guest-system.ts";
+
+const AGENT_VERSION = "7.2.0";
+
+export function agentError(code: number, detail: string): SimError {
+  return new SimError(code, VIR_FROM_QEMU, detail);
+}
+
+export function requireAgent(domain: SimDomain): void {
+  if (!domain.isActive) throw agentError(VIR_ERR_OPERATION_INVALID, "domain is not running");
+  if (!domain.facts.hasAgent) throw agentError(VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
+  if (!domain.isAgentConnected) throw agentError(VIR_ERR_AGENT_UNRESPONSIVE, "QEMU guest agent is not connected");
+}
+
+interface Command {
+  readonly name: string;
+  readonly args: Readonly<Record<string, unknown>>;
+}
+
+interface Process {
+  readonly exitcode: number;
+  readonly output: string;
+}
+
+/** What of a guest's system changes by commands. */
+interface GuestState {
+  frozen: boolean;
+  lastPid: number;
+  readonly processes: Map<number, Process>;
+}
+
+type Answer = (guest: GuestState, args: Command["args"], domain: SimDomain) => unknown;
+
+export class Agents {
+  readonly #context: HostContext;
+  readonly #networks: Networks;
+  readonly #guests = new WeakMap<SimDomain, { readonly id: number; readonly state: GuestState }>();
+  readonly #answers: Readonly<Record<string, Answer>>;
+
+  constructor(context: HostContext, networks: Networks) {
+    this.#context = context;
+    this.#networks = networks;
+    this.#answers = this.#commands();
+  }
+
+  /** The agent's own answer, as JSON text (virDomainQemuAgentCommand). */
+  command(domain: SimDomain, text: string): string {
+    requireAgent(domain);
+    const { name, args } = parseCommand(text);
+    const answer = this.#answers[name];
+    if (answer === undefined)
+      throw agentError(
+        VIR_ERR_INTERNAL_ERROR,
+        `unable to execute QEMU agent command '${name}': The command has not been found`,
+      );
+    return JSON.stringify({ return: answer(this.#state(domain), args, domain) });
+  }
+
+  /** How many file systems were frozen. */
+  freeze(domain: SimDomain): number {
+    requireAgent(domain);
+    const state = this.#state(domain);
+    if (state.frozen) {
+      const detail =
+        "unable to execute QEMU agent command 'guest-fsfreeze-freeze': The command guest-fsfreeze-freeze has been disabled for this instance";
+      throw agentError(VIR_ERR_INTERNAL_ERROR, detail);
+    }
+    state.frozen = true;
+    return fileSystemsOf(domain, this.#context).length;
+  }
+
+  thaw(domain: SimDomain): number {
+    requireAgent(domain);
+    const state = this.#state(domain);
+    const count = state.frozen ? fileSystemsOf(domain, this.#context).length : 0;
+    state.frozen = false;
+    return count;
+  }
+
+  /** Of this run of the guest. */
+  #state(domain: SimDomain): GuestState {
+    const known = this.#guests.get(domain);
+    if (known?.id === domain.id) return known.state;
+    const state: GuestState = { frozen: false, lastPid: 700, processes: new Map() };
+    this.#guests.set(domain, { id: domain.id, state });
+    return state;
+  }
+
+  #commands(): Readonly<Record<string, Answer>> {
+    return {
+      "guest-ping": nothing,
+      "guest-sync": (_guest, { id }) => id,
+      "guest-sync-delimited": (_guest, { id }) => id,
+      "guest-info": () => ({
+        version: AGENT_VERSION,
+        supported_commands: Object.keys(this.#answers)
+          .toSorted()
+          .map((name) => ({ enabled: true, name, "success-response": name !== "guest-shutdown" })),
+      }),
+      "guest-get-host-name": (_guest, _args, domain) => ({ "host-name": hostNameOf(domain) }),
+      "guest-get-osinfo": () => SYSTEM,
+      "guest-get-timezone": () => ({ zone: "UTC", offset: 0 }),
+      "guest-get-users": () => [],
+      "guest-get-time": () => Math.floor(this.#context.clock.nowMs()) * 1_000_000,
+      "guest-set-time": nothing,
+      "guest-set-user-password": nothing,
+      "guest-fstrim": () => ({ paths: [] }),
+      "guest-get-vcpus": (_guest, _args, { facts }) =>
+        Array.from({ length: facts.vcpus }, (_unused, index) => ({
+          "logical-id": index,
+          online: true,
+          "can-offline": index > 0,
+        })),
+      "guest-network-get-interfaces": (_guest, _args, domain) => this.#interfaces(domain),
+      "guest-get-fsinfo": (_guest, _args, domain) =>
+        fileSystemsOf(domain, this.#context).map((each) => ({
+          mountpoint: each.mountPoint,
+          name: each.name,
+          type: each.type,
+          "total-bytes": each.totalBytes,
+          "used-bytes": each.usedBytes,
+          disk: [],
+        })),
+      "guest-fsfreeze-status": ({ frozen }) => (frozen ? "frozen" : "thawed"),
+      "guest-fsfreeze-freeze": (_guest, _args, domain) => this.freeze(domain),
+      "guest-fsfreeze-thaw": (_guest, _args, domain) => this.thaw(domain),
+      "guest-exec": (guest, args, domain) => ({ pid: execute(guest, args, domain) }),
+      "guest-exec-status": ({ processes }, { pid }) => exitOf(processes, Number(pid)),
+    };
+  }
+
+  #interfaces(domain: SimDomain): unknown {
+    const loopback = {
+      name: "lo",
+      "hardware-address": "00:00:00:00:00:00",
+      "ip-addresses": [{ "ip-address-type": "ipv4", "ip-address": "127.0.0.1", prefix: 8 }],
+    };
+    const cards = cardsOf(domain, this.#networks, this.#context.clock.nowMs());
+    return [
+      loopback,
+      ...cards.map(({ name, mac, address, prefix }) => ({
+        name,
+        "hardware-address": mac,
+        "ip-addresses": [{ "ip-address-type": "ipv4", "ip-address": address, prefix }],
+      })),
+    ];
+  }
+}
+
+const nothing: Answer = () => ({});
+
+function parseCommand(text: string): Command {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw agentError(VIR_ERR_INTERNAL_ERROR, `cannot parse json ${text}: lexical error: invalid char in json text.`);
+  }
+  const { execute: name, arguments: args } = (parsed ?? {}) as { execute?: unknown; arguments?: unknown };
+  if (typeof name !== "string")
+    throw agentError(VIR_ERR_INTERNAL_ERROR, "unable to execute QEMU agent command '<unknown>'");
+  return { name, args: typeof args === "object" && args !== null ? (args as Command["args"]) : {} };
+}
+
+/** Programs that a simulated guest has; any other ends with 127, as a shell says that there is none. */
+function execute(guest: GuestState, args: Command["args"], domain: SimDomain): number {
+  const path = String(args["path"] ?? "");
+  const words = Array.isArray(args["arg"]) ? args["arg"].map(String) : [];
+  guest.lastPid += 1;
+  guest.processes.set(guest.lastPid, run(path.slice(path.lastIndexOf("/") + 1), words, domain));
+  return guest.lastPid;
+}
+
+function run(program: string, words: readonly string[], domain: SimDomain): Process {
+  switch (program) {
+    case "true":
+    case "sync":
+    case "systemctl":
+      return { exitcode: 0, output: "" };
+    case "false":
+      return { exitcode: 1, output: "" };
+    case "echo":
+      return { exitcode: 0, output: `${words.join(" ")}\n` };
+    case "hostname":
+      return { exitcode: 0, output: `${hostNameOf(domain)}\n` };
+    case "uname":
+      return { exitcode: 0, output: words.includes("-r") ? `${SYSTEM["kernel-release"]}\n` : "Linux\n" };
+    default:
+      return { exitcode: 127, output: "" };
+  }
+}
+
+function exitOf(processes: Map<number, Process>, pid: number): unknown {
+  const process = processes.get(pid);
+  if (process === undefined)
+    throw agentError(
+      VIR_ERR_INTERNAL_ERROR,
+      "unable to execute QEMU agent command 'guest-exec-status': Invalid parameter 'pid'",
+    );
+  // The agent forgets a process once it has told how it ended.
+  processes.delete(pid);
+  const { exitcode, output } = process;
+  return { exited: true, exitcode, ...(output === "" ? {} : { "out-data": Buffer.from(output).toString("base64") }) };
+}
