@@ -22,6 +22,9 @@ interface BadInput {
   readonly says: RegExp;
 }
 
+/** What `inn virt-install` wants beside name, memory and vCPUs. */
+const diskless = ["--pxe", "--disk", "none", "--osinfo", "generic"];
+
 suite("bad input through the command line", { timeout: 900_000 }, () => {
   let plane: LabServer;
   let folder: AsyncDisposable & { readonly path: string };
@@ -84,7 +87,7 @@ suite("bad input through the command line", { timeout: 900_000 }, () => {
       await refused({
         title,
         exitCode: 65,
-        says: /^error: .*\n {2}field: +(request\.)?(name|newName)/m,
+        says: /^error: .*\n {2}field: +(--name|(request\.)?(name|newName))/m,
         lines: [
           ["vm", "create", "--memory", "64M", "--name", name],
           ["vm", "clone", "--", "good", name],
@@ -92,6 +95,7 @@ suite("bad input through the command line", { timeout: 900_000 }, () => {
           ["snapshot", "create", "good", "--name", name],
           ["network", "create", "--host", "h1", "--isolated", "--", name],
           ["New-VM", `-Name:${name}`, "-VMHost", "h1"],
+          ["virt-install", `--name=${name}`, "--memory", "64", ...diskless],
           ["New-VM", "-VM", "good", `-Name:${name}`],
           ["New-Snapshot", "-VM", "good", `-Name:${name}`],
           ["Set-VM", "good", `-Name:${name}`, "-Confirm:$false"],
@@ -116,14 +120,14 @@ suite("bad input through the command line", { timeout: 900_000 }, () => {
   });
 
   test("memory", async () => {
-    for (const [memory, gb, exitCode, says] of [
-      ["0", "0", 65, /field: +.*-?-memory/i],
-      ["-1", "-1", 65, /field: +.*-?-memory/i],
-      ["1.5", "0.0001", 65, /field: +.*-?-memory/i],
-      ["lots", "lots", 65, /field: +.*-?-memory/i],
-      ["10T", "10240", 65, /field: +memory/i],
-      ["1000000T", "1000000000", 65, /field: +.*memory/i],
-      ["99999999999999999999", "99999999999999999999", 65, /field: +.*-?-memory/i],
+    for (const [memory, gb, mib, exitCode, says] of [
+      ["0", "0", "0", 65, /field: +.*-?-memory/i],
+      ["-1", "-1", "-1", 65, /field: +.*-?-memory/i],
+      ["1.5", "0.0001", "1.5", 65, /field: +.*-?-memory/i],
+      ["lots", "lots", "lots", 65, /field: +.*-?-memory/i],
+      ["10T", "10240", "10485760", 65, /field: +memory/i],
+      ["1000000T", "1000000000", "1000000000000", 65, /field: +.*memory/i],
+      ["99999999999999999999", "99999999999999999999", "99999999999999999999", 65, /field: +.*-?-memory/i],
     ] as const) {
       await refused({
         title: `memory of ${memory}`,
@@ -133,6 +137,7 @@ suite("bad input through the command line", { timeout: 900_000 }, () => {
           ["vm", "create", "x", `--memory=${memory}`],
           ["vm", "set", "good", `--memory=${memory}`],
           ["New-VM", "-Name", "x", "-VMHost", "h1", "-MemoryGB", gb],
+          ["virt-install", "--name", "x", `--memory=${mib}`, ...diskless],
           ["Set-VM", "good", "-MemoryGB", gb, "-Confirm:$false"],
         ],
       });
@@ -160,6 +165,7 @@ suite("bad input through the command line", { timeout: 900_000 }, () => {
           ["vm", "create", "x", "--memory", "64M", `--vcpus=${count}`],
           ["vm", "set", "good", `--vcpus=${count}`],
           ["New-VM", "-Name", "x", "-VMHost", "h1", "-NumCpu", count],
+          ["virt-install", "--name", "x", "--memory", "64", `--vcpus=${count}`, ...diskless],
           ["Set-VM", "good", "-NumCpu", count, "-Confirm:$false"],
         ],
       });
@@ -323,6 +329,38 @@ suite("bad input through the command line", { timeout: 900_000 }, () => {
           "default,mac=52:54:00:00:00:AA",
         ],
       ],
+    });
+  });
+
+  test("edits that reach out of the guest, or are none", async () => {
+    const xml = await plane.output("vm", "xml", "good", "--inactive");
+    const file = path.join(folder.path, "edited.xml");
+    for (const [title, content, exitCode, says] of [
+      ["no XML", "<domain>", 65, /can't be used[^]*field: +domainXml \(--file\)/],
+      ["another file", xml.replace(/<source file='[^']*'/, "<source file='/etc/shadow'"), 69, /devices\/disk vda/],
+      ["QEMU's arguments", xml.replace("</os>", "</os><seclabel type='none'/>"), 69, /seclabel/],
+      ["another name", xml.replace("<name>good<", "<name>other<"), 65, /inn vm rename/],
+      ["a password", xml.replace("<devices>", "<devices><graphics type='vnc' passwd='x'/>"), 65, /password/],
+      ["10,000 vCPUs", xml.replace(/(<vcpu[^>]*>)\d+/, "$110000"), 65, /logical CPUs/],
+      ["50 MB", " ".repeat(50_000_000), 65, /more than 1 MiB/],
+    ] as const) {
+      await writeFile(file, content);
+      await refused({ title, exitCode, says, lines: [["vm", "edit", "good", "--file", file]] });
+    }
+    await refused({ title: "no terminal", exitCode: 64, says: /needs a terminal/, lines: [["vm", "edit", "good"]] });
+    await writeFile(file, xml.replace("<on_crash>destroy<", "<on_crash>restart<"));
+    await plane.output("vm", "edit", "good", "--file", file);
+    assert.match(await plane.output("vm", "xml", "good", "--inactive"), /<on_crash>restart</);
+  });
+
+  test("who comes too late is told what changed, and by whom", async () => {
+    const { revision } = JSON.parse(await plane.output("vm", "show", "good", "-o", "json")) as { revision: number };
+    await plane.output("vm", "set", "good", "--memory", "96M");
+    await refused({
+      title: "an older revision",
+      exitCode: 75,
+      says: /changed: +\S*memory\.sizeMiB: \d+ → 96, by \S+ [^]*\(task-/,
+      lines: [["vm", "set", "good", "--memory", "128M", "--if-revision", String(revision)]],
     });
   });
 
