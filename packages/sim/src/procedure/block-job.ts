@@ -43,6 +43,7 @@ export const blockJobProcedures: Procedures = {
         path: base ?? "",
         isReused: has(flags, lv.VIR_DOMAIN_BLOCK_REBASE_REUSE_EXT),
         isShallow: has(flags, lv.VIR_DOMAIN_BLOCK_REBASE_SHALLOW),
+        isTransientJob: false,
         ...(has(flags, lv.VIR_DOMAIN_BLOCK_REBASE_COPY_RAW) ? { format: "raw" } : {}),
       };
       host.blockJobs.copy(domain, path, copy, speed);
@@ -52,6 +53,7 @@ export const blockJobProcedures: Procedures = {
         ...copyTargetOf(parseDocument(destxml, "(disk_definition)", "disk")),
         isReused: has(flags, lv.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT),
         isShallow: has(flags, lv.VIR_DOMAIN_BLOCK_COPY_SHALLOW),
+        isTransientJob: has(flags, lv.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB),
       };
       host.blockJobs.copy(domainOf(host, dom), path, copy, Number(params[lv.VIR_DOMAIN_BLOCK_COPY_BANDWIDTH] ?? 0));
     },

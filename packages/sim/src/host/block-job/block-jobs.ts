@@ -5,6 +5,7 @@ import {
   VIR_ERR_BLOCK_COPY_ACTIVE,
   VIR_ERR_CONFIG_UNSUPPORTED,
   VIR_ERR_INVALID_ARG,
+  VIR_ERR_OPERATION_INVALID,
   VIR_ERR_OPERATION_UNSUPPORTED,
   VIR_FROM_QEMU,
   VIR_FROM_STORAGE,
@@ -44,6 +45,12 @@ export interface Commit {
   readonly isShallow: boolean;
   readonly isActive: boolean;
   readonly isDeleting: boolean;
+}
+
+export interface CopyRequest extends Omit<CopyTarget, "format"> {
+  readonly format?: string;
+  /** The client knows that a definition which is started anew would not have the job. */
+  readonly isTransientJob: boolean;
 }
 
 export class BlockJobs {
@@ -127,13 +134,10 @@ export class BlockJobs {
     );
   }
 
-  copy(
-    domain: SimDomain,
-    path: string,
-    copy: Omit<CopyTarget, "format"> & { readonly format?: string },
-    bandwidthBytesPerS: number,
-  ): void {
+  copy(domain: SimDomain, path: string, copy: CopyRequest, bandwidthBytesPerS: number): void {
     const disk = this.#freeDisk(domain, path);
+    if (domain.isPersistent && !copy.isTransientJob)
+      throw refused(VIR_ERR_OPERATION_INVALID, "domain is not transient");
     if (!copy.path.startsWith("/"))
       throw refused(VIR_ERR_INVALID_ARG, "absolute path must be used as block copy target");
     const isThere = this.#files.find(copy.path) !== undefined;
@@ -221,8 +225,10 @@ export class BlockJobs {
     this.#tell(domain, job, status);
   }
 
-  #tell(domain: SimDomain, { options: { type, target, source } }: BlockJob, status: number): void {
+  /** The older event names the image that the disk has by now. */
+  #tell(domain: SimDomain, { options: { type, target, source: before } }: BlockJob, status: number): void {
     const { events } = this.#domains.context;
+    const source = domain.facts.disks.find((disk) => disk.target === target)?.source ?? before;
     events.domain("blockJob", { dom: domain.ref, path: source, type, status });
     events.domain("blockJob2", { dom: domain.ref, dst: target, type, status });
   }
@@ -272,12 +278,12 @@ export class BlockJobs {
 }
 
 /** Where in the chain, from `from` on: by path, or as "vda[2]" (virStorageSourceChainLookup). */
-function lookUp(chain: readonly Layer[], name: string, { source, target }: Disk, from = 0): number {
+function lookUp(chain: readonly Layer[], name: string, { target }: Disk, from = 0): number {
   const numbered = /^(.*)\[(\d+)\]$/u.exec(name);
   // libvirt counts images from 1 on.
   const at = numbered?.[1] === target ? Number(numbered[2]) - 1 : chain.findIndex(({ path }) => path === name);
   if (at >= from && at < chain.length) return at;
-  throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_STORAGE, `could not find image '${name}' in chain for '${source}'`);
+  throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_STORAGE, `could not find image '${name}' in chain for '${target}'`);
 }
 
 function refused(code: number, detail: string): SimError {

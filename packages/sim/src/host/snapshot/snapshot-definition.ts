@@ -116,8 +116,7 @@ export function domainDisks(domain: Element): DomainDisk[] {
 export function alignDisks(
   request: Request,
   disks: readonly DomainDisk[],
-  fallback: Location,
-  name: string,
+  { fallback, name }: { readonly fallback: Location; readonly name: string },
 ): SnapshotDisk[] {
   if (request.disks.length > disks.length)
     throw snapshotError(VIR_ERR_CONFIG_UNSUPPORTED, "too many disk snapshot requests for domain");
@@ -127,6 +126,10 @@ export function alignDisks(
     if (disk === undefined) throw snapshotError(VIR_ERR_CONFIG_UNSUPPORTED, `no disk named '${each.target}'`);
     if (asked.has(disk.target))
       throw snapshotError(VIR_ERR_CONFIG_UNSUPPORTED, `disk '${each.target}' specified twice`);
+    if (fallback === "internal" && each.location !== undefined && each.location !== fallback) {
+      const detail = `disk '${each.target}' must use snapshot mode '${fallback}'`;
+      throw snapshotError(VIR_ERR_CONFIG_UNSUPPORTED, detail);
+    }
     if (each.file !== undefined && each.location !== "external") {
       const detail = `file '${each.file}' for disk '${each.target}' requires use of external snapshot mode`;
       throw snapshotError(VIR_ERR_CONFIG_UNSUPPORTED, detail);

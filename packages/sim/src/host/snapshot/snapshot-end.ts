@@ -10,12 +10,13 @@ import {
 } from "@innkeeper/libvirt/generated/domain-snapshot-constant.ts";
 import {
   VIR_ERR_CONFIG_UNSUPPORTED,
+  VIR_ERR_OPERATION_UNSUPPORTED,
   VIR_ERR_SNAPSHOT_REVERT_RISKY,
   VIR_FROM_QEMU,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
 import { TextDocument } from "#host/domain/document.ts";
-import { begin, emit, operationInvalid, stop } from "#host/domain/lifecycle.ts";
+import { begin, emit, occupy, operationInvalid, stop } from "#host/domain/lifecycle.ts";
 import type { SimDomain } from "#host/domain/sim-domain.ts";
 import { commitInto, layersBelow, relink } from "#host/file/disk-layers.ts";
 import { SimFile } from "#host/file/file.ts";
@@ -55,17 +56,24 @@ export function revert(snapshots: Snapshots, domain: SimDomain, snapshot: Snapsh
   snapshots.treeOf(domain).current = snapshot;
 }
 
+/** One whose memory was saved goes on from there; another boots. */
 function run(snapshots: Snapshots, domain: SimDomain, snapshot: Snapshot, isPaused: boolean): void {
-  const live = snapshot.domain;
-  begin(snapshots.domains, domain, {
-    isPaused,
-    event: lv.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT,
-    reason: lv.VIR_DOMAIN_RUNNING_FROM_SNAPSHOT,
-    vcpuSeconds: snapshots.cpuSecondsOf(snapshot),
-  });
-  if (isPaused) domain.setState(lv.VIR_DOMAIN_PAUSED, lv.VIR_DOMAIN_PAUSED_FROM_SNAPSHOT);
-  if (domain.run !== null && snapshot.inactive !== undefined && live !== undefined)
-    domain.run.document = new TextDocument(parse(live));
+  const { domains } = snapshots;
+  const event = lv.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT;
+  if (snapshot.state === "shutoff") {
+    begin(domains, domain, { isPaused, event, reason: lv.VIR_DOMAIN_RUNNING_FROM_SNAPSHOT });
+    return;
+  }
+  occupy(domains, domain);
+  if (domain.run !== null && snapshot.inactive !== undefined && snapshot.domain !== undefined)
+    domain.run.document = new TextDocument(parse(snapshot.domain));
+  domain.setState(lv.VIR_DOMAIN_PAUSED, lv.VIR_DOMAIN_PAUSED_FROM_SNAPSHOT);
+  domain.resetCounters(snapshots.cpuSecondsOf(snapshot));
+  emit(domains, domain, lv.VIR_DOMAIN_EVENT_STARTED, event);
+  if (isPaused)
+    return emit(domains, domain, lv.VIR_DOMAIN_EVENT_SUSPENDED, lv.VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT);
+  domain.setState(lv.VIR_DOMAIN_RUNNING, lv.VIR_DOMAIN_RUNNING_FROM_SNAPSHOT);
+  emit(domains, domain, lv.VIR_DOMAIN_EVENT_RESUMED, lv.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT);
 }
 
 function restoreDisks({ files, domains }: Snapshots, domain: SimDomain, { name, disks }: Snapshot): void {
@@ -85,6 +93,11 @@ export function deleteSnapshot(snapshots: Snapshots, domain: SimDomain, snapshot
   if (!isMetadataOnly && children.some(isExternal)) {
     const detail = "deletion of external children disk snapshots not supported";
     throw new SimError(VIR_ERR_CONFIG_UNSUPPORTED, VIR_FROM_QEMU, detail);
+  }
+  const parent = tree.parentOf(snapshot);
+  if (!isMetadataOnly && isExternal(snapshot) && parent !== undefined && !isExternal(parent)) {
+    const detail = "deleting external snapshot that has internal snapshot as parent not supported";
+    throw new SimError(VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU, detail);
   }
   const isOnlyChildren = (flags & VIR_DOMAIN_SNAPSHOT_DELETE_CHILDREN_ONLY) !== 0;
   const doomed = [...children.toReversed(), ...(isOnlyChildren ? [] : [snapshot])];

@@ -4,12 +4,14 @@ import {
   VIR_ERR_INTERNAL_ERROR,
   VIR_ERR_XML_ERROR,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import { readDefinition } from "#host/domain/definition.ts";
+import type { Random } from "#host/random.ts";
 import { find, format, textOf } from "#xml/element.ts";
 import { type Request, type Snapshot, snapshotError, type SnapshotState } from "./snapshot-definition.ts";
 
 const STATES: readonly string[] = ["running", "paused", "shutoff", "disk-snapshot"];
 
-export function redefined(request: Request): Snapshot {
+export function redefined(request: Request, random: Random): Snapshot {
   const { name, root } = request;
   if (name === undefined) throw snapshotError(VIR_ERR_XML_ERROR, "a redefined snapshot must have a name");
   const created = textOf(root, "creationTime");
@@ -29,7 +31,7 @@ export function redefined(request: Request): Snapshot {
     createdS: Number(created),
     memory: request.memory ?? { location: isOff ? "no" : "internal" },
     disks: request.disks.map((disk) => ({ ...disk, location: disk.location ?? "no" })),
-    domain: domain?.attributes.has("type") === true ? format(domain) : undefined,
+    domain: domain?.attributes.has("type") === true ? format(readDefinition(format(domain), random)) : undefined,
     inactive: inactive === undefined ? undefined : format({ ...inactive, name: "domain" }),
   };
 }

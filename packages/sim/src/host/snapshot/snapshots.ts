@@ -1,6 +1,7 @@
 // Taking snapshots (libvirt 9.0 src/qemu/qemu_snapshot.c qemuSnapshotCreateXML): inside the images, or as new layers on
 // top of them, with or without the guest's memory; kept by libvirt, or left to whoever asked.
 import * as lv from "@innkeeper/libvirt/generated/domain-constant.ts";
+import type { TypedParameters } from "@innkeeper/libvirt/codec/typed-parameter.ts";
 import {
   VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT,
   VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY,
@@ -26,12 +27,13 @@ import type { Domains } from "#host/domain/domains.ts";
 import { memoryOf } from "#host/domain/guest-memory.ts";
 import { emit, operationInvalid, stop } from "#host/domain/lifecycle.ts";
 import { stripLive } from "#host/domain/live.ts";
+import { orderDomain } from "#host/domain/order.ts";
 import type { SimDomain } from "#host/domain/sim-domain.ts";
 import { addLayer, writeOpaque } from "#host/file/disk-layers.ts";
 import { SimFile } from "#host/file/file.ts";
 import type { HostFiles } from "#host/file/host-files.ts";
 import { withFiles } from "#host/pool/storage-error.ts";
-import { format } from "#xml/element.ts";
+import { element, format, leaf } from "#xml/element.ts";
 import { parse } from "#xml/parse.ts";
 import { switchDisk } from "./disk-source.ts";
 import { redefined } from "./snapshot-redefine.ts";
@@ -83,7 +85,7 @@ export class Snapshots {
     const request = parseSnapshot(xml);
     const tree = this.treeOf(domain);
     if ((flags & VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE) !== 0) {
-      const snapshot = redefined(request);
+      const snapshot = redefined(request, this.domains.context.random);
       tree.redefine(snapshot, (flags & VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT) !== 0);
       domain.snapshotCount = tree.size;
       return snapshot;
@@ -115,8 +117,11 @@ export class Snapshots {
     if (isMetadataKept) tree.refuseTaken(name);
     const root = (domain.run?.document ?? domain.config).root();
     stripLive(root);
+    if (domain.isActive) root.children.push(element("resource", {}, [leaf("partition", "/machine")]));
+    orderDomain(root);
     const disks = domainDisks(root);
-    const planned = alignDisks(request, disks, isDiskOnly || isExternalMemory ? "external" : "internal", name);
+    const fallback = isDiskOnly || isExternalMemory ? "external" : "internal";
+    const planned = alignDisks(request, disks, { fallback, name });
     const state = stateOf(domain, isDiskOnly);
     const location = isExternalMemory ? "external" : isDiskOnly || state === "shutoff" ? "no" : "internal";
     const { file } = request.memory ?? {};
@@ -197,7 +202,7 @@ export class Snapshots {
         if (location === "internal") this.#file(source).saveState(name);
         else if (file !== undefined && (flags & VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT) === 0) {
           const below = { path: source, format: formats.get(target) ?? "raw" };
-          withFiles(`Failed to create file '${file}'`, () => addLayer(this.files, file, below), VIR_FROM_QEMU);
+          withFiles(`failed to create image file '${file}'`, () => addLayer(this.files, file, below), VIR_FROM_QEMU);
           made.push(file);
         }
       }
@@ -239,11 +244,21 @@ export class Snapshots {
       this.#takeDisks(domain, snapshot, 0);
     } finally {
       if (domain.id === id) {
-        domain.lastJob = domain.job === null ? null : domain.job.stats();
-        domain.job = null;
+        this.#endJob(domain);
         if (wasRunning && domain.isPaused) this.#resume(domain);
       }
     }
+  }
+
+  #endJob(domain: SimDomain): void {
+    if (domain.job === null) return;
+    const { params } = domain.job.stats();
+    domain.lastJob = { type: lv.VIR_DOMAIN_JOB_COMPLETED, params };
+    domain.job = null;
+    this.domains.context.events.domain("jobCompleted", {
+      dom: domain.ref,
+      params: domain.lastJob.params as TypedParameters,
+    });
   }
 
   #pause(domain: SimDomain, reason: number): void {
