@@ -19,6 +19,7 @@ export function addSystem(noun: Command, surroundings: Surroundings): void {
           ["version", system.version],
           ["started", ago(system.startedAt)],
           ["store", `${system.store}, revision ${system.revision}`],
+          ["role", system.leaderUrl === undefined ? system.role : `${system.role} of ${system.leaderUrl}`],
           ["memory", `${Math.round(system.residentMiB)} MiB resident`],
           ["node", system.nodeVersion],
         ]),

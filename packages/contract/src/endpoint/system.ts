@@ -20,6 +20,12 @@ export const System = Type.Object({
   revision: Type.Integer({ minimum: 0 }),
   startedAt: Type.String(),
   store: Type.String({ description: "sqlite, postgres" }),
+  role: Type.Unsafe<"leader" | "follower">({
+    type: "string",
+    enum: ["leader", "follower"],
+    description: "of several processes on one store one leads; the others pass on what only it can do",
+  }),
+  leaderUrl: Type.Optional(Type.String({ description: "where the leader is, as a follower knows it" })),
   nodeVersion: Type.String(),
   residentMiB: Type.Number(),
 });

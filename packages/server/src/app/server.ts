@@ -1,11 +1,11 @@
 /**
- * Starts and stops the control plane as a whole. Started means: the store is open and this process's alone, hosts are
- * being connected, unfinished tasks go on, the API answers. Stopped means: nothing of it is left in the process, and
+ * Starts and stops the control plane as a whole. Started means: the store is open, the API answers, and unless another
+ * process that shares the store leads, hosts are being connected and unfinished tasks go on. Stopped means: nothing of it is left in the process, and
  * unfinished tasks are in the store as they were.
  */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { AppError } from "#core/app-error.ts";
+import { hostname } from "node:os";
 import { timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import { pinoLogger } from "#core/pino-logger.ts";
@@ -17,22 +17,22 @@ import { AuditLog } from "#management/access/audit-log.ts";
 import { CredentialTable } from "#management/access/credential-table.ts";
 import { LoginLimit } from "#management/access/login-limit.ts";
 import { UserService } from "#management/access/user-service.ts";
-import { AutomaticBackup } from "#management/backup/automatic-backup.ts";
 import { BackupService } from "#management/backup/backup-service.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
 import { ListViews } from "#management/inventory/list-view.ts";
-import { ImageRecordKeeper } from "#management/recover/image-record-keeper.ts";
-import { ClaimTable } from "#management/task/claim-table.ts";
-import { TaskEngine } from "#management/task/engine.ts";
+import type { TaskEngine } from "#management/task/engine.ts";
 import { restServer, serveCertificate } from "#rest/rest-server.ts";
+import type { RestServices } from "#rest/service.ts";
+import type { Leadership } from "#store/port.ts";
+import { defaultTakeoverMs } from "#store/postgres/address.ts";
 import { ApiCertificate } from "./api-certificate.ts";
 import { ConfigError, type ServerConfig } from "./config.ts";
-import { crashPoint } from "./crash-point.ts";
-import { Maintenance } from "./maintenance.ts";
+import { LeaderRole } from "./leader-role.ts";
+import { Plane } from "./plane.ts";
 import { openState } from "./state/open.ts";
 import { readVersion } from "./version.ts";
 import { wire as wireDrivers } from "./wire.ts";
-import type { Wire, WireBase } from "./wiring.ts";
+import type { Wire, WireBase, Wiring } from "./wiring.ts";
 
 export interface RunningServer extends AsyncDisposable {
   readonly url: string;
@@ -58,70 +58,54 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   await using begun = new AsyncDisposableStack();
   await mkdir(config.stateFolder, { recursive: true, mode: 0o700 }).catch(refuse(`--state ${config.stateFolder}`));
   const { store, secretBox, leadership } = begun.use(await openState(config.stateFolder, { ...config, clock, log }));
-  if (leadership !== undefined && leadership.term === undefined) {
-    throw new AppError("store_unavailable", "Another Innkeeper serves this store; nothing was changed.");
-  }
   const inventory = begun.use(await Inventory.open(store));
-  const claims = new ClaimTable();
-  const base: WireBase = { config, store, inventory, secretBox, claims, clock, log };
-  const wiring = begun.use((options.wire ?? wireDrivers)(base));
-  const { operations } = wiring;
-  const onStepBoundary = config.crashAt === undefined ? {} : { onStepBoundary: crashPoint(config.crashAt) };
-  const tasks = new TaskEngine({ ...base, operations, ...onStepBoundary });
-  begun.defer(() => tasks.stop());
   const credentials = await CredentialTable.open(store, clock);
   const access = new AccessControl(inventory, credentials);
   const users = new UserService({ store, inventory, credentials, access, loginLimit: new LoginLimit(clock), clock });
-  const firstPassword = config.resetAdmin
-    ? await users.resetAdministrator(config.adminPassword)
-    : await users.createFirstAdministrator(config.adminPassword);
+  const firstPassword = await firstAdministrator(config, users, leadership);
   const stop = new AbortController();
   const version = await readVersion();
+  const base = { config, store, inventory, secretBox, clock, log };
   const backup = new BackupService({ ...base, stateFolder: config.stateFolder, version });
   const certificate = begun.use(await ApiCertificate.open({ config, clock, log }));
   const auditFolder = stateLayout(config.stateFolder).audit;
   await mkdir(auditFolder, { recursive: true, mode: 0o700 });
   const audit = begun.use(new Audit({ store, clock, log, trail: begun.use(new AuditLog(auditFolder)) }));
-  const rest = await restServer(
-    {
-      ...wiring,
-      inventory,
-      lists: begun.use(new ListViews(inventory)),
-      tasks,
-      access,
-      users,
-      audit,
-      backup,
-      system: {
-        version,
-        startedAt: timestamp(clock),
-        storeName: config.store === undefined ? "sqlite" : "postgres",
-        probe: () => store.probe(),
-      },
-      clock,
-      log,
-      stop: stop.signal,
-    },
-    {
-      ...(certificate === undefined ? {} : { tls: certificate.present }),
-      trustProxy: config.trustProxy === true,
-    },
-  );
-  certificate?.onChange((next) => serveCertificate(rest, next));
+  const wire = options.wire ?? wireDrivers;
+  const makePlane = (): Plane => new Plane({ ...base, wire, credentials, backup });
+  const { takeoverMs = defaultTakeoverMs } = config;
+  const role = begun.use(new LeaderRole({ leadership, takeoverMs, makePlane, secretBox, clock, log }));
+  const probe = (): Promise<unknown> => (role.isLeader ? store.probe() : store.revision());
+  const storeName = leadership === undefined ? "sqlite" : "postgres";
+  const system = { version, startedAt: timestamp(clock), storeName, probe: async () => void (await probe()) };
+  const leading = leadership === undefined ? {} : { leading: role };
+  const lists = begun.use(new ListViews(inventory));
+  const common = { inventory, lists, access, users, audit, backup, system, clock, log, stop: stop.signal, ...leading };
+  const services = servicesOf(role, common);
+  const rest = await restServer(services, {
+    ...(certificate === undefined ? {} : { tls: certificate.present }),
+    trustProxy: config.trustProxy === true,
+  });
   begun.defer(async () => {
     stop.abort();
     await rest.close();
   });
-  begun.use(new ImageRecordKeeper({ inventory, providers: wiring.providers, log }));
-  await wiring.start();
-  const resumed = await tasks.resume();
+  await role.begin();
   const { listenAddress: host, listenPort: port } = config;
   const url = await rest.listen({ host, port }).catch(refuse(`--listen ${host}:${port}`));
-  const automatic = config.backup && new AutomaticBackup({ ...base, backup }, config.backup);
-  begun.use(new Maintenance({ store, credentials, tasks, clock, log, ...(automatic && { backup: automatic }) }));
-  log.info({ url, version, revision: inventory.revision, resumedTasks: resumed, pid: process.pid }, "started");
+  const advertise = (): void =>
+    leadership?.advertise({
+      url: config.advertisedUrl ?? reachableUrl(url),
+      ...(certificate === undefined ? {} : { trustPem: certificate.present.trustPem }),
+    });
+  advertise();
+  certificate?.onChange((next) => {
+    serveCertificate(rest, next);
+    advertise();
+  });
+  log.info({ url, version, revision: inventory.revision, leads: role.isLeader, pid: process.pid }, "started");
   const isFirstStart = firstPassword !== undefined && !config.resetAdmin;
-  if (config.local ?? isFirstStart) await addThisMachine(base, tasks);
+  if (role.isLeader && (config.local ?? isFirstStart)) await addThisMachine(base, role.plane.tasks);
   const running = begun.move();
   const close = async (): Promise<void> => {
     await running.disposeAsync();
@@ -135,6 +119,38 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** A process that does not lead makes none: the one that does has. */
+async function firstAdministrator(
+  { resetAdmin, adminPassword }: ServerConfig,
+  users: UserService,
+  leadership: Leadership | undefined,
+): Promise<string | undefined> {
+  const mayWrite = leadership === undefined || leadership.term !== undefined;
+  if (resetAdmin && !mayWrite) {
+    throw new ConfigError("--reset-admin: another process leads; stop it first, or say this there");
+  }
+  if (resetAdmin) return users.resetAdministrator(adminPassword);
+  return mayWrite ? users.createFirstAdministrator(adminPassword) : undefined;
+}
+
+/** Those of the plane that is there now. */
+function servicesOf(role: LeaderRole, common: Omit<RestServices, "tasks" | keyof Wiring>): () => RestServices {
+  const known = new WeakMap<Plane, RestServices>();
+  return () => {
+    const { plane } = role;
+    const services = known.get(plane) ?? { ...plane.wiring, ...common, tasks: plane.tasks };
+    known.set(plane, services);
+    return services;
+  };
+}
+
+/** By this machine's name where every address is listened on. */
+function reachableUrl(url: string): string {
+  const reachable = new URL(url);
+  if (["0.0.0.0", "[::]"].includes(reachable.hostname)) reachable.hostname = hostname();
+  return reachable.origin;
 }
 
 /** What the operating system refuses, under the flag that asked for it. */
@@ -161,7 +177,10 @@ const localSockets = ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"
 const localUri = "qemu:///system";
 
 /** The machine's own libvirtd as a host, once; what becomes of it is in the task. */
-async function addThisMachine({ inventory, log }: WireBase, tasks: TaskEngine): Promise<void> {
+async function addThisMachine(
+  { inventory, log }: Pick<WireBase, "inventory" | "log">,
+  tasks: TaskEngine,
+): Promise<void> {
   if (inventory.list("host").some((host) => host.uri === localUri)) return;
   if (!localSockets.some((socket) => existsSync(socket))) {
     log.warn({}, "this machine has no libvirtd that runs; add hosts with `inn host add`");

@@ -23,7 +23,7 @@ export async function audit(services: RestServices, request: FastifyRequest, out
   const user = principal?.user.name ?? (operationId === "login" ? nameIn(request.body) : undefined);
   await services.audit.record({
     time: timestamp(services.clock),
-    address: request.ip,
+    address: request.inn.address,
     action: operationId === undefined ? "unknown" : operationName(operationId),
     result: resultOf(httpStatus, taskId),
     method: request.method,

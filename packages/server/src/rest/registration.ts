@@ -1,49 +1,63 @@
 /**
  * Makes a route of every endpoint of the contract's table, and of nothing else. Each does the same in the same order:
- * authentication, privilege, then the schemas, then the handler. An endpoint without a handler stops the start.
+ * authentication, privilege, then the schemas, then the handler. An endpoint without a handler stops the start. Where
+ * another process leads, what only it can do is passed on to it before any of that.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type Endpoint, apiPrefix } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { endpoint, type OperationId } from "@innkeeper/contract/endpoint/table.ts";
 import { bearerSecret } from "#rest/authentication.ts";
 import type { Handler } from "#rest/handler.ts";
+import { ownOperations, passOn } from "#rest/pass-on.ts";
 import { requestContext } from "#rest/request-context.ts";
 import { consoleRoute } from "#rest/route/console-route.ts";
 import { handlerTable } from "#rest/route/table.ts";
 import type { RestServices } from "#rest/service.ts";
 
-export function registerEndpoints(server: FastifyInstance, services: RestServices): void {
-  const handlers = handlerTable(services) as Readonly<Record<string, Handler<OperationId> | undefined>>;
+type Handlers = Readonly<Record<string, Handler<OperationId> | undefined>>;
+
+/** `current`: the services of now; they change when this process comes to lead, or leads no more. */
+export function registerEndpoints(server: FastifyInstance, current: () => RestServices): void {
+  const tables = new WeakMap<RestServices, Handlers>();
+  const handlersOf = (services: RestServices): Handlers => {
+    const handlers = tables.get(services) ?? (handlerTable(services) as Handlers);
+    tables.set(services, handlers);
+    return handlers;
+  };
+  const handlers = handlersOf(current());
+  const own = ownOperations(current());
   const missing = Object.keys(endpoint).filter((operationId) => handlers[operationId] === undefined);
   if (missing.length > 0) throw new Error(`endpoints without a handler: ${missing.join(", ")}`);
   for (const [operationId, each] of Object.entries<Endpoint>(endpoint)) {
-    const handler = handlers[operationId];
-    if (handler === undefined) continue;
     const route = {
       method: each.method,
       url: apiPrefix + each.path.replace(/\{(\w+)\}/g, ":$1"),
-      onRequest: (request: FastifyRequest) => {
+      onRequest: async (request: FastifyRequest, reply: FastifyReply) => {
         request.inn.operationId = operationId;
-        return admit(services, each, request);
+        if (await passOn(current(), own.has(operationId), request, reply)) return reply;
+        return admit(current(), each, request);
       },
     };
-    if (each.responseType === "websocket") server.route(consoleRoute(route, each, services));
+    if (each.responseType === "websocket") server.route(consoleRoute(route, each, current));
     else {
+      const answer = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+        const services = current();
+        const handler = handlersOf(services)[operationId];
+        if (handler === undefined) throw new Error(`no handler of ${operationId}`);
+        return handle(services, operationId, each, handler, request, reply);
+      };
       for (const url of [route.url, ...(each.alsoAt === undefined ? [] : [each.alsoAt])]) {
-        server.route({
-          ...route,
-          url,
-          handler: (request, reply) => handle(services, operationId, each, handler, request, reply),
-        });
+        server.route({ ...route, url, handler: answer });
       }
     }
   }
 }
 
-async function admit(services: RestServices, each: Endpoint, request: FastifyRequest): Promise<void> {
-  if (each.access === "open") return;
+async function admit(services: RestServices, each: Endpoint, request: FastifyRequest): Promise<undefined> {
+  if (each.access === "open") return undefined;
   request.inn.principal = await services.access.authenticate(bearerSecret(request));
   services.access.authorize(request.inn.principal, each.access);
+  return undefined;
 }
 
 async function handle(

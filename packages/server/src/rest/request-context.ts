@@ -34,6 +34,10 @@ interface RequestState {
   isAudited: boolean;
   /** Id or name of what it was about. */
   target: string | undefined;
+  /** The client's own. */
+  readonly address: string;
+  /** It came through another process that shares the store. */
+  readonly isPassedOn: boolean;
 }
 
 declare module "fastify" {
@@ -69,7 +73,7 @@ export function requestContext(
       return (signal ??= requestSignal(services, operationId, reply));
     },
     ...(ifRevision === undefined ? {} : { ifRevision }),
-    address: request.ip,
+    address: request.inn.address,
     request,
     reply,
   };

@@ -15,6 +15,7 @@ import { answerClientError } from "#rest/client-error.ts";
 import { asAppError, sendError } from "#rest/error.ts";
 import { parseJsonBody, readBody } from "#rest/json-body.ts";
 import { answerPlainRequests } from "#rest/plain-request.ts";
+import { origin, revisionHeader } from "#rest/pass-on.ts";
 import { registerEndpoints } from "#rest/registration.ts";
 import type { RestServices } from "#rest/service.ts";
 
@@ -74,7 +75,8 @@ interface RestOptions {
   readonly trustProxy?: boolean;
 }
 
-export async function restServer(services: RestServices, options: RestOptions = {}): Promise<FastifyInstance> {
+/** `current`: the services of now. */
+export async function restServer(current: () => RestServices, options: RestOptions = {}): Promise<FastifyInstance> {
   const server = fastify({
     logger: false,
     trustProxy: options.trustProxy === true ? loopback : false,
@@ -101,6 +103,7 @@ export async function restServer(services: RestServices, options: RestOptions = 
       operationId: undefined,
       isAudited: false,
       target: undefined,
+      ...origin(current().leading, request),
     };
     void reply.headers({
       "x-request-id": request.id,
@@ -112,24 +115,28 @@ export async function restServer(services: RestServices, options: RestOptions = 
       ...(options.tls === undefined ? {} : { "strict-transport-security": "max-age=31536000" }),
     });
   });
-  server.addHook("onResponse", (request, reply) => audit(services, request, reply));
+  server.addHook("onResponse", (request, reply) => audit(current(), request, reply));
   server.setErrorHandler((error, request, reply) => {
     const known = asAppError(error);
     request.inn.errorCode = known instanceof AppError ? known.code : "internal";
     // What is still to come of a refused body is not waited for; uploads have their own way (octets.ts).
     if (!request.raw.complete && request.body === undefined) void reply.header("connection", "close");
-    return sendError(services.log, error, request, reply);
+    return sendError(current().log, error, request, reply);
   });
   server.setNotFoundHandler((request, reply) => {
     request.inn.errorCode = "not_found";
     const error = new AppError("not_found", "There is no such endpoint; see /api/v1/openapi.json.");
-    return sendError(services.log, error, request, reply);
+    return sendError(current().log, error, request, reply);
+  });
+  // Who asked through another process finds there what was done here.
+  server.addHook("onSend", async (request, reply) => {
+    if (request.inn.isPassedOn) void reply.header(revisionHeader, String(current().inventory.revision));
   });
   addBodyParsers(server);
   await server.register(websocket, {
     options: { maxPayload: consoleFrameMaxBytes, handleProtocols: chooseProtocol, perMessageDeflate: false },
   });
-  await server.register(async (scope) => registerEndpoints(scope, services));
+  await server.register(async (scope) => registerEndpoints(scope, current));
   return server;
 }
 

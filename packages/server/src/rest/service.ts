@@ -48,7 +48,23 @@ interface SystemInfo {
   probe(): Promise<void>;
 }
 
+/** Of several processes that share a store: who leads, and how one proves to another that a request came through it. */
+export interface Leading {
+  /** This process writes and speaks to hosts; what it does not do itself, another one does. */
+  readonly isLeader: boolean;
+  /** PEM of what vouches for the leader's certificate goes with its URL. */
+  readonly present: { readonly url: string; readonly trustPem?: string } | undefined;
+  /** How long a request waits for a leader that can be reached. */
+  readonly patienceMs: number;
+  /** Resolves when this process leads or another one is known to; store_unavailable if nobody does in time. */
+  settled(signal: AbortSignal): Promise<void>;
+  /** Of a text that only these processes can make and check. */
+  seal(text: string): string;
+}
+
 export interface RestServices {
+  /** Absent: this process is the only one on its store. */
+  readonly leading?: Leading;
   readonly inventory: Inventory;
   readonly lists: ListViews;
   readonly tasks: TaskEngine;

@@ -123,6 +123,8 @@ export interface Leadership extends AsyncDisposable {
   readonly term: number | undefined;
   /** Where the present leader is, as far as is known; it may be this process. */
   readonly leader: LeaderAddress | undefined;
+  /** Whether the store answered when it was asked last. */
+  readonly isReachable: boolean;
   /** Resolves when it is known who leads, this process or another one. */
   readonly decided: Promise<void>;
   /** Called after each change of `term` or `leader`. Returns how to stop. */

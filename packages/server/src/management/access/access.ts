@@ -46,6 +46,11 @@ export class AccessControl {
     return { user, ...credential, ...(tokenId === undefined ? {} : { tokenId }) };
   }
 
+  /** Whether the use of this secret is to be noted again, which only the process that leads can do. */
+  isUseDue(secret: string | undefined): boolean {
+    return secret !== undefined && this.#credentials.isUseDue(secret);
+  }
+
   /** forbidden, naming the privilege, unless the principal may. */
   authorize(principal: Principal, access: Exclude<Access, "open">): void {
     if (access === "self" || this.may(principal, access)) return;

@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { AppError } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";
-import type { Store, StoreTransaction } from "#store/port.ts";
+import type { CachedSpace, PrivateEntry, Store, StoreTransaction } from "#store/port.ts";
 
 export interface Credential {
   readonly type: "session" | "token";
@@ -16,7 +16,7 @@ export interface Credential {
   readonly usedAtMs?: number;
 }
 
-export const credentialSpace = "credential";
+export const credentialSpace = "credential" satisfies CachedSpace;
 /** Twelve hours after the last use. */
 export const sessionMs = 12 * 3_600_000;
 /** A use is noted at most this often: authentication is no write for every request. */
@@ -40,8 +40,11 @@ export class CredentialTable {
 
   static async open(store: Store, clock: Clock): Promise<CredentialTable> {
     const table = new CredentialTable(store, clock);
-    const stored = await store.transaction((transaction) => transaction.listPrivate(credentialSpace));
-    for (const { key, value } of stored) table.#byDigest.set(key, value as Credential);
+    await store.transaction(async (transaction) => {
+      table.#replace(await transaction.listPrivate(credentialSpace));
+      // Inside the transaction: no change can fall between what was read and the subscription.
+      store.onPrivateChange(credentialSpace, (entries) => table.#replace(entries));
+    });
     return table;
   }
 
@@ -61,6 +64,12 @@ export class CredentialTable {
     const key = digest(secret);
     const credential = this.#byDigest.get(key);
     return credential === undefined || this.#isOver(credential) ? undefined : { key, credential };
+  }
+
+  /** Whether the next `use` would be noted. */
+  isUseDue(secret: string): boolean {
+    const credential = this.find(secret)?.credential;
+    return credential !== undefined && this.#clock.now() - (credential.usedAtMs ?? 0) >= usedMs;
   }
 
   /** Whether it still holds: for streams that outlive the request. */
@@ -121,6 +130,19 @@ export class CredentialTable {
   onEnd(listener: (key: string) => void): () => void {
     this.#endListeners.add(listener);
     return () => this.#endListeners.delete(listener);
+  }
+
+  /** By what another process has stored. */
+  #replace(entries: readonly PrivateEntry[]): void {
+    const gone = new Set(this.#byDigest.keys());
+    for (const { key, value } of entries) {
+      this.#byDigest.set(key, value as Credential);
+      gone.delete(key);
+    }
+    for (const key of gone) {
+      this.#byDigest.delete(key);
+      for (const listener of this.#endListeners) listener(key);
+    }
   }
 
   #isOver(credential: Credential): boolean {

@@ -37,6 +37,8 @@ export class ChangeFeed {
 
   /** precondition_failed unless every change after `since` can still be told. */
   async check(since: number): Promise<void> {
+    // Told by another process that shares the store, and not read here yet.
+    if (since > this.#revision) await this.#store.transaction(async () => {});
     if (since > this.#revision) {
       throw new AppError(
         "precondition_failed",

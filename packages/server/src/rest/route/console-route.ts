@@ -11,11 +11,12 @@ import type { RestServices } from "#rest/service.ts";
 
 type BaseRoute = Pick<RouteOptions, "method" | "url" | "onRequest" | "onResponse">;
 
-export function consoleRoute(base: BaseRoute, each: Endpoint, services: RestServices): RouteOptions {
+export function consoleRoute(base: BaseRoute, each: Endpoint, current: () => RestServices): RouteOptions {
   const opened = new WeakMap<FastifyRequest, { readonly place: Disposable; readonly channel: ByteChannel }>();
   return {
     ...base,
     preHandler: async (request: FastifyRequest, reply: FastifyReply) => {
+      const services = current();
       const context = requestContext(services, "vmConsole", each, request, reply);
       const { vmId } = context.parameters as { vmId: string };
       const query = context.query as { type?: "serial" | "vnc"; force?: boolean } | undefined;
@@ -38,6 +39,7 @@ export function consoleRoute(base: BaseRoute, each: Endpoint, services: RestServ
       throw new AppError("bad_request", "A console is a WebSocket; ask for it with an upgrade.", { field: "Upgrade" });
     },
     wsHandler: (socket: ConsoleSocket, request: FastifyRequest) => {
+      const services = current();
       const channel = opened.get(request)?.channel;
       const { principal } = request.inn;
       if (channel === undefined || principal === undefined) return socket.terminate();

@@ -7,7 +7,7 @@ import type { RestServices } from "#rest/service.ts";
 /** Anyone may ask for health: the store is tried at most this often. */
 const probeMs = 1000;
 
-export function systemHandlers({ inventory, system, audit, backup, clock }: RestServices): HandlerTable {
+export function systemHandlers({ inventory, system, audit, backup, clock, leading }: RestServices): HandlerTable {
   const openapi = openapiDocument(system.version);
   let probed: { readonly atMs: number; readonly result: Promise<void> } | undefined;
   return {
@@ -23,6 +23,8 @@ export function systemHandlers({ inventory, system, audit, backup, clock }: Rest
       revision: inventory.revision,
       startedAt: system.startedAt,
       store: system.storeName,
+      role: leading === undefined || leading.isLeader ? "leader" : "follower",
+      ...(leading?.present === undefined ? {} : { leaderUrl: leading.present.url }),
       nodeVersion: process.version,
       residentMiB: Math.round(process.memoryUsage.rss() / 2 ** 20),
     }),

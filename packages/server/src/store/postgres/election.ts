@@ -60,7 +60,6 @@ export class Election implements Leadership {
     return this.#decided.promise;
   }
 
-  /** Whether the store answered when it was asked last. */
   get isReachable(): boolean {
     return this.#isReachable;
   }
