@@ -70,8 +70,7 @@ const time = (atMs: number): string => new Date(atMs).toISOString();
 
 test("averages and maxima of every level are those of the samples", async () => {
   await using under = await fixture();
-  const value = (atMs: number): number => (atMs / sampleMs) % 10;
-  await under.runUntil(startMs + 26 * hourMs, value);
+  await under.runUntil(startMs + 26 * hourMs, (atMs) => (atMs / sampleMs) % 10);
   const [recent] = (await under.series({})).series;
   assert.equal(recent?.average.length, 180);
   assert.equal(recent.average.filter((each) => each === null).length, 0);

@@ -28,8 +28,6 @@ import type { OperationDeps } from "./deps.ts";
 type Input = { vmId: string; request: VmMigrate };
 type Context = StepContext<Input>;
 
-/** Migrations share the network and the disks: more at a time make each slower (vSphere: 4 on 1 Gbit/s). */
-const perHostMax = 2;
 /** How long a host that was lost meanwhile is waited for, when only it can say where the guest is. */
 const lostMs = 10 * 60_000;
 const lostPollMs = 1_000;
@@ -42,9 +40,7 @@ export function vmMigrate(deps: OperationDeps) {
       check(deps, input);
     },
     claims(input) {
-      const { vm, targetId } = check(deps, input);
-      const limited = [vm.hostId, targetId].map((hostId) => ({ key: `migration:${hostId}`, max: perHostMax }));
-      return { exclusive: [vmClaim(deps.inventory, vm.id)], limited };
+      return { exclusive: [vmClaim(deps.inventory, check(deps, input).vm.id)] };
     },
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [

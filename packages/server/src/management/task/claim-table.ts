@@ -1,7 +1,8 @@
 /**
  * Who may run now. A resource is claimed by one exclusively or by any number shared; limited claims are counted.
  * Invariants: a claimant holds all its claims or none, so two can't wait for each other; whoever asked first for a
- * resource is served first, so shared claimants that keep coming never starve an exclusive one.
+ * resource is served first, so shared claimants that keep coming never starve an exclusive one. Where a limit lets only
+ * some of many go on, the next is of the user who has the fewest under way: a thousand tasks of one don't hold up another's.
  */
 import { AppError } from "#core/app-error.ts";
 import type { Claims } from "#management/task/operation.ts";
@@ -12,6 +13,7 @@ interface Claimant {
   readonly exclusive: readonly string[];
   readonly shared: readonly string[];
   readonly limited: NonNullable<Claims["limited"]>;
+  readonly userName: string;
 }
 
 interface Waiter extends Claimant {
@@ -22,12 +24,17 @@ export class ClaimTable {
   readonly #exclusive = new Map<string, Claimant>();
   readonly #shared = new Map<string, Set<Claimant>>();
   readonly #counts = new Map<string, number>();
-  readonly #waiting: Waiter[] = [];
+  /** In the order in which they came. */
+  #waiting: Waiter[] = [];
+  readonly #heldByUser = new Map<string, number>();
+  /** The number of each user's last grant, of all grants. */
+  readonly #servedAt = new Map<string, number>();
+  #grants = 0;
 
   /** Resolves when the claims are held; undefined when the signal aborts first. The result gives them back. */
-  async acquire(taskId: string, claims: Claims, signal: AbortSignal): Promise<(() => void) | undefined> {
+  async acquire(taskId: string, claims: Claims, signal: AbortSignal, userName = ""): Promise<(() => void) | undefined> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const waiter: Waiter = { ...claimantOf(taskId, claims), granted: () => resolve(true) };
+    const waiter: Waiter = { ...claimantOf(taskId, claims, userName), granted: () => resolve(true) };
     this.#waiting.push(waiter);
     const onAbort = (): void => {
       const index = this.#waiting.indexOf(waiter);
@@ -49,7 +56,7 @@ export class ClaimTable {
    * asked for it first. The result gives them back. `what` names the work: `the upload to volume data.img`.
    */
   acquireNow(what: string, claims: Claims): () => void {
-    const claimant = claimantOf(what, claims);
+    const claimant = claimantOf(what, claims, "");
     const other = this.#holderInTheWay(claimant) ?? this.#waiting.find((waiter) => collide(waiter, claimant));
     if (other !== undefined || this.#isAtLimit(claimant)) {
       const who = other === undefined ? "others of its kind are under way" : `${other.name} has not ended yet`;
@@ -62,21 +69,46 @@ export class ClaimTable {
   }
 
   #grant(): void {
+    const granted = new Set<Waiter>();
+    const queues = Map.groupBy(this.#free(), (waiter) => waiter.userName);
+    for (let next = this.#next(queues); next !== undefined; next = this.#next(queues)) {
+      this.#hold(next);
+      this.#servedAt.set(next.userName, ++this.#grants);
+      granted.add(next);
+    }
+    if (granted.size === 0) return;
+    this.#waiting = this.#waiting.filter((waiter) => !granted.has(waiter));
+    for (const waiter of granted) waiter.granted();
+  }
+
+  /** Those that nobody who holds something, or asked for it before, is in the way of. */
+  #free(): Waiter[] {
     const exclusive = new Set<string>();
     const shared = new Set<string>();
-    for (const waiter of this.#waiting.slice()) {
+    return this.#waiting.filter((waiter) => {
       const isBehind =
         waiter.exclusive.some((key) => exclusive.has(key) || shared.has(key)) ||
         waiter.shared.some((key) => exclusive.has(key));
-      if (isBehind || this.#holderInTheWay(waiter) !== undefined || this.#isAtLimit(waiter)) {
-        for (const key of waiter.exclusive) exclusive.add(key);
-        for (const key of waiter.shared) shared.add(key);
-        continue;
-      }
-      this.#hold(waiter);
-      this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-      waiter.granted();
+      for (const key of waiter.exclusive) exclusive.add(key);
+      for (const key of waiter.shared) shared.add(key);
+      return !isBehind && this.#holderInTheWay(waiter) === undefined;
+    });
+  }
+
+  /** Takes the first below its limits out of the queue of the user who has the fewest under way, or was served longest ago. */
+  #next(queues: Map<string, Waiter[]>): Waiter | undefined {
+    const held = (user: string): number => this.#heldByUser.get(user) ?? 0;
+    const servedAt = (user: string): number => this.#servedAt.get(user) ?? 0;
+    const users = [...queues.keys()].toSorted((a, b) => held(a) - held(b) || servedAt(a) - servedAt(b));
+    for (const user of users) {
+      const queue = queues.get(user) ?? [];
+      const index = queue.findIndex((waiter) => !this.#isAtLimit(waiter));
+      const [waiter] = index < 0 ? [] : queue.splice(0, index + 1).slice(index);
+      // Who was passed over is at a limit, which stays so until something is given back.
+      if (queue.length === 0 || waiter === undefined) queues.delete(user);
+      if (waiter !== undefined) return waiter;
     }
+    return undefined;
   }
 
   #holderInTheWay({ exclusive, shared }: Claimant): Claimant | undefined {
@@ -102,7 +134,8 @@ export class ClaimTable {
       if (holders === undefined) this.#shared.set(key, new Set([claimant]));
       else holders.add(claimant);
     }
-    for (const { key } of claimant.limited) this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
+    for (const { key } of claimant.limited) count(this.#counts, key, 1);
+    count(this.#heldByUser, claimant.userName, 1);
   }
 
   #releaseOnce(claimant: Claimant): () => void {
@@ -121,19 +154,22 @@ export class ClaimTable {
       holders?.delete(claimant);
       if (holders?.size === 0) this.#shared.delete(key);
     }
-    for (const { key } of claimant.limited) {
-      const count = (this.#counts.get(key) ?? 1) - 1;
-      if (count === 0) this.#counts.delete(key);
-      else this.#counts.set(key, count);
-    }
+    for (const { key } of claimant.limited) count(this.#counts, key, -1);
+    count(this.#heldByUser, claimant.userName, -1);
     this.#grant();
   }
 }
 
 /** What is claimed both ways is claimed exclusively. */
-function claimantOf(name: string, { exclusive, shared = [], limited = [] }: Claims): Claimant {
+function claimantOf(name: string, { exclusive, shared = [], limited = [] }: Claims, userName: string): Claimant {
   const alone = new Set(exclusive);
-  return { name, exclusive, shared: shared.filter((key) => !alone.has(key)), limited };
+  return { name, exclusive, shared: shared.filter((key) => !alone.has(key)), limited, userName };
+}
+
+function count(counts: Map<string, number>, key: string, by: number): void {
+  const number = (counts.get(key) ?? 0) + by;
+  if (number === 0) counts.delete(key);
+  else counts.set(key, number);
 }
 
 function collide(one: Claimant, other: Claimant): boolean {

@@ -25,6 +25,7 @@ import {
   type TaskRequest,
 } from "#management/task/task-request.ts";
 import { takeOver } from "#management/task/task-retry.ts";
+import { withLimits } from "#management/task/task-limit.ts";
 import { type StepBoundary, TaskRun } from "#management/task/task-run.ts";
 import type { Draft, ResourceKind, Store } from "#store/port.ts";
 
@@ -78,7 +79,7 @@ export class TaskEngine {
     const input = pinTarget(given, target);
     await this.#checkRevision(target, request);
     await operation.check?.(input);
-    const claims = withSharedClaims(inventory, operation.claims(input), target, input);
+    const claims = withLimits(operationName, withSharedClaims(inventory, operation.claims(input), target, input));
     const draft = newTask(operation, target, request.userName, timestamp(clock));
     const record: TaskRecord = { input, claims, direction: "do", cursor: 0, begun: false, results: {} };
     const journal = new TaskJournal(this.#deps, draft, record);
@@ -226,7 +227,7 @@ export class TaskEngine {
     const untouched = record.direction === "do" && record.cursor === 0 && !record.begun;
     // What has begun must be undone in its turn; only what has not may leave the queue.
     const signal = untouched ? run.waitSignal : this.#stop.signal;
-    const release = await this.#deps.claims.acquire(task.id, record.claims, signal);
+    const release = await this.#deps.claims.acquire(task.id, record.claims, signal, task.createdBy);
     if (release === undefined) return run.endUnstarted();
     // Its end is its last write: who sees it may claim at once what it held.
     const stopListening = this.#deps.inventory.onChange((changes) => {

@@ -17,6 +17,10 @@ export function hostClaim(hostId: string): string {
   return `host:${hostId}`;
 }
 
+export function isHostClaim(claim: string): boolean {
+  return claim.startsWith(hostClaim(""));
+}
+
 export function poolClaim(poolId: string): string {
   return `storage-pool:${poolId}`;
 }
