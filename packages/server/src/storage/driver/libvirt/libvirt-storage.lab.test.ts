@@ -1,204 +1,63 @@
-/** The storage and network drivers against a real daemon, where hands and crashes change things behind libvirt's back. */
+/** The storage driver against a real daemon, where hands and crashes change things behind libvirt's back. */
 import assert from "node:assert/strict";
-import { randomBytes, randomUUID } from "node:crypto";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 import { Lab } from "@innkeeper/lab/lab.ts";
-import { connect, type Connection } from "@innkeeper/libvirt";
+import { connect } from "@innkeeper/libvirt";
 import { labAccess } from "#app/test-support/control-plane.ts";
-import { AppError } from "#core/app-error.ts";
-import { silentLogger } from "#core/log.ts";
-import { systemClock } from "#core/system-clock.ts";
-import type { HostStorage } from "#storage/port.ts";
-import { libvirtStorage } from "./libvirt-storage.ts";
+import { folder, type StorageBench, storageOn, storageSuite } from "./test-support/storage-suite.ts";
 
-const folder = "/var/lib/libvirt/p1";
-
-describe("storage driver", () => {
-  let lab: Lab;
-  let host: LabHost;
-  let connection: Connection;
-  let storage: HostStorage;
-  const call = { signal: AbortSignal.timeout(120_000) };
-
-  before(async () => {
-    await Lab.down("storage-driver");
-    lab = await Lab.up({ name: "storage-driver", hostCount: 1 });
-    host = lab.host("h1");
-    const { tls } = await labAccess(lab);
-    // Without keepalive: what would wait for a ping to push it along never ends.
-    connection = await connect(host.uri, {
-      keepalive: false,
-      tls: { ca: tls.caCertificate, cert: tls.clientCertificate, key: tls.clientKey },
-    });
-    const session = { connection: () => Promise.resolve(connection) };
-    storage = libvirtStorage({ session, clock: systemClock, log: silentLogger });
-    await storage.pool.createPool({ name: "p1", uuid: randomUUID(), type: "dir", path: folder }, call);
+async function labBench(name: string): Promise<StorageBench & { readonly host: LabHost }> {
+  await Lab.down(name);
+  const lab = await Lab.up({ name, hostCount: 1 });
+  const host = lab.host("h1");
+  const { tls } = await labAccess(lab);
+  const connection = await connect(host.uri, {
+    tls: { ca: tls.caCertificate, cert: tls.clientCertificate, key: tls.clientKey },
   });
-
-  after(async () => {
-    await connection?.close();
-    await lab?.down();
-  });
-
-  test("creating a pool takes up what an interrupted attempt left, and refuses what is another", async () => {
-    const definition = { name: "half", uuid: randomUUID(), type: "dir", path: "/var/lib/libvirt/half" } as const;
-    const half = `<pool type="dir"><name>half</name><uuid>${definition.uuid}</uuid><target><path>${definition.path}</path></target></pool>`;
-    await host.exec(["sh", "-c", "cat > /run/half.xml && virsh pool-define /run/half.xml"], { input: half });
-    assert.equal((await storage.pool.createPool(definition, call)).state, "running");
-    const other = { ...definition, uuid: randomUUID() };
-    await assert.rejects(storage.pool.createPool(other, call), { code: "name_taken" });
-    // One of the name is not the one that is meant.
-    await storage.pool.deletePool(other, call);
-    assert.equal((await storage.pool.listPools(call)).find((pool) => pool.name === "half")?.uuid, definition.uuid);
-    await storage.pool.deletePool(definition, call);
-    await storage.pool.deletePool(definition, call);
-    assert.equal(
-      (await storage.pool.listPools(call)).some((pool) => pool.name === "half"),
-      false,
-    );
-  });
-
-  test("volumes are looked for on the storage itself", async () => {
-    const { volume } = storage;
-    await host.exec(["truncate", "-s", "5M", `${folder}/hand.raw`]);
-    assert.equal((await volume.findVolume("p1", "hand.raw", call))?.capacityBytes, 5 << 20);
-    assert.equal((await volume.findVolumeByPath(`${folder}/hand.raw`, call))?.name, "hand.raw");
-    await host.exec(["rm", `${folder}/hand.raw`]);
-    assert.equal(await volume.findVolume("p1", "hand.raw", call), undefined);
-    assert.equal(await volume.findVolumeByPath(`${folder}/hand.raw`, call), undefined);
-    assert.equal(await volume.findVolumeByPath("/nowhere/x", call), undefined);
-    await assert.rejects(volume.findVolume("none", "x", call), { code: "not_found" });
-    await volume.deleteVolume("p1", "hand.raw", call);
-  });
-
-  test("a volume that can't be read is not taken for one that is gone, and can be deleted", async () => {
-    const { volume } = storage;
-    const file = `${folder}/odd.raw`;
-    await volume.createVolume({ poolName: "p1", name: "odd.raw", format: "raw", capacityBytes: 1 << 20 }, call);
-    await host.exec(["sh", "-c", `rm ${file} && mkfifo ${file}`]);
-    await assert.rejects(volume.findVolume("p1", "odd.raw", call), { code: "host_failed" });
-    await assert.rejects(volume.findVolumeByPath(file, call), { code: "host_failed" });
-    assert.deepEqual(
-      (await volume.listVolumes("p1", call)).filter((each) => each.name === "odd.raw"),
-      [],
-    );
-    await volume.deleteVolume("p1", "odd.raw", call);
-    await host.exec(["test", "!", "-e", file]);
-    // Its file was removed by hand: libvirt forgets it, too.
-    await volume.createVolume({ poolName: "p1", name: "odd.raw", format: "raw", capacityBytes: 1 << 20 }, call);
-    await host.exec(["rm", file]);
-    await volume.deleteVolume("p1", "odd.raw", call);
-    assert.equal(await volume.findVolume("p1", "odd.raw", call), undefined);
-  });
-
-  test("a volume that is still being copied is not deleted, nor is its end waited for", async () => {
-    const { volume } = storage;
-    // Takes a while to copy, also on a quiet machine; zeros would be left out.
-    const capacityBytes = 1 << 30;
-    const source = { poolName: "p1", name: "big.raw", format: "raw", capacityBytes } as const;
-    await volume.createVolume(source, call);
-    await host.exec(["sh", "-c", `head -c ${capacityBytes} /dev/zero | tr '\\0' x > ${folder}/big.raw`]);
-    const over = new AbortController();
-    const copying = volume.cloneVolume(source, { ...source, name: "copy.raw" }, call).finally(() => over.abort());
-    const deletion = async (): Promise<unknown> => {
-      while (!over.signal.aborted) await volume.deleteVolume("p1", "copy.raw", call);
-      return "never refused";
-    };
-    await assert.rejects(deletion(), { code: "conflict", retryable: true });
-    assert.equal(over.signal.aborted, false);
-    // libvirt reads no pool anew meanwhile: what it can't know is never told as "there is none", nor overwritten.
-    await host.exec(["sh", "-c", `echo precious > ${folder}/unseen.qcow2`]);
-    const unseen = { poolName: "p1", name: "unseen.qcow2", format: "qcow2", capacityBytes: 1 << 20 } as const;
-    await assert.rejects(volume.createVolume(unseen, call), { code: "name_taken" });
-    const found = await volume.findVolume("p1", unseen.name, call).catch((error: unknown) => error);
-    assert.ok(found instanceof AppError ? found.code === "conflict" : found !== undefined, String(found));
-    await volume.createVolume({ ...unseen, name: "new.qcow2" }, call);
-    assert.equal((await host.exec(["cat", `${folder}/unseen.qcow2`])).stdout, "precious\n");
-    assert.equal((await copying).capacityBytes, capacityBytes);
-    for (const name of ["copy.raw", "big.raw", "unseen.qcow2", "new.qcow2"])
-      await volume.deleteVolume("p1", name, call);
-  });
-
-  test("overlays, copies and growth", async () => {
-    const { volume } = storage;
-    const base = await volume.createVolume(
-      { poolName: "p1", name: "b.qcow2", format: "qcow2", capacityBytes: 1 << 24 },
-      call,
-    );
-    const overlay = await volume.createVolume(
-      {
-        poolName: "p1",
-        name: "o.qcow2",
-        format: "qcow2",
-        capacityBytes: 1 << 25,
-        backing: { path: base.path, format: "qcow2" },
-      },
-      call,
-    );
-    assert.equal(overlay.backingPath, base.path);
-    const source = { poolName: "p1", name: "b.qcow2" };
-    const copy = { poolName: "p1", name: "c.qcow2", format: "qcow2", capacityBytes: 1 << 25 } as const;
-    assert.equal((await volume.cloneVolume(source, copy, call)).capacityBytes, 1 << 25);
-    await assert.rejects(volume.cloneVolume(source, copy, call), { code: "name_taken" });
-    const small = { ...copy, name: "s.qcow2", capacityBytes: 1 << 20 };
-    await assert.rejects(volume.cloneVolume(source, small, call), { code: "invalid_field", field: "capacityBytes" });
-    await volume.resizeVolume("p1", "c.qcow2", 1 << 26, call);
-    await assert.rejects(volume.resizeVolume("p1", "c.qcow2", 1 << 20, call), { code: "invalid_field" });
-    for (const name of ["o.qcow2", "c.qcow2", "b.qcow2"]) await volume.deleteVolume("p1", name, call);
-    assert.deepEqual(await volume.listVolumes("p1", call), []);
-  });
-
-  test("content goes in and comes out exactly, and holes stay holes", async () => {
-    const { volume } = storage;
-    const sizeBytes = 32 << 20;
-    const content = Buffer.alloc(sizeBytes);
-    for (const at of [0, 9 << 20, sizeBytes - 65_536]) content.set(randomBytes(65_536), at);
-    const definition = { poolName: "p1", name: "sparse.raw", format: "raw", capacityBytes: sizeBytes } as const;
-    await volume.createVolume(definition, call);
-    const progress: number[] = [];
-    const onProgress = (done: number): void => void progress.push(done);
-    await volume.upload("p1", "sparse.raw", cut(content), sizeBytes, { ...call, onProgress });
-    assert.equal(progress.at(-1), sizeBytes);
-    const stored = await volume.findVolume("p1", "sparse.raw", call);
-    assert.ok((stored?.allocationBytes ?? sizeBytes) < 4 << 20, `${stored?.allocationBytes} bytes are allocated`);
-    const download = await volume.download("p1", "sparse.raw", call);
-    assert.equal(download.sizeBytes, sizeBytes);
-    assert.ok(Buffer.from(await new Response(download.content).arrayBuffer()).equals(content));
-    const part = await volume.read("p1", "sparse.raw", { offset: (9 << 20) - 10, length: 1000 }, call);
-    assert.ok(Buffer.from(part).equals(content.subarray((9 << 20) - 10, (9 << 20) + 990)));
-    assert.equal((await volume.read("p1", "sparse.raw", { offset: sizeBytes - 5, length: 1000 }, call)).length, 5);
-    assert.equal((await volume.read("p1", "sparse.raw", { offset: sizeBytes, length: 1000 }, call)).length, 0);
-    // Written over what was there: zeros must be zeros.
-    const zeros = Buffer.alloc(1 << 20);
-    await volume.upload("p1", "sparse.raw", cut(zeros), zeros.length, call);
-    const again = await volume.download("p1", "sparse.raw", call);
-    const head = Buffer.from(await new Response(again.content).arrayBuffer()).subarray(0, zeros.length);
-    assert.ok(head.equals(zeros));
-    for (const announced of [100, zeros.length + 1]) {
-      await assert.rejects(volume.upload("p1", "sparse.raw", cut(zeros), announced, call), { code: "invalid_field" });
-    }
-  });
-
-  test("a download that is cancelled lets go of the host", async () => {
-    const { content } = await storage.volume.download("p1", "sparse.raw", call);
-    const reader = content.getReader();
-    await reader.read();
-    await reader.cancel();
-    await storage.volume.deleteVolume("p1", "sparse.raw", call);
-    assert.equal(await storage.volume.findVolume("p1", "sparse.raw", call), undefined);
-  });
-
-  test("a call's signal ends it as cancelled, its deadline as a timeout", async () => {
-    await assert.rejects(storage.pool.listPools({ signal: AbortSignal.abort() }), { code: "cancelled" });
-    await assert.rejects(storage.pool.listPools({ signal: AbortSignal.timeout(0) }), { code: "timeout" });
-  });
-});
-
-function cut(bytes: Uint8Array): ReadableStream<Uint8Array> {
-  return ReadableStream.from(
-    (function* () {
-      for (let at = 0; at < bytes.byteLength; at += 65_536) yield bytes.subarray(at, at + 65_536);
-    })(),
-  );
+  const run = async (...words: string[]): Promise<void> => void (await host.exec(words));
+  return {
+    host,
+    connection,
+    files: {
+      create: (path, sizeBytes) => run("truncate", "-s", String(sizeBytes), path),
+      fill: (path, sizeBytes) => run("sh", "-c", `head -c ${sizeBytes} /dev/zero | tr '\\0' x > ${path}`),
+      write: async (path, text) => void (await host.exec(["sh", "-c", `cat > ${path}`], { input: text })),
+      read: async (path) => (await host.exec(["cat", path])).stdout,
+      remove: (path) => run("rm", path),
+    },
+    [Symbol.asyncDispose]: async () => {
+      await connection.close();
+      await lab.down();
+    },
+  };
 }
+
+storageSuite(
+  "storage driver",
+  () => labBench("storage-driver"),
+  (bench) => {
+    const call = { signal: AbortSignal.timeout(120_000) };
+
+    test("a volume that can't be read is not taken for one that is gone, and can be deleted", async () => {
+      const { host, connection } = bench();
+      const { volume } = storageOn(connection);
+      const file = `${folder}/odd.raw`;
+      await volume.createVolume({ poolName: "p1", name: "odd.raw", format: "raw", capacityBytes: 1 << 20 }, call);
+      await host.exec(["sh", "-c", `rm ${file} && mkfifo ${file}`]);
+      await assert.rejects(volume.findVolume("p1", "odd.raw", call), { code: "host_failed" });
+      await assert.rejects(volume.findVolumeByPath(file, call), { code: "host_failed" });
+      assert.deepEqual(
+        (await volume.listVolumes("p1", call)).filter((each) => each.name === "odd.raw"),
+        [],
+      );
+      await volume.deleteVolume("p1", "odd.raw", call);
+      await host.exec(["test", "!", "-e", file]);
+      // Its file was removed by hand: libvirt forgets it, too.
+      await volume.createVolume({ poolName: "p1", name: "odd.raw", format: "raw", capacityBytes: 1 << 20 }, call);
+      await host.exec(["rm", file]);
+      await volume.deleteVolume("p1", "odd.raw", call);
+      assert.equal(await volume.findVolume("p1", "odd.raw", call), undefined);
+    });
+  },
+);
