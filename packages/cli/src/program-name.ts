@@ -6,6 +6,7 @@ export const programSummary = {
   recover: "Rebuild a lost or damaged state from what is left of it, backups, and the hosts.",
   demo: "Real guests on two real hosts on this machine; --down removes all of it.",
   lab: "Real libvirt hosts on this machine, in namespaces.",
+  sim: "A simulated fleet that speaks libvirt's protocol, in the foreground; and what goes wrong in it.",
   test: "Bring what is missing and run all tests.",
 } as const;
 
@@ -36,6 +37,21 @@ export const programWords: Readonly<Record<ProgramName, readonly string[]>> = {
   recover: ["--state", "--host", "--hosts-file", "--tls-ca", "--tls-cert", "--tls-key", "--ssh-key", "--force"],
   demo: ["--down"],
   lab: ["up", "down", "list", "exec", "crash", "start", "partition", "heal"],
+  sim: [
+    "up",
+    "list",
+    "uris",
+    "power-off",
+    "power-on",
+    "isolate",
+    "partition",
+    "heal",
+    "clock",
+    "disk-full",
+    "disk-free",
+    "fault",
+    "fault-clear",
+  ],
   test: [],
 };
 

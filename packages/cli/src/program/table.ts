@@ -1,5 +1,5 @@
 /**
- * The programs behind `inn up`, `restore`, `recover`, `store`, `demo`, `lab` and `test`: the only place where the CLI reaches beyond the contract. Each is
+ * The programs behind `inn up`, `restore`, `recover`, `store`, `demo`, `lab`, `sim` and `test`: the only place where the CLI reaches beyond the contract. Each is
  * loaded only when it is asked for.
  */
 import type { ProgramContext, ProgramName } from "#program-name.ts";
@@ -14,5 +14,6 @@ export const programs: Readonly<Record<ProgramName, () => Promise<Program>>> = {
   recover: async () => (await import("#program/recover.ts")).recover,
   demo: async () => (await import("#program/demo.ts")).demo,
   lab: async () => (await import("#program/lab.ts")).lab,
+  sim: async () => (await import("#program/sim.ts")).sim,
   test: async () => (await import("#program/test.ts")).test,
 };

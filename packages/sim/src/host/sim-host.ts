@@ -4,6 +4,7 @@ import { Agents } from "./agent/agent.ts";
 import { hostNameOf } from "./agent/guest-system.ts";
 import { BlockJobs } from "./block-job/block-jobs.ts";
 import { HostClock } from "./clock.ts";
+import { NO_PEERS } from "./migration/no-peers.ts";
 import { FileDisks } from "./disk-view.ts";
 import { Domains } from "./domain/domains.ts";
 import { EventHub } from "./event-hub.ts";
@@ -13,6 +14,8 @@ import { SharedStorage } from "./file/shared-storage.ts";
 import type { Guest } from "./network/network.ts";
 import { Networks } from "./network/networks.ts";
 import { OFFICE_LOAD } from "./load.ts";
+import { IncomingMigrations } from "./migration/incoming.ts";
+import { OutgoingMigrations } from "./migration/outgoing.ts";
 import { SimNode } from "./node/node.ts";
 import { STANDARD_NODE } from "./node/shape.ts";
 import { StoragePools } from "./pool/storage-pools.ts";
@@ -22,6 +25,7 @@ import type { Clock } from "./clock.ts";
 import type { HostContext } from "./context.ts";
 import type { DomainTiming } from "./domain/domains.ts";
 import type { LoadProfile } from "./load.ts";
+import type { Peers } from "./migration/outgoing.ts";
 import type { NodeShape } from "./node/shape.ts";
 
 export interface SimHostOptions {
@@ -35,6 +39,8 @@ export interface SimHostOptions {
   readonly load?: LoadProfile;
   readonly timing?: DomainTiming;
   readonly node?: NodeShape;
+  /** The hosts that it reaches; none by itself. */
+  readonly peers?: Peers;
 }
 
 const STORAGE_BYTES = 2_000_000_000_000;
@@ -47,7 +53,7 @@ export class SimHost implements HostContext {
   readonly random: Random;
   readonly load: LoadProfile;
   readonly events = new EventHub();
-  readonly faults = new FaultSet();
+  readonly faults: FaultSet;
   readonly files: HostFiles;
   readonly networks: Networks;
   readonly disks: FileDisks;
@@ -57,6 +63,8 @@ export class SimHost implements HostContext {
   readonly blockJobs: BlockJobs;
   readonly agents: Agents;
   readonly node: SimNode;
+  readonly incoming: IncomingMigrations;
+  readonly migrations: OutgoingMigrations;
 
   constructor(options: SimHostOptions) {
     this.name = options.name;
@@ -64,6 +72,7 @@ export class SimHost implements HostContext {
     this.clock = new HostClock(options.clock);
     this.random = new Random(hash(options.seed, options.name));
     this.uuid = this.random.uuid();
+    this.faults = new FaultSet(options.name, options.seed, this.clock);
     this.load = options.load ?? OFFICE_LOAD;
     this.files = new HostFiles({
       hostName: options.name,
@@ -79,6 +88,8 @@ export class SimHost implements HostContext {
     this.blockJobs = new BlockJobs(this.domains, this.files);
     this.agents = new Agents(this, this.networks);
     this.node = new SimNode(this, this.domains, options.node ?? STANDARD_NODE);
+    this.incoming = new IncomingMigrations(this.domains);
+    this.migrations = new OutgoingMigrations(this.domains, options.peers ?? NO_PEERS);
   }
 
   #guestsOn(network: string): Guest[] {

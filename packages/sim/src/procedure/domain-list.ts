@@ -70,8 +70,9 @@ export function domainXml(domain: SimDomain, flags: number): string {
   const isInactive = (flags & lv.VIR_DOMAIN_XML_INACTIVE) !== 0;
   const isMigratable = (flags & lv.VIR_DOMAIN_XML_MIGRATABLE) !== 0;
   if (!domain.isActive || (isInactive && domain.isPersistent)) return domain.config.text();
+  if (!isInactive && !isMigratable) return domain.liveText();
   const root = domain.liveRoot();
-  if (isInactive || isMigratable) stripLive(root);
+  stripLive(root);
   return format(root);
 }
 

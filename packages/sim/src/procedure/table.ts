@@ -8,6 +8,7 @@ import { domainLifeProcedures } from "./domain-life.ts";
 import { domainListProcedures } from "./domain-list.ts";
 import { domainStatsProcedures } from "./domain-stats.ts";
 import { eventProcedures } from "./event.ts";
+import { migrationProcedures } from "./migration.ts";
 import { networkProcedures } from "./network.ts";
 import { nodeProcedures } from "./node.ts";
 import { snapshotProcedures } from "./snapshot.ts";
@@ -23,6 +24,7 @@ export const procedureTable = new DispatchTable([
   domainLifeProcedures,
   domainChangeProcedures,
   domainStatsProcedures,
+  migrationProcedures,
   eventProcedures,
   networkProcedures,
   snapshotProcedures,

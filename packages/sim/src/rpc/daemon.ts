@@ -61,7 +61,7 @@ export class SimDaemon implements Daemon {
       throw new SimError(VIR_ERR_INTERNAL_ERROR, VIR_FROM_RPC, "connection not open");
     if (session.isReadOnly && !isReadOnlyCall(procedure))
       throw new SimError(VIR_ERR_OPERATION_DENIED, VIR_FROM_NONE, `read only access prevents ${apiName(procedure)}`);
-    return this.host.faults.admit(session, procedure);
+    return this.host.faults.admit(procedure);
   }
 
   closed(session: Session): void {

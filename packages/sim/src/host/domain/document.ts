@@ -4,6 +4,7 @@ import { parse } from "#xml/parse.ts";
 import { readFacts } from "./facts.ts";
 import type { Element } from "#xml/element.ts";
 import type { DomainFacts } from "./facts.ts";
+import type { LiveFacts } from "./live.ts";
 
 export interface DomainDocument {
   /** Formatted as libvirt does. */
@@ -11,6 +12,8 @@ export interface DomainDocument {
   /** A tree of the caller's own. */
   root(): Element;
   facts(): DomainFacts;
+  /** The running guest's text, where it can be had without a tree. */
+  liveText?(live: LiveFacts): string;
 }
 
 export class TextDocument implements DomainDocument {

@@ -13,9 +13,11 @@ import type { HostContext } from "#host/context.ts";
 import { LoadCurve } from "#host/load.ts";
 import { TextDocument } from "./document.ts";
 import { makeLive } from "./live.ts";
+import { format } from "#xml/element.ts";
 import type { Element } from "#xml/element.ts";
 import type { DomainDocument } from "./document.ts";
 import type { DomainFacts } from "./facts.ts";
+import type { LiveFacts } from "./live.ts";
 import type { DomainJob, JobResult } from "./job.ts";
 
 /** What a start gave to the guest. */
@@ -150,12 +152,20 @@ export class SimDomain {
   liveRoot(): Element {
     const { run } = this;
     const root = (run?.document ?? this.config).root();
-    if (run === null) return root;
-    const { displayPort, firstVnet, firstPty } = run;
-    const { id, name, isAgentConnected } = this;
-    // A document that was changed while the guest runs is completed again, too: what is there already stays.
-    makeLive(root, { id, name, displayPort, firstVnet, firstPty, isAgentConnected }, this.#host.disks);
+    // A document that was changed while the guest runs is completed again: what is there already stays.
+    if (run !== null) makeLive(root, this.#liveFacts(run), this.#host.disks);
     return root;
+  }
+
+  liveText(): string {
+    const { run } = this;
+    const quick = run === null || run.document !== null ? undefined : this.config.liveText?.(this.#liveFacts(run));
+    return quick ?? format(this.liveRoot());
+  }
+
+  #liveFacts({ displayPort, firstVnet, firstPty }: Run): LiveFacts {
+    const { id, name, isAgentConnected } = this;
+    return { id, name, displayPort, firstVnet, firstPty, isAgentConnected };
   }
 
   editConfig(edit: (root: Element) => void): void {
