@@ -100,6 +100,27 @@ suite("calls", () => {
     }
   });
 
+  test("a filter that can't be read is shown with the place", async () => {
+    await using server = await serve((_request, response) => {
+      const problem = {
+        title: "bad",
+        status: 422,
+        code: "invalid_field",
+        detail: "No.",
+        field: "filter",
+        fault: { position: 6 },
+      };
+      json(response, 422, problem, "application/problem+json");
+    });
+    const error = await failureOf(server.api.page("vmList", { filter: "state=runing and 中" }));
+    assert.equal(
+      errorText(error),
+      ["error: No.", "  field:      filter", "  here:       state=runing and 中", "                    ^", ""].join(
+        "\n",
+      ),
+    );
+  });
+
   test("what someone else changed is told: which field, from what to what, who and when", async () => {
     await using server = await serve((_request, response) => {
       const changes = [

@@ -73,7 +73,7 @@ export function fieldNames({ schema, shortNames }: FieldSource): string[] {
   return [...Object.keys(shortNames), ...pathsOf(schema, "", 0)];
 }
 
-/** Whether any value at the path passes; what is absent is not tested. */
+/** Whether any value at the path of a field passes; what is absent is not tested. Asked of every resource of long lists. */
 export function someValueAt(
   resource: unknown,
   path: readonly string[],
@@ -82,13 +82,22 @@ export function someValueAt(
 ): boolean {
   let value = resource;
   for (let position = index; position < path.length; position++) {
-    if (Array.isArray(value)) return value.some((each) => someValueAt(each, path, test, position));
-    const name = path[position] as string;
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return false;
-    value = (value as Readonly<Record<string, unknown>>)[name];
+    if (typeof value !== "object" || value === null) return false;
+    if (Array.isArray(value)) return someElement(value, path, test, position);
+    value = (value as Readonly<Record<string, unknown>>)[path[position] as string];
   }
-  if (Array.isArray(value)) return value.some((each) => someValueAt(each, path, test, path.length));
+  if (Array.isArray(value)) return someElement(value, path, test, path.length);
   return value !== undefined && test(value);
+}
+
+function someElement(
+  list: readonly unknown[],
+  path: readonly string[],
+  test: (value: unknown) => boolean,
+  index: number,
+): boolean {
+  for (const each of list) if (someValueAt(each, path, test, index)) return true;
+  return false;
 }
 
 /** The first value at the path. */
@@ -119,6 +128,8 @@ function nodesAt(schema: TSchema, path: readonly string[]): SchemaNode[] {
   if (node.type === "array" && node.items !== undefined) return nodesAt(node.items, path);
   const [name, ...rest] = path;
   if (name === undefined) return [node];
+  // What every object has is no field: nothing need look whose it is when it is read.
+  if (name in Object.prototype) return [];
   const property = node.properties !== undefined && Object.hasOwn(node.properties, name) && node.properties[name];
   if (property) return nodesAt(property, rest);
   // A record, or a schema that says nothing, allows everything.

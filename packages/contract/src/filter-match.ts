@@ -17,14 +17,11 @@ export type Related = (kind: Kind, id: string) => object | undefined;
  */
 export function filterPredicate(filter: Filter, textOf: (resource: object) => string, related: Related): Predicate {
   switch (filter.kind) {
-    case "and": {
-      const terms = filter.terms.map((term) => filterPredicate(term, textOf, related));
-      return (resource) => terms.every((term) => term(resource));
-    }
-    case "or": {
-      const terms = filter.terms.map((term) => filterPredicate(term, textOf, related));
-      return (resource) => terms.some((term) => term(resource));
-    }
+    case "and":
+    case "or":
+      return filter.terms
+        .map((term) => filterPredicate(term, textOf, related))
+        .reduce(filter.kind === "and" ? both : either, () => filter.kind === "and");
     case "not": {
       const term = filterPredicate(filter.term, textOf, related);
       return (resource) => !term(resource);
@@ -37,6 +34,15 @@ export function filterPredicate(filter: Filter, textOf: (resource: object) => st
       return comparisonPredicate(filter, related);
   }
 }
+
+const both =
+  (one: Predicate, other: Predicate): Predicate =>
+  (resource) =>
+    one(resource) && other(resource);
+const either =
+  (one: Predicate, other: Predicate): Predicate =>
+  (resource) =>
+    one(resource) || other(resource);
 
 /** All that free text is searched in, in lower case. */
 export function searchText(resource: object, { text }: FieldSource): string {

@@ -65,7 +65,8 @@ export function rowsAfter(
   return { rows: rows.slice(first, first + limit), hasMore: rows.length > first + limit };
 }
 
-function countUpTo(rows: readonly Row[], keys: readonly SortKey[], place: Place): number {
+/** How many rows are not after the place. */
+export function countUpTo(rows: readonly Row[], keys: readonly SortKey[], place: Place): number {
   let [low, high] = [0, rows.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
@@ -76,8 +77,26 @@ function countUpTo(rows: readonly Row[], keys: readonly SortKey[], place: Place)
   return low;
 }
 
+/** More are taken out and put in at one go. */
+const singlyMax = 100;
+
+/** Rows in order without those that are gone (some may not be among them), and with fresh ones, which are in order. Changes `rows`. */
+export function replaced(rows: Row[], gone: readonly Row[], fresh: readonly Row[], keys: readonly SortKey[]): Row[] {
+  if (gone.length + fresh.length > singlyMax) {
+    const all = new Set(gone);
+    const kept = rows.filter((row) => !all.has(row));
+    return merged(kept, fresh, keys);
+  }
+  for (const row of gone) {
+    const index = countUpTo(rows, keys, row) - 1;
+    if (rows[index] === row) rows.splice(index, 1);
+  }
+  for (const row of fresh) rows.splice(countUpTo(rows, keys, row), 0, row);
+  return rows;
+}
+
 /** Two lists in order as one. */
-export function merged(a: readonly Row[], b: readonly Row[], keys: readonly SortKey[]): readonly Row[] {
+function merged(a: readonly Row[], b: readonly Row[], keys: readonly SortKey[]): Row[] {
   const rows: Row[] = [];
   let next = 0;
   for (const row of a) {

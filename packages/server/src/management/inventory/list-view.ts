@@ -6,7 +6,7 @@
 import { filterPredicate, type Predicate, searchText } from "@innkeeper/contract/filter-match.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { candidates } from "#management/inventory/candidate.ts";
-import { comparePlaces, merged, type Row, rowOf, type SortKey, sortValue } from "#management/inventory/list-order.ts";
+import { comparePlaces, replaced, type Row, rowOf, type SortKey, sortValue } from "#management/inventory/list-order.ts";
 import { itemWriter, type ListPage, listPage, pageOf } from "#management/inventory/list-page.ts";
 import { type ListRequest, relatedKinds } from "#management/inventory/list-query.ts";
 import type { Resource } from "#management/inventory/resource-index.ts";
@@ -22,8 +22,9 @@ const writersMax = 4;
 interface Order {
   readonly kind: ResourceKind;
   readonly keys: readonly SortKey[];
-  rows: readonly Row[];
-  readonly views: Map<string, { readonly matches: Predicate; rows: readonly Row[] }>;
+  rows: Row[];
+  readonly byId: Map<string, Row>;
+  readonly views: Map<string, { readonly matches: Predicate; rows: Row[] }>;
   /** Changed since `rows` was made. */
   readonly dirty: Set<string>;
   /** What it is sorted by of other kinds, by id. */
@@ -107,21 +108,30 @@ export class ListViews implements Disposable {
     for (const each of kinds) {
       for (const owner of this.#inventory.values(each)) owners.set(owner.id, this.#ownerValues(each, owner, keys));
     }
-    return { kind, keys, rows, views: new Map(), dirty: new Set(), owners };
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    return { kind, keys, rows, byId, views: new Map(), dirty: new Set(), owners };
   }
 
   #repair(order: Order): void {
-    const { kind, keys, dirty } = order;
-    const fresh = [...dirty].flatMap((id) => {
+    const { kind, keys, dirty, byId } = order;
+    const gone: Row[] = [];
+    const fresh: Row[] = [];
+    for (const id of dirty) {
+      const before = byId.get(id);
+      if (before !== undefined) gone.push(before);
       const resource = this.#inventory.get(kind, id);
-      return resource === undefined ? [] : [rowOf(resource, keys, this.#related)];
-    });
+      if (resource === undefined) byId.delete(id);
+      else {
+        const row = rowOf(resource, keys, this.#related);
+        byId.set(id, row);
+        fresh.push(row);
+      }
+    }
     fresh.sort((a, b) => comparePlaces(a, b, keys));
-    const isKept = ({ id }: Row): boolean => !dirty.has(id);
-    order.rows = merged(order.rows.filter(isKept), fresh, keys);
+    order.rows = replaced(order.rows, gone, fresh, keys);
     for (const view of order.views.values()) {
       const matching = fresh.filter((row) => view.matches(row.resource));
-      view.rows = merged(view.rows.filter(isKept), matching, keys);
+      view.rows = replaced(view.rows, gone, matching, keys);
     }
     dirty.clear();
   }

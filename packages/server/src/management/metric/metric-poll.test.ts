@@ -62,8 +62,7 @@ function fixture() {
   const volume: Partial<Volume> = { path, hostId, poolId: "pool-1" };
   let listener: ((changes: readonly ChangeEntry[]) => void) | undefined;
   const inventory = {
-    byHost: (kind: string) => (kind === "vm" ? vms : [pool]),
-    by: () => [volume],
+    byHost: (kind: string) => ({ vm: vms, "storage-pool": [pool], volume: [volume] })[kind],
     get: () => ({ hardware: { memoryMiB: 10_000 } }),
     onChange: (given: NonNullable<typeof listener>) => {
       listener = given;

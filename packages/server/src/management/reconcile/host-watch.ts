@@ -25,8 +25,8 @@ export interface WatchOptions {
 
 export const defaultWatchOptions: WatchOptions = { intervalMs: 30_000, deepIntervalMs: 10 * 60_000 };
 
-/** More hosts are passed over less often, so that the whole fleet costs no more: their events and bulk counters tell most. */
-const hostsPerInterval = 250;
+/** More hosts are passed over less often, so that the fleet costs no more than these: events and bulk counters tell most. */
+const hostsPerInterval = 100;
 const parallelReads = 3;
 const readDeadlineMs = 30_000;
 const passDeadlineMs = 5 * 60_000;
@@ -111,23 +111,28 @@ export class HostWatch {
     const { intervalMs, deepIntervalMs } = this.#options;
     let deepAtMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
-      const isDeep = clock.monotonicMs() - deepAtMs >= deepIntervalMs;
+      const fleet = Math.max(1, this.#deps.providers.connectedHostIds().length / hostsPerInterval);
+      const isDeep = clock.monotonicMs() - deepAtMs >= fleet * deepIntervalMs;
       if (isDeep) deepAtMs = clock.monotonicMs();
       await this.#guarded("pass", () => this.#pass(isDeep, signal), signal);
-      const fleet = Math.max(1, this.#deps.providers.connectedHostIds().length / hostsPerInterval);
       await clock.sleep(fleet * intervalMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
     }
   }
 
   /** Measures the host; what guests do is seen in passing, also where libvirt told of nothing. */
   async #samples(signal: AbortSignal): Promise<void> {
-    const { clock, metrics } = this.#deps;
+    const { clock, log, metrics } = this.#deps;
     if (metrics === undefined) return;
     // Each host at its own moment, from the first time on.
     await clock.sleep(Math.random() * sampleMs, signal).catch(() => undefined);
     while (!signal.aborted) {
       const startMs = clock.monotonicMs();
-      await this.#guarded("metrics", () => this.#sample(metrics, signal), signal);
+      try {
+        await this.#sample(metrics, signal);
+      } catch (error) {
+        if (error instanceof AppError && error.code === "unsupported") return;
+        if (!signal.aborted) log.debug({ err: error, hostId: this.#hostId }, "the host could not be measured");
+      }
       const tookMs = clock.monotonicMs() - startMs;
       await clock.sleep(nextIntervalMs(tookMs) - tookMs, signal).catch(() => undefined);
     }
