@@ -66,6 +66,8 @@ export interface Rollup {
 export interface StoreTransaction {
   get<K extends ResourceKind>(kind: K, id: string): Promise<ResourceMap[K] | undefined>;
   list<K extends ResourceKind>(kind: K): Promise<ResourceMap[K][]>;
+  /** The same bit by bit, for who has no need of all at once. */
+  pages<K extends ResourceKind>(kind: K): AsyncIterable<ResourceMap[K][]>;
   /** Writes unless nothing but `revision` differs. With `ifRevision`, precondition_failed unless it is still that. Returns what is stored now. */
   put<K extends ResourceKind>(
     kind: K,

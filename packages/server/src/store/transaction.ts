@@ -60,8 +60,16 @@ export class KyselyTransaction implements StoreTransaction {
   }
 
   async list<K extends ResourceKind>(kind: K): Promise<ResourceMap[K][]> {
+    const all: ResourceMap[K][] = [];
+    for await (const page of this.pages(kind)) all.push(...page);
+    return all;
+  }
+
+  async *pages<K extends ResourceKind>(kind: K): AsyncGenerator<ResourceMap[K][], void> {
     this.#checkOpen();
-    return (await selectResources(this.#database, kind)).map((stored) => parseResource<K>(stored));
+    for await (const page of selectResources(this.#database, kind)) {
+      yield page.map((stored) => parseResource<K>(stored));
+    }
   }
 
   async put<K extends ResourceKind>(

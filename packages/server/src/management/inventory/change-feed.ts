@@ -28,7 +28,7 @@ export class ChangeFeed {
     const last = changes.at(-1);
     if (last === undefined) return;
     this.#revision = last.revision;
-    this.#recent.push(...changes);
+    for (const change of changes) this.#recent.push(change);
     if (this.#recent.length > recentMax * 2) this.#recent = this.#recent.slice(-recentMax);
     const committed = this.#committed;
     this.#committed = Promise.withResolvers();

@@ -47,7 +47,7 @@ export class Inventory implements Disposable {
       const indexes = new Map<ResourceKind, ResourceIndex>();
       for (const kind of resourceKinds) {
         const index = new ResourceIndex(share);
-        for (const resource of await transaction.list(kind)) index.put(resource);
+        for await (const page of transaction.pages(kind)) for (const resource of page) index.put(resource);
         indexes.set(kind, index);
       }
       // Made inside the transaction: no commit can fall between what was read and the subscription.

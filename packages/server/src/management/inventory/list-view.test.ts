@@ -10,6 +10,7 @@ import type { Kind } from "@innkeeper/contract/id.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import { resourceTable } from "@innkeeper/contract/resource/table.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { hostDraft } from "#app/test-support/host-draft.ts";
 import { candidates } from "#management/inventory/candidate.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
 import { listPage } from "#management/inventory/list-page.ts";
@@ -25,18 +26,7 @@ const states = ["running", "shutoff", "paused"] as const;
 const hostId = (index: number) => `host-${String(index).padStart(12, "0")}` as const;
 
 function host(index: number, change: Partial<Host> = {}): Draft<"host"> {
-  return {
-    id: hostId(index),
-    name: `kvm${index % 7}-${index}`,
-    uri: "test:///default",
-    description: "",
-    tags: [`rack${index % 4}`],
-    maintenance: false,
-    connectionState: "connected",
-    connectionDetail: "",
-    addedAt: "2026-01-01T00:00:00.000Z",
-    ...change,
-  };
+  return hostDraft(hostId(index), `kvm${index % 7}-${index}`, { tags: [`rack${index % 4}`], ...change });
 }
 
 function vm(index: number, change: Partial<Vm> = {}): Draft<"vm"> {

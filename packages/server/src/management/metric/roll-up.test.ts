@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import type { MetricQuery } from "@innkeeper/contract/resource/metric.ts";
+import { hostDraft } from "#app/test-support/host-draft.ts";
 import type { Clock } from "#core/clock.ts";
 import { silentLogger } from "#core/log.ts";
 import { systemClock } from "#core/system-clock.ts";
@@ -20,25 +21,13 @@ const signal = new AbortController().signal;
 const hourMs = 3_600_000;
 /** A whole day, UTC. */
 const startMs = Date.UTC(2026, 0, 5);
-const userId = "host-000000000001";
+const hostId = "host-000000000001";
 
 async function fixture() {
   const folder = await mkdtemp(path.join(tmpdir(), "inn-rollup-"));
   const store = await openSqliteStore({ file: path.join(folder, "store.sqlite") });
   const inventory = await Inventory.open(store);
-  await store.transaction((transaction) =>
-    transaction.put("host", {
-      id: userId,
-      name: "kvm1",
-      uri: "test:///default",
-      description: "",
-      tags: [],
-      maintenance: false,
-      connectionState: "connected",
-      connectionDetail: "",
-      addedAt: "2026-01-01T00:00:00.000Z",
-    }),
-  );
+  await store.transaction((transaction) => transaction.put("host", hostDraft(hostId, "kvm1")));
   let nowMs = startMs;
   const clock: Clock = { ...systemClock, now: () => nowMs };
   let recent = new RecentSamples();
@@ -49,14 +38,14 @@ async function fixture() {
       const rollUp = new RollUp({ store, recent, clock, log: silentLogger });
       for (; nowMs < endMs; nowMs += sampleMs) {
         if (nowMs % 300_000 === 40_000) await rollUp.roll(signal);
-        recent.record(userId, nowMs, valuesOf({ cpuUsagePct: value(nowMs) }));
+        recent.record(hostId, nowMs, valuesOf({ cpuUsagePct: value(nowMs) }));
       }
     },
     skipTo: (atMs: number) => void (nowMs = atMs),
     restart: () => void (recent = new RecentSamples()),
     series: async (query: MetricQuery) => {
       const service = new MetricService({ store, inventory, recent, clock });
-      return await service.series("host", userId, { metrics: "cpuUsagePct", ...query }, "hostId");
+      return await service.series("host", hostId, { metrics: "cpuUsagePct", ...query }, "hostId");
     },
     async [Symbol.asyncDispose]() {
       inventory[Symbol.dispose]();

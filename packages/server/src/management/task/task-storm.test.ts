@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Type } from "typebox";
+import { hostDraft } from "#app/test-support/host-draft.ts";
 import { ClaimTable } from "#management/task/claim-table.ts";
 import { EngineFixture } from "#management/task/engine-fixture.ts";
 import { operation } from "#management/task/operation.ts";
@@ -55,17 +56,7 @@ test("1,000 starts of one user and 10 of another: limits hold, the second user d
   await using fixture = await EngineFixture.open([vmStart]);
   await fixture.store.transaction(async (transaction) => {
     for (let index = 0; index < hostCount; index++) {
-      await transaction.put("host", {
-        id: hostId(index),
-        name: `kvm${index}`,
-        uri: "test:///default",
-        description: "",
-        tags: [],
-        maintenance: false,
-        connectionState: "connected",
-        connectionDetail: "",
-        addedAt: "2026-01-01T00:00:00.000Z",
-      });
+      await transaction.put("host", hostDraft(hostId(index), `kvm${index}`));
     }
   });
   const submit = (userName: string, vm: number) =>

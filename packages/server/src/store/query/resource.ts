@@ -21,13 +21,27 @@ export async function selectResource(
     .executeTakeFirst();
 }
 
-export async function selectResources(database: Kysely<StoreSchema>, kind: ResourceKind): Promise<StoredResource[]> {
-  return database
-    .selectFrom("resource")
-    .select(["revision", "document"])
-    .where("kind", "=", kind)
-    .orderBy("id")
-    .execute();
+const pageRows = 1000;
+
+/** In the order of their ids, in pages: their text is much larger than what is made of it. */
+export async function* selectResources(
+  database: Kysely<StoreSchema>,
+  kind: ResourceKind,
+): AsyncGenerator<StoredResource[], void> {
+  for (let after = ""; ;) {
+    const rows = await database
+      .selectFrom("resource")
+      .select(["id", "revision", "document"])
+      .where("kind", "=", kind)
+      .where("id", ">", after)
+      .orderBy("id")
+      .limit(pageRows)
+      .execute();
+    yield rows.map((row) => ({ revision: Number(row.revision), document: row.document }));
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < pageRows) return;
+    after = last.id;
+  }
 }
 
 /** Those that changed last are kept; the ids of the others, oldest first, at most `limit`. */
