@@ -4,32 +4,18 @@
  * Start until it answers (medians of starts on the same state, hosts connected or not yet), resident memory, and CPU time
  * while nothing happens. Needs root and what `inn lab` needs.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
 import { addLabHosts, startServer } from "./lab-server.ts";
-import { median, printRow, timed, verdict } from "./measure.ts";
+import { cpuSeconds, median, printRow, residentMegabytes, timed, verdict } from "./measure.ts";
 
 const rounds = Number(process.argv[2] ?? 5);
 const vmsPerHost = 10;
 const idleSeconds = 60;
-/** sysconf(_SC_CLK_TCK), 100 on every Linux that Node runs on: proc(5). */
-const ticksPerSecond = 100;
-
-async function cpuSeconds(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\) /u, "").split(" ");
-  // utime and stime are fields 14 and 15 of proc(5); the replacement took the first two away.
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
-}
-
-async function residentMegabytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+) kB$/mu.exec(status)?.[1]) * 1024 * 1e-6;
-}
-
 async function startVms(lab: Lab): Promise<void> {
   for (const host of lab.hosts) {
     for (let index = 0; index < vmsPerHost; index++) {
