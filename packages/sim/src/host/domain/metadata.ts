@@ -10,7 +10,7 @@ import {
   VIR_FROM_DOMAIN,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
-import { element, elements, find, format, leaf, replaceChild, textOf } from "#xml/element.ts";
+import { element, elements, find, format, isElement, leaf, replaceChild, textOf } from "#xml/element.ts";
 import { parseDocument } from "./definition.ts";
 import { orderDomain } from "./order.ts";
 import type { Element } from "#xml/element.ts";
@@ -44,13 +44,18 @@ export function setMetadata(root: Element, { type, metadata, key, uri }: Metadat
   orderDomain(root);
 }
 
-/** The root element gets the namespace under the key as its prefix. */
+/** Every element without a namespace gets this one, under the key as its prefix (virXMLInjectNamespace). */
 function wrapped(text: string, key: string, uri: string): Element {
   const root = /^\s*(?:<\?[^>]*\?>\s*)?<([^\s/>]+)/u.exec(text)?.[1] ?? "";
   const parsed = parseDocument(text, root, "metadata_xml");
   const attributes = { [`xmlns:${key}`]: uri, ...Object.fromEntries(parsed.attributes) };
-  const name = parsed.name.includes(":") ? parsed.name : `${key}:${parsed.name}`;
-  return element(name, attributes, parsed.children);
+  const renamed = renamedAll(parsed, (name) => (name.includes(":") ? name : `${key}:${name}`));
+  return element(renamed.name, attributes, renamed.children);
+}
+
+function renamedAll(from: Element, rename: (name: string) => string): Element {
+  const children = from.children.map((child) => (isElement(child) ? renamedAll(child, rename) : child));
+  return { name: rename(from.name), attributes: from.attributes, children };
 }
 
 function namespaceOf({ name, attributes }: Element): string | undefined {
@@ -73,5 +78,6 @@ function read(root: Element, type: number, uri: string | null): string | undefin
   if (found === undefined) return undefined;
   const prefix = found.name.includes(":") ? found.name.slice(0, found.name.indexOf(":") + 1) : "";
   const attributes = Object.fromEntries([...found.attributes].filter(([name]) => !name.startsWith("xmlns")));
-  return format(element(found.name.slice(prefix.length), attributes, found.children)).trimEnd();
+  const plain = renamedAll(found, (name) => (name.startsWith(prefix) ? name.slice(prefix.length) : name));
+  return format(element(plain.name, attributes, plain.children)).trimEnd();
 }
