@@ -8,8 +8,17 @@ export interface StoreSchema {
   private: { space: string; key: string; value: string };
   /** The latest revision, which survives the pruning of the log; and how often each of `cachedSpaces` was changed. */
   counter: { name: string; value: number };
-  /** At most one row: who leads. `renewal` grows while the holder lives; `address` is JSON. See store/postgres/lease.ts. */
-  lease: { name: string; token: number; renewal: number; holder: string | null; address: string | null };
+  /** At most one row: who leads. See store/postgres/lease.ts. */
+  lease: {
+    name: string;
+    token: number;
+    /** Grows while the holder lives; after so long without, it is taken for gone. */
+    renewal: number;
+    takeover_ms: number;
+    holder: string | null;
+    /** JSON. */
+    address: string | null;
+  };
   /** Metrics over longer times: of all things of a part, for the interval that begins at `at_seconds` after 1970. */
   rollup: { interval_seconds: number; part: number; at_seconds: number; content: string };
   /** Migrations that were applied. */

@@ -8,6 +8,7 @@ export async function up(database: Kysely<unknown>): Promise<void> {
     .addColumn("token", "bigint", (column) => column.notNull())
     .addColumn("renewal", "bigint", (column) => column.notNull())
     .addColumn("holder", "text")
+    .addColumn("takeover_ms", "integer", (column) => column.notNull())
     .addColumn("address", "text")
     .execute();
 }

@@ -1,7 +1,7 @@
 /**
  * Takes part in the election of the one process that may write. The leader renews the lease four times in `takeoverMs`,
  * and stops being it by its own clock, without asking anybody, when it could not for three quarters of that time; the
- * others take it when they have seen no renewal for all of it. So there are never two, also when a process was stopped and
+ * others take it when they have seen no renewal for all of it, as the leader has it. So there are never two, also when a process was stopped and
  * goes on, or only one of them is cut off.
  */
 import pg from "pg";
@@ -141,14 +141,15 @@ export class Election implements Leadership {
   }
 
   async #watch(client: pg.Client): Promise<void> {
-    const { clock, takeoverMs } = this.#options;
+    const { clock } = this.#options;
     const lease = await readLease(client);
     const nowMs = clock.monotonicMs();
     const known = this.#seen;
     const isSame =
       known !== undefined && known.lease?.token === lease?.token && known.lease?.renewal === lease?.renewal;
     this.#seen = { lease, sinceMs: isSame ? known.sinceMs : nowMs };
-    const isOver = nowMs - this.#seen.sinceMs >= takeoverMs;
+    // As long as its holder, which may be set otherwise than this process, takes itself for the leader.
+    const isOver = nowMs - this.#seen.sinceMs >= (lease?.takeoverMs ?? 0);
     // What was this process's own, and nobody has taken since, it may take again at once.
     if (isOver || lease === undefined || lease.holder === null || lease.holder === this.#options.holder)
       return this.#take(client, lease);
@@ -158,9 +159,9 @@ export class Election implements Leadership {
   }
 
   async #take(client: pg.Client, seen: Lease | undefined): Promise<void> {
-    const { clock, holder, schemaVersion, log, onOtherSchema } = this.#options;
+    const { clock, holder, takeoverMs, schemaVersion, log, onOtherSchema } = this.#options;
     const startMs = clock.monotonicMs();
-    const lease = await takeLease(client, seen, { holder, address: this.#address, schemaVersion });
+    const lease = await takeLease(client, seen, { holder, takeoverMs, address: this.#address, schemaVersion });
     if (lease === "lost") return;
     if (lease === "other-schema") return onOtherSchema();
     this.#lead(lease, startMs);

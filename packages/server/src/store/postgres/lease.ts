@@ -13,6 +13,8 @@ import type { StoreSchema } from "#store/schema.ts";
 export interface Lease {
   readonly token: number;
   readonly renewal: number;
+  /** How long it must not have been renewed before another may take it: as its holder counts. */
+  readonly takeoverMs: number;
   /** null: who had it has given it back. */
   readonly holder: string | null;
   readonly address: LeaderAddress | undefined;
@@ -27,12 +29,13 @@ export const schemaLock = 0x49_6e_6e_6b;
 interface Row {
   readonly token: number;
   readonly renewal: number;
+  readonly takeover_ms: number;
   readonly holder: string | null;
   readonly address: string | null;
 }
 
 export async function readLease(client: ClientBase): Promise<Lease | undefined> {
-  const { rows } = await client.query<Row>("select token, renewal, holder, address from lease where name = $1", [name]);
+  const { rows } = await client.query<Row>("select * from lease where name = $1", [name]);
   return leaseOf(rows[0]);
 }
 
@@ -43,17 +46,24 @@ export async function renewLease(
   address: LeaderAddress | undefined,
 ): Promise<Lease | undefined> {
   const { rows } = await client.query<Row>(
-    "update lease set renewal = renewal + 1, address = $3 where name = $1 and token = $2 returning token, renewal, holder, address",
+    "update lease set renewal = renewal + 1, address = $3 where name = $1 and token = $2 returning *",
     [name, token, addressText(address)],
   );
   return leaseOf(rows[0]);
+}
+
+export interface LeaseTaker {
+  readonly holder: string;
+  readonly takeoverMs: number;
+  readonly address: LeaderAddress | undefined;
+  readonly schemaVersion: number;
 }
 
 /** Takes the lease unless it is no longer as it was `seen`; waits for the writes that its holder has under way. */
 export async function takeLease(
   client: ClientBase,
   seen: Lease | undefined,
-  taker: { readonly holder: string; readonly address: LeaderAddress | undefined; readonly schemaVersion: number },
+  taker: LeaseTaker,
 ): Promise<Lease | "lost" | "other-schema"> {
   await client.query("begin");
   try {
@@ -69,7 +79,7 @@ export async function takeLease(
 async function takeInTransaction(
   client: ClientBase,
   seen: Lease | undefined,
-  { holder, address, schemaVersion }: Parameters<typeof takeLease>[2],
+  { holder, takeoverMs, address, schemaVersion }: LeaseTaker,
 ): Promise<Lease | "lost" | "other-schema"> {
   const lock = await client.query<{ free: boolean }>("select pg_try_advisory_xact_lock_shared($1) as free", [
     schemaLock,
@@ -77,18 +87,18 @@ async function takeInTransaction(
   if (lock.rows[0]?.free !== true) return "lost";
   const version = await client.query<{ version: number }>("select count(*)::int as version from migration");
   if (version.rows[0]?.version !== schemaVersion) return "other-schema";
-  const values = [name, holder, addressText(address)];
+  const values = [name, holder, addressText(address), takeoverMs];
   if (seen === undefined) {
     const { rows } = await client.query<Row>(
-      "insert into lease (name, token, renewal, holder, address) values ($1, 1, 1, $2, $3) on conflict do nothing returning *",
+      "insert into lease (name, token, renewal, holder, address, takeover_ms) values ($1, 1, 1, $2, $3, $4) on conflict do nothing returning *",
       values,
     );
     return leaseOf(rows[0]) ?? "lost";
   }
   await client.query("select from lease where name = $1 for update", [name]);
   const { rows } = await client.query<Row>(
-    `update lease set token = token + 1, renewal = renewal + 1, holder = $2, address = $3
-      where name = $1 and token = $4 and renewal = $5 returning *`,
+    `update lease set token = token + 1, renewal = renewal + 1, holder = $2, address = $3, takeover_ms = $4
+      where name = $1 and token = $5 and renewal = $6 returning *`,
     [...values, seen.token, seen.renewal],
   );
   return leaseOf(rows[0]) ?? "lost";
@@ -126,10 +136,11 @@ function addressText(address: LeaderAddress | undefined): string | null {
 
 function leaseOf(row: Row | undefined): Lease | undefined {
   if (row === undefined) return undefined;
-  const { token, renewal, holder, address } = row;
+  const { token, renewal, takeover_ms: takeoverMs, holder, address } = row;
   return {
     token,
     renewal,
+    takeoverMs,
     holder,
     address: address === null ? undefined : (JSON.parse(address) as LeaderAddress),
   };

@@ -7,7 +7,7 @@ import { type Kysely, sql } from "kysely";
 import { AppError } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";
 import { migrate } from "#store/migration/migrate.ts";
-import { defaultTakeoverMs, postgresAddress } from "#store/postgres/address.ts";
+import { postgresAddress } from "#store/postgres/address.ts";
 import { checkServer, type Connections, openConnections, schemaName } from "#store/postgres/connection.ts";
 import { translatePostgresError } from "#store/postgres/error.ts";
 import { depose, schemaLock } from "#store/postgres/lease.ts";
@@ -82,14 +82,13 @@ export class OfflinePostgres implements AsyncDisposable {
       }
       await this.#refuseServed();
       return this.#alone(async (transaction) => {
-        const { token } = (await transaction.selectFrom("lease").select("token").executeTakeFirst()) ?? { token: 0 };
+        const lease = await transaction.selectFrom("lease").selectAll().executeTakeFirst();
         const aside = await putAside(transaction, "old", at);
         await sql`create schema ${sql.id(schemaName)}`.execute(transaction);
         await migrate(transaction);
         await copyContent(source, transaction);
         // Tokens go on: who led before must never take itself for the leader of the new one.
-        const lease = { name: "leader", token, renewal: 1, holder: null, address: null };
-        await transaction.insertInto("lease").values(lease).execute();
+        if (lease !== undefined) await transaction.insertInto("lease").values(lease).execute();
         return aside;
       });
     });
@@ -139,9 +138,9 @@ export class OfflinePostgres implements AsyncDisposable {
     const look = () => this.#connections.database.selectFrom("lease").selectAll().executeTakeFirst();
     const first = await look();
     if (first === undefined || first.holder === null) return;
-    const deadlineMs = this.#clock.monotonicMs() + defaultTakeoverMs;
+    const deadlineMs = this.#clock.monotonicMs() + first.takeover_ms;
     while (this.#clock.monotonicMs() < deadlineMs) {
-      await this.#clock.sleep(defaultTakeoverMs / 10);
+      await this.#clock.sleep(first.takeover_ms / 10);
       const now = await look();
       if (now === undefined || now.holder === null) return;
       if (now.renewal === first.renewal && now.token === first.token) continue;

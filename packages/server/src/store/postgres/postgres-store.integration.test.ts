@@ -10,8 +10,11 @@ import { migrations } from "#store/migration/table.ts";
 import { postgresAddress } from "#store/postgres/address.ts";
 import { openConnections } from "#store/postgres/connection.ts";
 import { translatePostgresError } from "#store/postgres/error.ts";
+import { readLease, takeLease } from "#store/postgres/lease.ts";
+import type { ChangeEntry, PrivateEntry } from "#store/port.ts";
 import { openPostgresStore, type PostgresStoreOptions } from "#store/postgres/postgres-store.ts";
 import { setUpSchema } from "#store/postgres/schema-setup.ts";
+import { TcpProxy } from "#store/postgres/test-support/tcp-proxy.ts";
 import { PostgresServer } from "#store/postgres/test-support/postgres-server.ts";
 
 let server: PostgresServer;
@@ -250,5 +253,142 @@ describe("PostgreSQL's refusals", () => {
     await server.ask("drop trigger cut on innkeeper.change", databaseOf(url));
     assert.equal((await write("kept")).revision, 1);
     assert.deepEqual(heard, [1]);
+  });
+});
+
+describe("PostgreSQL shared by several", () => {
+  const isStoreUnavailable = { code: "store_unavailable" };
+
+  test("who follows reads what who leads has written, is told of it in order, and may not write", async () => {
+    const url = await server.database();
+    await using leader = await openLeading(url);
+    await leader.store.transaction((transaction) => transaction.put("event", eventDraft("before")));
+    await using follower = await openLeading(url);
+    assert.equal(follower.leadership.term, undefined);
+    const heard: ChangeEntry[] = [];
+    const sessions: PrivateEntry[][] = [];
+    follower.store.onCommit((changes) => heard.push(...changes));
+    follower.store.onPrivateChange("credential", (entries) => sessions.push([...entries]));
+    for (let index = 0; index < 50; index++) {
+      await leader.store.transaction(async (transaction) => {
+        await transaction.put("event", eventDraft(`${index}`));
+        await transaction.put("event", eventDraft(`${index} again`));
+        if (index === 7) await transaction.putPrivate("credential", "key", { type: "session" });
+      });
+      // What was told is never behind what is read.
+      const read = await follower.store.transaction((transaction) => transaction.revision());
+      assert.ok(read >= (heard.at(-1)?.revision ?? 0));
+      assert.equal(heard.at(-1)?.revision, read);
+    }
+    assert.deepEqual(heard, await leader.store.changesSince(1, 1000));
+    assert.deepEqual(sessions, [[{ key: "key", value: { type: "session" } }]]);
+    await assert.rejects(
+      follower.store.transaction((transaction) => transaction.put("event", eventDraft("no"))),
+      isStoreUnavailable,
+    );
+    await assert.rejects(follower.store.probe(), /does not lead/);
+    await assert.rejects(follower.store.prune({ changes: 0, events: 0, tasks: 0 }), isStoreUnavailable);
+  });
+
+  test("who follows is told at once, without asking, and still hears when the way to it was cut", async () => {
+    const url = await server.database();
+    await using leader = await openLeading(url);
+    await using follower = await openLeading(url);
+    const heard: ChangeEntry[] = [];
+    follower.store.onCommit((changes) => heard.push(...changes));
+    for (let round = 1; round <= 3; round++) {
+      await leader.store.transaction((transaction) => transaction.put("event", eventDraft("told")));
+      await until(async () => heard.length === round);
+      await server.ask(
+        `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${databaseOf(url)}' and application_name = 'innkeeper-election'`,
+      );
+      await until(async () => leader.leadership.term !== undefined);
+    }
+  });
+
+  test("a leader that was followed by another can write nothing, not even what it had begun", async () => {
+    const url = await server.database();
+    await using old = await openLeading(url);
+    await old.store.transaction((transaction) => transaction.put("event", eventDraft("kept")));
+    const client = new pg.Client({ connectionString: url, ...postgresAddress(url).config });
+    await client.connect();
+    await client.query("set search_path to innkeeper");
+    const seen = await readLease(client);
+    const begun = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    const writing = old.store.transaction(async (transaction) => {
+      await transaction.put("event", eventDraft("under way"));
+      begun.resolve();
+      await goOn.promise;
+    });
+    await begun.promise;
+    // Taking over waits for it: what was begun before is over before anything else begins.
+    const taking = takeLease(client, seen, {
+      holder: "another",
+      takeoverMs: 1000,
+      address: undefined,
+      schemaVersion: migrations.length,
+    });
+    goOn.resolve();
+    await writing;
+    assert.notEqual(await taking, "lost");
+    await assert.rejects(
+      old.store.transaction((transaction) => transaction.put("event", eventDraft("too late"))),
+      isStoreUnavailable,
+    );
+    assert.equal(old.leadership.term, undefined);
+    await assert.rejects(old.store.prune({ changes: 0, events: 0, tasks: 0 }), isStoreUnavailable);
+    const { rows } = await client.query("select count(*)::int as n from change");
+    assert.deepEqual(rows, [{ n: 2 }]);
+    await client.end();
+  });
+
+  test("a leader that stops gives way at once; one that stands still in a transaction holds nobody up", async () => {
+    const url = await server.database();
+    // By waiting, nobody would follow it in the time that a test has.
+    const first = await openLeading(url, { takeoverMs: 60_000 });
+    const second = await open(url, { takeoverMs: 1000 });
+    await systemClock.sleep(1500);
+    assert.equal(second.leadership.term, undefined, "it counts as the leader does");
+    await first[Symbol.asyncDispose]();
+    await until(async () => second.leadership.term !== undefined);
+    // The lock of a leader's transaction, and nothing more from it.
+    const still = new pg.Client(postgresAddress(url).config);
+    still.on("error", () => {});
+    await still.connect();
+    await still.query("set search_path to innkeeper; set idle_in_transaction_session_timeout to 500; begin");
+    await still.query("select from lease for key share");
+    await second[Symbol.asyncDispose]();
+    await using third = await openLeading(url, { takeoverMs: 1000 });
+    assert.ok(third.leadership.term !== undefined);
+    await third.store.probe();
+    await still.end().catch(() => {});
+  });
+
+  test("a newer version ends the older one's lead before it changes the schema", async () => {
+    const url = await server.database();
+    const ended = Promise.withResolvers<Error>();
+    await using old = await openLeading(url, { takeoverMs: 1000, onOtherSchema: ended.resolve });
+    await old.store.probe();
+    const newer = { name: "from-the-future", up: async () => {} };
+    await (await openPostgresDatabase(url, [...migrations, newer])).destroy();
+    await assert.rejects(old.store.probe(), isStoreUnavailable);
+    assert.match((await ended.promise).message, /another version/);
+  });
+
+  test("a commit that was made although its answer was lost is taken as made", { timeout: 60_000 }, async () => {
+    await server.ask("alter role postgres password 'right'");
+    await using proxy = await TcpProxy.start(server.port);
+    const name = databaseOf(await server.database());
+    await using opened = await openLeading(server.tcpUrl(name, "right", proxy.port));
+    const heard: number[] = [];
+    opened.store.onCommit((changes) => heard.push(...changes.map((change) => change.revision)));
+    for (let round = 1; round <= 3; round++) {
+      proxy.swallowAnswerOf("commit\u0000");
+      const written = await opened.store.transaction((transaction) => transaction.put("event", eventDraft(`${round}`)));
+      assert.equal(written.revision, round);
+    }
+    assert.deepEqual(heard, [1, 2, 3]);
+    assert.equal(proxy.swallowed, 3);
   });
 });

@@ -30,6 +30,8 @@ export interface PostgresStoreOptions {
   readonly log: Logger;
   /** A leader that has not been heard of for so long is followed by another. */
   readonly takeoverMs?: number;
+  /** Another version of Innkeeper has changed the schema: this process can't go on. Default: it ends. */
+  readonly onOtherSchema?: (error: Error) => void;
   readonly migrations?: readonly Migration[];
 }
 
@@ -54,11 +56,9 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     const counters = await selectCounters(database);
     const holder = `${hostname()}:${process.pid}:${randomUUID()}`;
     const schemaVersion = applicable.length;
-    const onOtherSchema = (): void => {
-      setImmediate(() => {
-        throw new Error(`the store ${address.title} was migrated by another version of Innkeeper; this process ends`);
-      });
-    };
+    const { onOtherSchema: end = endProcess } = options;
+    const onOtherSchema = (): void =>
+      end(new Error(`the store ${address.title} was migrated by another version of Innkeeper; this process ends`));
     const election = new Election({ address, holder, takeoverMs, schemaVersion, clock, log, onOtherSchema });
     // What waits for a server that is gone would hold up who asks.
     election.onChange(() => {
@@ -80,6 +80,12 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     await database.destroy().catch(() => {});
     throw translatePostgresError(error, address.title);
   }
+}
+
+function endProcess(error: Error): void {
+  setImmediate(() => {
+    throw error;
+  });
 }
 
 interface TransactionDeps {
@@ -131,7 +137,8 @@ class PostgresTransactions implements SharedDialect {
       .execute(work);
   }
 
-  async #write<T>(token: number, work: (connection: Kysely<StoreSchema>) => Promise<T>): Promise<T> {
+  /** `tries`: a connection that has died unnoticed is found out by its first statement, and another is tried. */
+  async #write<T>(token: number, work: (connection: Kysely<StoreSchema>) => Promise<T>, tries = 2): Promise<T> {
     const { connections, election } = this.#deps;
     let begun: string | undefined;
     let worked: { readonly result: T } | undefined;
@@ -150,6 +157,7 @@ class PostgresTransactions implements SharedDialect {
           return result;
         });
     } catch (error) {
+      if (begun === undefined && tries > 1 && isConnectionLoss(error)) return this.#write(token, work, tries - 1);
       const isUnanswered = begun !== undefined && worked !== undefined && isConnectionLoss(error);
       if (isUnanswered && worked !== undefined && (await this.#wasCommitted(begun ?? "", token))) return worked.result;
       throw error;
