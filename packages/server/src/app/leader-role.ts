@@ -8,12 +8,13 @@ import type { Logger } from "#core/log.ts";
 import type { SecretBox } from "#core/secret-box.ts";
 import { nobodyLeads } from "#rest/pass-on.ts";
 import type { Leading } from "#rest/service.ts";
-import type { Leadership } from "#store/port.ts";
+import type { Leadership, Store } from "#store/port.ts";
 import type { Plane } from "./plane.ts";
 
 export interface LeaderRoleDeps {
   /** Absent: this process is alone. */
   readonly leadership: Leadership | undefined;
+  readonly store: Store;
   readonly takeoverMs: number;
   readonly makePlane: () => Plane;
   readonly secretBox: SecretBox;
@@ -79,6 +80,10 @@ export class LeaderRole implements Leading, AsyncDisposable {
       if (clock.monotonicMs() > deadlineMs) throw nobodyLeads("This process does not lead");
       await clock.sleep(lookMs, signal);
     }
+  }
+
+  async catchUp(): Promise<void> {
+    await this.#deps.store.transaction(async () => {});
   }
 
   seal(text: string): string {

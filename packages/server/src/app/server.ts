@@ -74,7 +74,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   const wire = options.wire ?? wireDrivers;
   const makePlane = (): Plane => new Plane({ ...base, wire, credentials, backup });
   const { takeoverMs = defaultTakeoverMs } = config;
-  const role = begun.use(new LeaderRole({ leadership, takeoverMs, makePlane, secretBox, clock, log }));
+  const role = begun.use(new LeaderRole({ store, leadership, takeoverMs, makePlane, secretBox, clock, log }));
   const probe = (): Promise<unknown> => (role.isLeader ? store.probe() : store.revision());
   const storeName = leadership === undefined ? "sqlite" : "postgres";
   const system = { version, startedAt: timestamp(clock), storeName, probe: async () => void (await probe()) };

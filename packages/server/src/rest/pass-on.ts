@@ -26,10 +26,12 @@ const followTimeoutMs = 2000;
 /** Between tries, while a leader that is known can't be reached and another is not known yet. */
 const retryMs = 200;
 
+/** Each process's own affair, or a stream that outlives leaders. */
+const neverPassedOn = ["watch", "systemHealth", "systemGet", "systemOpenapi"];
+
 /** What is answered from memory; the rest is passed on. */
 export function ownOperations(services: RestServices): ReadonlySet<string> {
-  const single = ["taskGet", "tokenList", "me", "watch", "systemHealth", "systemGet", "systemOpenapi"];
-  return new Set([...Object.keys(listHandlers(services)), ...single]);
+  return new Set([...Object.keys(listHandlers(services)), "taskGet", "tokenList", "me", ...neverPassedOn]);
 }
 
 /** True: the answer is the leader's, and is on its way. */
@@ -42,7 +44,11 @@ export async function passOn(
   const { leading } = services;
   if (leading === undefined || leading.isLeader) return false;
   if (isOwn) {
-    const isNoted = request.inn.operationId === "watch" || !services.access.isUseDue(bearerSecret(request));
+    const secret = bearerSecret(request);
+    // A login of a moment ago, by way of another process.
+    if (!services.access.isKnown(secret)) await leading.catchUp().catch(() => undefined);
+    const isOwnAffair = neverPassedOn.includes(request.inn.operationId ?? "");
+    const isNoted = isOwnAffair || !services.access.isUseDue(secret);
     if (isNoted || leading.present === undefined || request.inn.isPassedOn) return false;
   }
   if (request.inn.isPassedOn) throw nobodyLeads("The process that led does so no more");

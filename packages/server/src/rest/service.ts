@@ -58,6 +58,8 @@ export interface Leading {
   readonly patienceMs: number;
   /** Resolves when this process leads or another one is known to; store_unavailable if nobody does in time. */
   settled(signal: AbortSignal): Promise<void>;
+  /** Reads what others have written until now. */
+  catchUp(): Promise<void>;
   /** Of a text that only these processes can make and check. */
   seal(text: string): string;
 }

@@ -46,6 +46,11 @@ export class AccessControl {
     return { user, ...credential, ...(tokenId === undefined ? {} : { tokenId }) };
   }
 
+  /** Whether there is such a session or token; true of none. */
+  isKnown(secret: string | undefined): boolean {
+    return secret === undefined || this.#credentials.find(secret) !== undefined;
+  }
+
   /** Whether the use of this secret is to be noted again, which only the process that leads can do. */
   isUseDue(secret: string | undefined): boolean {
     return secret !== undefined && this.#credentials.isUseDue(secret);
