@@ -36,6 +36,8 @@ export interface StorageEvent {
 
 export interface PoolPort {
   listPools(call: Call): Promise<readonly HostPool[]>;
+  /** undefined if there is none. */
+  findPool(poolName: string, call: Call): Promise<HostPool | undefined>;
   /** Idempotent: what an interrupted attempt left under the UUID is taken up. name_taken if the name is another's. */
   createPool(pool: PoolDefinition, call: Call): Promise<HostPool>;
   setAutostart(poolName: string, autostart: boolean, call: Call): Promise<void>;

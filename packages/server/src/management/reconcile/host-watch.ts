@@ -32,6 +32,8 @@ const readDeadlineMs = 30_000;
 const passDeadlineMs = 5 * 60_000;
 /** A burst of pool events (each volume that is made or deleted is one) is read once. */
 const poolSettleMs = 200;
+/** As of a guest's (a start is four). */
+const guestSettleMs = 15;
 const restartMinMs = 500;
 const restartMaxMs = 30_000;
 
@@ -161,9 +163,10 @@ export class HostWatch {
   }
 
   #onGuest(event: GuestEvent, signal: AbortSignal): void {
-    const read = this.#queue.add(`vm ${event.uuid}`, async () => {
+    const sync = async (): Promise<void> => {
       await this.#reconciler.syncVm(this.#hostId, event.uuid, readCall(signal));
-    });
+    };
+    const read = this.#queue.add(`vm ${event.uuid}`, sync, () => this.#deps.clock.sleep(guestSettleMs, signal));
     const before = this.#vmOf(event.uuid);
     const task = async (): Promise<void> => {
       // Also when the guest could not be read, the event happened.
@@ -177,11 +180,13 @@ export class HostWatch {
   #onPool({ poolName, type }: { poolName: string; type: string }, signal: AbortSignal): void {
     // A refresh that we made ourselves is told of, too. It is not passed over: between it and the news of it others may
     // have made volumes, and what is read then is libvirt's memory, which refreshes nothing and so ends here.
+    const refresh = type === "started";
     const work = async (): Promise<void> => {
-      await this.#deps.clock.sleep(poolSettleMs, signal);
-      await this.#reconciler.storage.syncPool(this.#hostId, poolName, type === "started", readCall(signal));
+      await this.#reconciler.storage.syncPool(this.#hostId, poolName, refresh, readCall(signal));
     };
-    void this.#guarded(`pool ${poolName}`, () => this.#queue.add(`pool ${poolName}`, work), signal);
+    const settle = (): Promise<void> => this.#deps.clock.sleep(poolSettleMs, signal);
+    const key = `pool ${poolName} ${refresh ? "anew" : ""}`;
+    void this.#guarded(`pool ${poolName}`, () => this.#queue.add(key, work, settle), signal);
   }
 
   #onNetwork(signal: AbortSignal): void {

@@ -51,8 +51,7 @@ export class StorageSync {
     return this.#lock.run(`${hostId} ${poolName}`, async () => {
       const refreshed = refresh ? await this.#refresh(hostId, poolName, call) : undefined;
       if (refreshed !== undefined) return this.#read(hostId, refreshed, false, call);
-      const pools = await this.#deps.providers.get(hostId).storage.pool.listPools(call);
-      const pool = pools.find((each) => each.name === poolName);
+      const pool = await this.#deps.providers.get(hostId).storage.pool.findPool(poolName, call);
       return pool === undefined ? this.#gone(hostId, poolName) : this.#read(hostId, pool, false, call);
     });
   }

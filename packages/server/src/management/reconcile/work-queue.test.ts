@@ -30,3 +30,19 @@ test("an error ends its own piece alone", async () => {
   );
   await queue.add("a", async () => undefined);
 });
+
+test("what settles is joined, and keeps nobody from a turn", async () => {
+  const queue = new WorkQueue(1);
+  const log: string[] = [];
+  const settled = Promise.withResolvers<void>();
+  const burst = queue.add(
+    "a",
+    async () => void log.push("a"),
+    () => settled.promise,
+  );
+  await queue.add("b", async () => void log.push("b"));
+  const joined = queue.add("a", async () => void log.push("never"));
+  settled.resolve();
+  await Promise.all([burst, joined]);
+  assert.deepEqual(log, ["b", "a"]);
+});

@@ -27,6 +27,12 @@ export class LibvirtPool implements PoolPort {
     });
   }
 
+  findPool(poolName: string, call: Call): Promise<HostPool | undefined> {
+    return onConnection(this.#context, call, `read storage pool ${poolName}`, (connected) =>
+      orUndefined(lookUpPool(connected, poolName).then((pool) => describe(connected, pool))),
+    );
+  }
+
   async createPool(pool: PoolDefinition, call: Call): Promise<HostPool> {
     const what = `create storage pool ${pool.name}`;
     const definition = poolXml(pool);

@@ -62,6 +62,8 @@ export function storageSuite<Bench extends StorageBench>(
       // One of the name is not the one that is meant.
       await storage.pool.deletePool(other, call);
       assert.equal((await storage.pool.listPools(call)).find((pool) => pool.name === "half")?.uuid, definition.uuid);
+      assert.equal((await storage.pool.findPool("half", call))?.uuid, definition.uuid);
+      assert.equal(await storage.pool.findPool("none", call), undefined);
       await storage.pool.deletePool(definition, call);
       await storage.pool.deletePool(definition, call);
       assert.equal(

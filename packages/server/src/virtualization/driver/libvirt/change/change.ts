@@ -13,10 +13,11 @@ import {
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
-import type { GuestChange, GuestChangeResult } from "#virtualization/port.ts";
+import type { GuestChange, GuestChangeResult, GuestMetadata } from "#virtualization/port.ts";
 import { checkHost, checkPlatform, checkSets } from "../check.ts";
 import type { DomainCall, GuestDriverContext } from "../driver-context.ts";
 import { applyChange } from "../domain-xml/apply-change.ts";
+import { editMetadata } from "../domain-xml/metadata.ts";
 import { differences, pendingChanges, withConfiguredModel, withoutFullPins } from "../domain-xml/compare.ts";
 import { readSpec } from "../domain-xml/spec.ts";
 import { hostCpuCount } from "../guest.ts";
@@ -45,9 +46,10 @@ export async function changeGuest(
   change: GuestChange,
 ): Promise<GuestChangeResult> {
   const present = await readPresent(domain);
+  const { metadata, ...rest } = change;
+  if (metadata !== undefined && Object.keys(rest).length === 0) return await changeMetadata(domain, present, metadata);
   const before = readSpec(present.next);
   applyChange(present.next, change);
-  if (Object.keys(change).every((field) => field === "metadata")) return await changeMetadata(domain, present);
   const after = readSpec(present.next);
   const changed = [...differences(before, after), ...grown(change)];
   await checkChange(domain, change, after);
@@ -148,10 +150,13 @@ async function liveSteps(
 /** Set as such, in one call for all: a definition that someone else changes at the same time is not overwritten. */
 async function changeMetadata(
   domain: DomainCall,
-  { active, persistent, next, oldXml }: Present,
+  { active, persistent, next }: Present,
+  metadata: GuestMetadata,
 ): Promise<GuestChangeResult> {
+  const before = next.cloneNode(true) as Element;
+  editMetadata(next, metadata);
   const flags = (active ? VIR_DOMAIN_AFFECT_LIVE : 0) | (persistent ? VIR_DOMAIN_AFFECT_CONFIG : 0);
-  await setMetadata(domain, next, flags, parseXml(oldXml));
+  await setMetadata(domain, next, flags, before);
   return { applied: [], pending: [] };
 }
 
