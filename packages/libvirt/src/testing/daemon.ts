@@ -15,6 +15,8 @@ export interface DaemonOptions {
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
   /** Lines for libvirtd.conf. */
   readonly configuration?: readonly string[];
+  /** Its networks are its own: what it does to bridges and the firewall stays within. Its ports can't be reached then. */
+  readonly ownNetwork?: boolean;
   /** Shell lines run inside the namespaces before libvirtd. */
   readonly prelude?: readonly string[];
 }
@@ -54,6 +56,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
       "unshare",
       "-m",
       "-p",
+      ...(options.ownNetwork === true ? ["-n"] : []),
       "-f",
       "--mount-proc",
       "--kill-child=SIGKILL",
@@ -122,6 +125,7 @@ mount --bind cache /var/cache/libvirt
 mount --bind log /var/log/libvirt
 mkdir -p /var/lib/libvirt/qemu /var/lib/libvirt/images /var/lib/libvirt/boot
 if [ -e /dev/kvm ]; then : > nokvm; mount --bind nokvm /dev/kvm; mount -o remount,bind,ro /dev/kvm; fi
+ip link set lo up
 ${prelude.join("\n")}
 libvirtd --listen -f "${folder}/libvirtd.conf" > libvirtd.log 2>&1 &
 daemon=$!
