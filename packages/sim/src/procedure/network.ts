@@ -21,7 +21,8 @@ interface Handle {
   readonly uuid: string;
 }
 
-const networkOf = (host: SimHost, { net }: { readonly net: Handle }): Network => host.networks.byUuid(net.uuid);
+const networkOf = (host: SimHost, { net }: { readonly net: Handle }): Network =>
+  host.networks.byUuid(net.uuid, net.name);
 const handleOf = ({ name, uuid }: Network): Handle => ({ name, uuid });
 
 /** Pairs of flags of which one must be met, when one is given. */

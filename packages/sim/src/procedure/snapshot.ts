@@ -14,11 +14,10 @@ import {
   VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL,
 } from "@innkeeper/libvirt/generated/domain-snapshot-constant.ts";
 import type { NonnullDomainSnapshot } from "@innkeeper/libvirt/generated/remote-type.ts";
-import { VIR_ERR_NO_DOMAIN_SNAPSHOT } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import type { SimDomain } from "#host/domain/sim-domain.ts";
-import { formatSnapshot, type Snapshot, snapshotError } from "#host/snapshot/snapshot-definition.ts";
+import { formatSnapshot, type Snapshot } from "#host/snapshot/snapshot-definition.ts";
 import { deleteSnapshot, revert } from "#host/snapshot/snapshot-end.ts";
-import type { SnapshotTree } from "#host/snapshot/snapshot-tree.ts";
+import { noSnapshot, type SnapshotTree } from "#host/snapshot/snapshot-tree.ts";
 import type { SimHost } from "#host/sim-host.ts";
 import type { Procedures } from "#rpc/handler.ts";
 import { parse } from "#xml/parse.ts";
@@ -125,15 +124,13 @@ export const snapshotProcedures: Procedures = {
     domainSnapshotCurrent: (host, { dom }) => {
       const domain = host.domains.require(dom);
       const { current } = host.snapshots.treeOf(domain);
-      if (current === undefined)
-        throw snapshotError(VIR_ERR_NO_DOMAIN_SNAPSHOT, "the domain does not have a current snapshot");
+      if (current === undefined) throw noSnapshot("the domain does not have a current snapshot");
       return { snap: handleOf(domain, current) };
     },
     domainSnapshotGetParent: (host, { snap }) => {
       const { domain, tree, snapshot } = found(host, snap);
       const parent = tree.parentOf(snapshot);
-      if (parent === undefined)
-        throw snapshotError(VIR_ERR_NO_DOMAIN_SNAPSHOT, `snapshot '${snapshot.name}' does not have a parent`);
+      if (parent === undefined) throw noSnapshot(`snapshot '${snapshot.name}' does not have a parent`);
       return { snap: handleOf(domain, parent) };
     },
     domainSnapshotIsCurrent: (host, { snap }) => {

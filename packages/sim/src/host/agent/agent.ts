@@ -4,7 +4,6 @@ import {
   VIR_ERR_AGENT_UNRESPONSIVE,
   VIR_ERR_ARGUMENT_UNSUPPORTED,
   VIR_ERR_INTERNAL_ERROR,
-  VIR_ERR_OPERATION_INVALID,
   VIR_FROM_QEMU,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
@@ -20,7 +19,7 @@ export function agentError(code: number, detail: string): SimError {
 }
 
 export function requireAgent(domain: SimDomain): void {
-  if (!domain.isActive) throw agentError(VIR_ERR_OPERATION_INVALID, "domain is not running");
+  domain.requireActive();
   if (!domain.facts.hasAgent) throw agentError(VIR_ERR_ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
   if (!domain.isAgentConnected) throw agentError(VIR_ERR_AGENT_UNRESPONSIVE, "QEMU guest agent is not connected");
 }

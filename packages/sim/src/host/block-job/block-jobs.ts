@@ -84,10 +84,8 @@ export class BlockJobs {
       throw refused(VIR_ERR_INVALID_ARG, `commit of '${disk.target}' active layer requires active flag`);
     if (!isActive && options.isActive)
       throw refused(VIR_ERR_INVALID_ARG, `active commit requested but '${topPath}' is not active`);
-    if (chain.length - topAt < 2) {
-      const detail = `top '${topPath}' in chain for '${disk.source}' has no backing file`;
-      throw refused(VIR_ERR_INVALID_ARG, detail);
-    }
+    if (base === null && chain.length - topAt < 2)
+      throw notInChain(`could not find base image in chain for '${disk.target}'`);
     const baseAt =
       base === null ? (options.isShallow ? topAt + 1 : chain.length - 1) : lookUp(chain, base, disk, topAt + 1);
     const below = chain[baseAt];
@@ -283,7 +281,12 @@ function lookUp(chain: readonly Layer[], name: string, { target }: Disk, from = 
   // libvirt counts images from 1 on.
   const at = numbered?.[1] === target ? Number(numbered[2]) - 1 : chain.findIndex(({ path }) => path === name);
   if (at >= from && at < chain.length) return at;
-  throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_STORAGE, `could not find image '${name}' in chain for '${target}'`);
+  const beneath = from === 0 ? "" : ` beneath '${chain[from - 1]?.path ?? ""}'`;
+  throw notInChain(`could not find image '${name}'${beneath} in chain for '${target}'`);
+}
+
+function notInChain(detail: string): SimError {
+  return new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_STORAGE, detail);
 }
 
 function refused(code: number, detail: string): SimError {

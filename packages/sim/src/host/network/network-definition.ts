@@ -8,6 +8,7 @@ import {
   VIR_ERR_XML_DETAIL,
   VIR_ERR_XML_ERROR,
   VIR_FROM_NETWORK,
+  VIR_FROM_NONE,
   VIR_FROM_XML,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
@@ -168,7 +169,7 @@ function checkIp(ip: Element, name: string): void {
     const outside = !inSubnet(first, subnet) || !inSubnet(last, subnet);
     if (outside || last < first) {
       const why = outside ? `is not entirely within network ${address ?? ""}/${subnet.prefix}` : "is invalid";
-      throw networkError(VIR_ERR_INTERNAL_ERROR, `range ${start} - ${end} ${why}`);
+      throw new SimError(VIR_ERR_INTERNAL_ERROR, VIR_FROM_NONE, `range ${start} - ${end} ${why}`);
     }
   }
 }

@@ -12,7 +12,9 @@ import {
   VIR_ERR_NO_NETWORK,
   VIR_ERR_OPERATION_FAILED,
   VIR_ERR_OPERATION_INVALID,
+  VIR_FROM_NONE,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import { SimError } from "#error.ts";
 import type { HostContext } from "#host/context.ts";
 import type { Element } from "#xml/element.ts";
 import { overlap } from "./ipv4.ts";
@@ -39,10 +41,12 @@ export class Networks {
     return [...this.#networks.values()];
   }
 
-  byUuid(uuid: string): Network {
+  /** @param name as the client knows it, for the error. */
+  byUuid(uuid: string, name?: string): Network {
     const network = this.#networks.get(uuid);
-    if (network === undefined) throw networkError(VIR_ERR_NO_NETWORK, `no network with matching uuid '${uuid}'`);
-    return network;
+    if (network !== undefined) return network;
+    const who = name === undefined ? `'${uuid}'` : `'${uuid}' (${name})`;
+    throw networkError(VIR_ERR_NO_NETWORK, `no network with matching uuid ${who}`);
   }
 
   byName(name: string): Network {
@@ -163,7 +167,7 @@ export class Networks {
       );
       if (!collides) continue;
       const detail = `Network is already in use by interface ${other.facts.bridge ?? ""}`;
-      throw networkError(VIR_ERR_INTERNAL_ERROR, detail);
+      throw new SimError(VIR_ERR_INTERNAL_ERROR, VIR_FROM_NONE, detail);
     }
     network.start();
   }

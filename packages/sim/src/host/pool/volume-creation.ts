@@ -12,6 +12,7 @@ import { type Owner, SimFile } from "#host/file/file.ts";
 import { FileError } from "#host/file/file-error.ts";
 import { CREATABLE, newImage } from "#host/file/image.ts";
 import type { HostFiles } from "#host/file/host-files.ts";
+import type { Qcow2 } from "#host/file/qcow2.ts";
 import { backendOf } from "./backend.ts";
 import type { Volume } from "./known-volume.ts";
 import type { StoragePool } from "./pool.ts";
@@ -140,7 +141,9 @@ function buildImage(files: HostFiles, path: string, owner: Owner, definition: Vo
   if (!CREATABLE.includes(format)) throw qemuImgError(path, format, `Unknown file format '${format}'`);
   const image = newImage(format, capacityBytes, backing);
   const { qcow2 } = image;
-  const special = qcow2 && { ...qcow2, lazyRefcounts, compat: compat === "0.10" ? compat : qcow2.compat };
+  // libvirt asks qemu-img for the older one, unless told (storageBackendCreateQemuImgOpts).
+  const version: Qcow2["compat"] = compat === "1.1" ? "1.1" : "0.10";
+  const special = qcow2 && { ...qcow2, lazyRefcounts, compat: version };
   try {
     return files.createImage(path, owner, special === undefined ? image : { ...image, qcow2: special });
   } catch (error) {

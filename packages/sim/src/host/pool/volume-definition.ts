@@ -132,9 +132,9 @@ export function formatVolume(volume: VolumeState): string {
         volume.format === undefined ? undefined : element("format", { type: volume.format }),
         volume.owner && permissionsElement(volume.owner),
         timesElement(volume.changedMs),
-        qcow2 && leaf("compat", qcow2.compat),
+        qcow2?.compat === "1.1" ? leaf("compat", qcow2.compat) : undefined,
         qcow2 && leaf("clusterSize", qcow2.clusterBytes, { unit: "B" }),
-        features && qcow2.compat !== "0.10" ? element("features", {}, features) : undefined,
+        features && qcow2.compat === "1.1" ? element("features", {}, features) : undefined,
       ]),
       backing &&
         element("backingStore", {}, [

@@ -57,7 +57,8 @@ export function snapshotError(code: number, detail: string): SimError {
   return new SimError(code, VIR_FROM_DOMAIN_SNAPSHOT, detail);
 }
 
-export function parseSnapshot(xml: string): Request {
+/** @param isOffline no memory can be saved. */
+export function parseSnapshot(xml: string, isOffline: boolean): Request {
   const root = parseDocument(xml, "(domain_snapshot)", "domainsnapshot");
   const memory = find(root, "memory");
   const file = memory?.attributes.get("file");
@@ -67,6 +68,8 @@ export function parseSnapshot(xml: string): Request {
     throw snapshotError(VIR_ERR_XML_ERROR, `memory filename '${file}' requires external snapshot`);
   if (file === undefined && location === "external")
     throw snapshotError(VIR_ERR_XML_ERROR, "external memory snapshots require a filename");
+  if (isOffline && location !== undefined && location !== "no")
+    throw snapshotError(VIR_ERR_XML_ERROR, "memory state cannot be saved with offline or disk-only snapshot");
   if (file !== undefined && !file.startsWith("/"))
     throw snapshotError(VIR_ERR_XML_ERROR, `memory snapshot file path (${file}) must be absolute`);
   return {

@@ -4,8 +4,15 @@ import {
   VIR_ERR_INVALID_ARG,
   VIR_ERR_NO_DOMAIN_SNAPSHOT,
   VIR_ERR_OPERATION_FAILED,
+  VIR_FROM_DOMAIN,
+  VIR_FROM_QEMU,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import { SimError } from "#error.ts";
 import { type Snapshot, snapshotError } from "./snapshot-definition.ts";
+
+export function noSnapshot(detail: string): SimError {
+  return new SimError(VIR_ERR_NO_DOMAIN_SNAPSHOT, VIR_FROM_QEMU, detail);
+}
 
 export class SnapshotTree {
   readonly #byName = new Map<string, Snapshot>();
@@ -25,8 +32,7 @@ export class SnapshotTree {
 
   require(name: string): Snapshot {
     const snapshot = this.#byName.get(name);
-    if (snapshot === undefined)
-      throw snapshotError(VIR_ERR_NO_DOMAIN_SNAPSHOT, `no domain snapshot with matching name '${name}'`);
+    if (snapshot === undefined) throw noSnapshot(`no domain snapshot with matching name '${name}'`);
     return snapshot;
   }
 
@@ -38,7 +44,8 @@ export class SnapshotTree {
   }
 
   refuseTaken(name: string): void {
-    if (this.#byName.has(name)) throw snapshotError(VIR_ERR_OPERATION_FAILED, `domain moment ${name} already exists`);
+    if (this.#byName.has(name))
+      throw new SimError(VIR_ERR_OPERATION_FAILED, VIR_FROM_DOMAIN, `domain moment ${name} already exists`);
   }
 
   /** One that was known elsewhere, and what it says of its parent; in place of one of its name. */

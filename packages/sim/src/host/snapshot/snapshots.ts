@@ -82,9 +82,11 @@ export class Snapshots {
   }
 
   async create(domain: SimDomain, xml: string, flags: number): Promise<Snapshot> {
-    const request = parseSnapshot(xml);
+    const isRedefined = (flags & VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE) !== 0;
+    const isDiskOnly = (flags & VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY) !== 0;
+    const request = parseSnapshot(xml, !isRedefined && (isDiskOnly || !domain.isActive));
     const tree = this.treeOf(domain);
-    if ((flags & VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE) !== 0) {
+    if (isRedefined) {
       const snapshot = redefined(request, this.domains.context.random);
       tree.redefine(snapshot, (flags & VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT) !== 0);
       domain.snapshotCount = tree.size;
