@@ -14,7 +14,8 @@ export function powerOff(host: SimHost): void {
     if (!domain.isPersistent) host.domains.remove(domain);
   }
   host.domains.retiredVcpuSeconds = 0;
-  for (const pool of host.pools.all) if (pool.isActive) pool.stop();
+  host.pools.powerOff();
+  host.networks.powerOff();
 }
 
 export async function powerOn(host: SimHost): Promise<void> {
@@ -22,6 +23,7 @@ export async function powerOn(host: SimHost): Promise<void> {
   host.node.bootedMs = host.clock.steadyMs();
   host.faults.isOff = false;
   host.pools.autostart();
+  host.networks.autostart();
   const wanted = [...host.domains.all].filter(({ autostart, isActive }) => autostart && !isActive);
   await Promise.allSettled(wanted.map((domain) => start(host.domains, domain, BOOTED)));
 }

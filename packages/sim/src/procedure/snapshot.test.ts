@@ -81,6 +81,10 @@ describe("snapshots of a simulated host's guests", { timeout: 20_000 }, () => {
     await remote.domainBlockJobAbort(pivot);
     assert.deepEqual(await chainOf(opened, dom), ["a.qcow2", "g.qcow2"]);
     assert.equal(opened.host.files.file(base).guestBytes, 8_000_000);
+    await remote.domainBlockCommit({ ...commit, base: `${folder}/g.qcow2` });
+    await remote.domainDestroy({ dom });
+    await remote.domainCreate({ dom });
+    assert.equal((await remote.domainGetBlockJobInfo({ dom, path: "vda" })).found, 0);
     const seen: number[] = [];
     for await (const { status } of jobs) if (seen.push(status) === 3) break;
     assert.deepEqual(seen, [2, 3, 0]);

@@ -6,6 +6,8 @@ export interface BlockJobOptions {
   /** VIR_DOMAIN_BLOCK_JOB_TYPE_… */
   readonly type: number;
   readonly target: string;
+  /** The guest's run that it belongs to: it ends with that. */
+  readonly domainId: number;
   /** The disk's image when it began. */
   readonly source: string;
   readonly totalBytes: number;

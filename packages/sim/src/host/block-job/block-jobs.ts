@@ -64,12 +64,12 @@ export class BlockJobs {
   }
 
   find(domain: SimDomain, path: string): BlockJob | undefined {
-    return this.#jobs.get(domain)?.get(this.#disk(domain, path).target);
+    return this.#liveJob(domain, this.#disk(domain, path).target);
   }
 
   require(domain: SimDomain, path: string): BlockJob {
     const { target } = this.#disk(domain, path);
-    const job = this.#jobs.get(domain)?.get(target);
+    const job = this.#liveJob(domain, target);
     if (job === undefined) throw refused(VIR_ERR_INVALID_ARG, `disk ${target} does not have an active block job`);
     return job;
   }
@@ -184,7 +184,7 @@ export class BlockJobs {
 
   #run(
     domain: SimDomain,
-    options: Omit<BlockJobOptions, "onCopied" | "onPivot">,
+    options: Omit<BlockJobOptions, "domainId" | "onCopied" | "onPivot">,
     finish: () => void,
     pivot: () => void = () => undefined,
   ): void {
@@ -205,6 +205,7 @@ export class BlockJobs {
     };
     const job = new BlockJob(this.#domains.context.clock, {
       ...options,
+      domainId: id,
       onCopied: copied,
       onPivot: pivot,
     });
@@ -256,7 +257,11 @@ export class BlockJobs {
   }
 
   #liveJob(domain: SimDomain, target: string): BlockJob | undefined {
-    return this.#jobs.get(domain)?.get(target);
+    const job = this.#jobs.get(domain)?.get(target);
+    if (job === undefined || job.options.domainId === domain.id) return job;
+    job.drop();
+    this.#jobs.get(domain)?.delete(target);
+    return undefined;
   }
 
   #disk(domain: SimDomain, name: string): Disk {

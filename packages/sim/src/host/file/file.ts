@@ -134,6 +134,7 @@ export class SimFile {
   }
 
   write(offset: number, bytes: Uint8Array, nowMs: number): void {
+    if (offset + bytes.byteLength > MAX_BYTES) throw new FileError("EFBIG");
     this.#change(nowMs, (content) => content.write(offset, bytes));
   }
 
@@ -146,6 +147,7 @@ export class SimFile {
   /** Another size of the disk: of an image in its header. */
   resize(capacityBytes: number, nowMs: number): void {
     const { format, qcow2 } = this.image;
+    if (capacityBytes > Number.MAX_SAFE_INTEGER) throw new FileError("EFBIG");
     if (format === "raw") this.truncate(capacityBytes, nowMs);
     else if (qcow2 === undefined) throw new FileError("EINVAL");
     else if (this.#content instanceof SparseContent) {

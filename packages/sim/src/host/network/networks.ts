@@ -115,6 +115,14 @@ export class Networks {
     for (const network of this.all) if (network.isAutostart && !network.isActive) this.start(network);
   }
 
+  /** The machine loses its power: nobody is told. */
+  powerOff(): void {
+    for (const network of this.all.filter(({ isActive }) => isActive)) {
+      network.stop();
+      this.#drop(network);
+    }
+  }
+
   /** `flags` as virNetworkUpdateFlags. */
   update(network: Network, update: Update, flags: number): void {
     const live = (flags & VIR_NETWORK_UPDATE_AFFECT_LIVE) !== 0 || (flags === 0 && network.isActive);

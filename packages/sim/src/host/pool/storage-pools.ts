@@ -162,6 +162,14 @@ export class StoragePools {
     for (const pool of this.all) if (pool.isAutostart && !pool.isActive) this.start(pool, false);
   }
 
+  /** The machine loses its power: nobody is told. */
+  powerOff(): void {
+    for (const pool of this.all.filter(({ isActive }) => isActive)) {
+      pool.stop();
+      this.#drop(pool);
+    }
+  }
+
   tellRefreshed(pool: StoragePool): void {
     this.#context.events.storagePool("refresh", { pool: handleOf(pool) });
   }
