@@ -32,6 +32,13 @@ export class SimError extends Error {
     this.detail = detail;
     this.errno = errno;
   }
+
+  /** In words of its own, without those of its code (virReportInvalidArg, older parts of libvirt). */
+  static inWords(code: number, domain: number, message: string): SimError {
+    const error = new SimError(code, domain, message);
+    error.message = message;
+    return error;
+  }
 }
 
 function messageOf(code: number, detail: string | null): string {

@@ -10,6 +10,7 @@ import { TemplateDocument, VmTemplate } from "./template.ts";
 
 const SHARED_FOLDER = "/srv/shared";
 const LOCAL_FOLDER = "/var/lib/libvirt/images";
+const AGE_MAX_MS = 20 * 86_400_000;
 const FILE_OWNER = { mode: 0o600, uid: 64_055, gid: 64_055 };
 
 /** One template a shape. */
@@ -65,12 +66,10 @@ export function populate(
 /** It has been running for some hours or weeks. */
 function run(host: SimHost, domain: SimDomain): void {
   occupy(host.domains, domain);
-  const age = hashFraction(domain.uuid, "age") ** 2 * 20 * 86_400_000;
-  if (domain.run !== null) {
-    const startedMs = host.clock.steadyMs() - age;
-    domain.run = { ...domain.run, startedMs, agentFromMs: startedMs };
-  }
+  const startedMs = host.clock.steadyMs() - hashFraction(domain.uuid, "age") ** 2 * AGE_MAX_MS;
+  if (domain.run !== null) domain.run = { ...domain.run, startedMs, agentFromMs: startedMs };
   domain.setState(VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED);
+  domain.countFrom(startedMs);
   domain.autostart = true;
 }
 

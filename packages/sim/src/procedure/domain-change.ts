@@ -27,7 +27,7 @@ import { attributeOf, elements, find } from "#xml/element.ts";
 
 function limited<T>(params: Record<string, T>, nparams: number): { params: Record<string, T>; nparams: number } {
   const count = Object.keys(params).length;
-  return { params: nparams === 0 ? {} : params, nparams: count };
+  return nparams === 0 ? { params: {}, nparams: count } : { params, nparams: 0 };
 }
 
 function pinOf(root: Element, name: string, vcpu?: number): string | undefined {

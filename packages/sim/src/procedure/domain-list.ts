@@ -121,8 +121,8 @@ export const domainListProcedures: Procedures = {
     domainIsActive: ({ domains }, { dom }) => ({ active: domains.require(dom).isActive ? 1 : 0 }),
     domainIsPersistent: ({ domains }, { dom }) => ({ persistent: domains.require(dom).isPersistent ? 1 : 0 }),
     domainIsUpdated: ({ domains }, { dom }) => {
-      const { run, isPersistent } = domains.require(dom);
-      return { updated: isPersistent && run !== null && run.document !== null ? 1 : 0 };
+      domains.require(dom);
+      return { updated: 0 };
     },
     domainGetOsType: ({ domains }, { dom }) => {
       domains.require(dom);

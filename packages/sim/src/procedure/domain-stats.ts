@@ -1,6 +1,11 @@
 // A domain's counters, one kind at a time (virDomainBlockStats … virDomainGetCPUStats of libvirt 9.0).
 import { typed } from "@innkeeper/libvirt/codec/typed-parameter.ts";
-import { VIR_ERR_INVALID_ARG, VIR_FROM_NONE, VIR_FROM_QEMU } from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import {
+  VIR_ERR_INVALID_ARG,
+  VIR_FROM_DOMAIN,
+  VIR_FROM_NONE,
+  VIR_FROM_QEMU,
+} from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
 import type { DiskFact } from "#host/domain/facts.ts";
 import { memoryOf } from "#host/domain/guest-memory.ts";
@@ -9,16 +14,16 @@ import type { SimDomain } from "#host/domain/sim-domain.ts";
 import type { SimHost } from "#host/sim-host.ts";
 import type { Procedures } from "#rpc/handler.ts";
 
-function diskNamed(domain: SimDomain, path: string): DiskFact {
+function diskNamed(domain: SimDomain, path: string, words: string): DiskFact {
   const disk = domain.facts.disks.find(({ target, source }) => target === path || source === path);
   if (disk !== undefined) return disk;
-  throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_QEMU, `invalid path ${path} not assigned to domain`);
+  throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_QEMU, words);
 }
 
 /** Of one disk, or (an empty path) of all together. */
 function counters(domain: SimDomain, path: string): Record<string, bigint> {
   domain.requireActive();
-  const disks = path === "" ? domain.facts.disks : [diskNamed(domain, path)];
+  const disks = path === "" ? domain.facts.disks : [diskNamed(domain, path, `invalid path: ${path}`)];
   const sum: Record<string, bigint> = {};
   for (const disk of disks)
     for (const [name, value] of Object.entries(diskCounters(domain, disk))) sum[name] = (sum[name] ?? 0n) + value;
@@ -62,19 +67,19 @@ export const domainStatsProcedures: Procedures = {
     domainBlockStatsFlags: ({ domains }, { dom, path, nparams }) => {
       const sum = counters(domains.require(dom), path);
       const names: Readonly<Record<string, string>> = {
-        rd_operations: "readRequests",
-        rd_bytes: "readBytes",
-        rd_total_times: "readNs",
-        wr_operations: "writeRequests",
         wr_bytes: "writeBytes",
-        wr_total_times: "writeNs",
+        wr_operations: "writeRequests",
+        rd_bytes: "readBytes",
+        rd_operations: "readRequests",
         flush_operations: "flushRequests",
+        wr_total_times: "writeNs",
+        rd_total_times: "readNs",
         flush_total_times: "flushNs",
       };
       const params = Object.fromEntries(
         Object.entries(names).map(([name, counter]) => [name, typed.llong(sum[counter] ?? 0n)]),
       );
-      return { params: nparams === 0 ? {} : params, nparams: Object.keys(params).length };
+      return nparams === 0 ? { params: {}, nparams: Object.keys(params).length } : { params, nparams: 0 };
     },
     domainInterfaceStats: ({ domains }, { dom, device }) => {
       const domain = domains.require(dom);
@@ -83,7 +88,7 @@ export const domainStatsProcedures: Procedures = {
       const index = nics.findIndex((nic, at) => nicDevice(domain, at) === device || nic.mac === device);
       const nic = nics[index];
       if (nic === undefined)
-        throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_QEMU, `'${device}' is not a known interface`);
+        throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_DOMAIN, `'${device}' is not a known interface`);
       const sum = nicCounters(domain, nic, nics.length);
       return {
         rxBytes: sum.receivedBytes,
@@ -100,7 +105,7 @@ export const domainStatsProcedures: Procedures = {
       stats: memoryStats(host, host.domains.require(dom)).slice(0, maxStats),
     }),
     domainGetBlockInfo: ({ domains, disks }, { dom, path }) => {
-      const disk = diskNamed(domains.require(dom), path);
+      const disk = diskNamed(domains.require(dom), path, `invalid path ${path} not assigned to domain`);
       if (disk.source === undefined)
         throw new SimError(
           VIR_ERR_INVALID_ARG,

@@ -1,6 +1,6 @@
 // Registering for events of every class, and taking that back. A callback ends with its connection.
 import { domainEvents } from "@innkeeper/libvirt/generated/event.ts";
-import { VIR_ERR_INVALID_ARG, VIR_FROM_NONE } from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import { VIR_ERR_INTERNAL_ERROR, VIR_FROM_RPC } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
 import type { EventClass } from "#host/event-hub.ts";
 import type { SimHost } from "#host/sim-host.ts";
@@ -33,7 +33,11 @@ function deregister(host: SimHost, session: Session, of: EventClass, callbackID:
   const key = `${of}:${callbackID}`;
   const forget = callbacks.get(session)?.get(key);
   if (forget === undefined)
-    throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_NONE, `${LABEL[of]} event callback ${callbackID} not registered`);
+    throw new SimError(
+      VIR_ERR_INTERNAL_ERROR,
+      VIR_FROM_RPC,
+      `${LABEL[of]} event callback ${callbackID} not registered`,
+    );
   callbacks.get(session)?.delete(key);
   forget();
   host.events.unsubscribe(of, callbackID);
@@ -55,7 +59,7 @@ export const eventProcedures: Procedures = {
   remote: {
     connectDomainEventCallbackRegisterAny: (host, { eventID, dom }, session) => {
       if (eventID < 0 || eventID > DOMAIN_EVENT_LAST)
-        throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_NONE, `unsupported event ID ${eventID}`);
+        throw new SimError(VIR_ERR_INTERNAL_ERROR, VIR_FROM_RPC, `unsupported event ID ${eventID}`);
       return register(host, session, "domain", eventID, dom?.uuid ?? null);
     },
     connectDomainEventCallbackDeregisterAny: (host, { callbackID }, session) =>

@@ -13,7 +13,7 @@ import {
   VIR_FROM_NONE,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
-import { parseDocument } from "#host/domain/definition.ts";
+import { parseDocument } from "#xml/document.ts";
 import { capabilitiesXml, sysinfoXml } from "#host/node/capabilities.ts";
 import { CPU_MODELS, domainCapabilitiesXml, runsModel } from "#host/node/domain-capabilities.ts";
 import type { SimHost } from "#host/sim-host.ts";
@@ -43,23 +43,20 @@ export const nodeProcedures: Procedures = {
     connectGetCapabilities: ({ uuid, node }) => ({ capabilities: capabilitiesXml(uuid, node) }),
     connectGetDomainCapabilities: ({ node }, args) => ({ capabilities: domainCapabilitiesXml(node.shape, args) }),
     connectGetSysinfo: ({ uuid, node }) => ({ sysinfo: sysinfoXml(uuid, node.shape) }),
-    connectGetMaxVcpus: () => ({ maxVcpus: 255 }),
+    // virQEMUDriverGetMaxVcpus in src/qemu/qemu_driver.c: plain emulation has its own limit, and is what is meant by nothing.
+    connectGetMaxVcpus: (_host, { type }) => ({ maxVcpus: type?.toLowerCase() === "kvm" ? 288 : 16 }),
     connectGetCpuModelNames: (_host, { needResults }) => ({
       models: needResults === 0 ? [] : CPU_MODELS,
       ret: CPU_MODELS.length,
     }),
     nodeGetCpuStats: ({ node }, { cpuNum, nparams }) => {
       if (cpuNum !== ALL && (cpuNum < 0 || cpuNum >= node.cpuCount))
-        throw new SimError(
-          VIR_ERR_INVALID_ARG,
-          VIR_FROM_NONE,
-          `cpuNum in virNodeGetCPUStats must be less than ${node.cpuCount}`,
-        );
+        throw SimError.inWords(VIR_ERR_INVALID_ARG, VIR_FROM_NONE, "Invalid cpuNum in virHostCPUGetStatsLinux");
       const divisor = cpuNum === ALL ? 1n : BigInt(node.cpuCount);
       const { kernelNs, userNs, idleNs, iowaitNs } = node.times();
       const fields = { kernel: kernelNs, user: userNs, idle: idleNs, iowait: iowaitNs };
       const params = Object.entries(fields).map(([field, value]) => ({ field, value: value / divisor }));
-      return { params: nparams === 0 ? [] : params, nparams: params.length };
+      return nparams === 0 ? { params: [], nparams: params.length } : { params, nparams: 0 };
     },
     nodeGetMemoryStats: ({ node }, { cellNum, nparams }) => {
       const divisor = cellNum === ALL ? 1 : node.shape.sockets;
@@ -73,7 +70,7 @@ export const nodeProcedures: Procedures = {
         field,
         value: BigInt(Math.floor(value / divisor)),
       }));
-      return { params: nparams === 0 ? [] : params, nparams: params.length };
+      return nparams === 0 ? { params: [], nparams: params.length } : { params, nparams: 0 };
     },
     nodeGetFreeMemory: ({ node }) => ({ freeMem: BigInt(node.memory().freeKiB) * 1024n }),
     nodeGetCellsFreeMemory: ({ node }, { startCell, maxcells }) => {
@@ -133,7 +130,7 @@ function macOf(uuid: string): string {
 function compareCpu({ node }: SimHost, xml: string, flags: number): { result: number } {
   const root = /<host\b/u.test(xml) ? "host" : "cpu";
   const model = textOf(
-    parseDocument(xml, root, "CPU_definition"),
+    parseDocument(xml, "(CPU_definition)", root),
     ...(root === "host" ? ["cpu", "model"] : ["model"]),
   )?.trim();
   if (model === undefined || runsModel(node.shape.cpuModel, model)) return { result: VIR_CPU_COMPARE_SUPERSET };

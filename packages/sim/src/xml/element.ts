@@ -73,14 +73,17 @@ export function clone(from: Element): Element {
 }
 
 /** With the line breaks and the indentation that libvirt gives. */
-export function format(root: Element, depth = 0): string {
+/** @param quote around attributes: libxml2, where it writes by itself, has double ones. */
+export function format(root: Element, depth = 0, quote: "'" | '"' = "'"): string {
   const indent = "  ".repeat(depth);
-  const attributes = [...root.attributes].map(([key, value]) => ` ${key}='${escapeXml(value)}'`).join("");
+  const attributes = [...root.attributes].map(([key, value]) => ` ${key}=${quote}${escapeXml(value)}${quote}`).join("");
   if (root.children.length === 0) return `${indent}<${root.name}${attributes}/>\n`;
   if (!root.children.some(isElement))
     return `${indent}<${root.name}${attributes}>${escapeXml(root.children.join(""))}</${root.name}>\n`;
   const inner = root.children
-    .map((child) => (isElement(child) ? format(child, depth + 1) : `${"  ".repeat(depth + 1)}${escapeXml(child)}\n`))
+    .map((child) =>
+      isElement(child) ? format(child, depth + 1, quote) : `${"  ".repeat(depth + 1)}${escapeXml(child)}\n`,
+    )
     .join("");
   return `${indent}<${root.name}${attributes}>\n${inner}${indent}</${root.name}>\n`;
 }

@@ -3,14 +3,12 @@
 import {
   VIR_ERR_CONFIG_UNSUPPORTED,
   VIR_ERR_NO_NAME,
-  VIR_ERR_XML_DETAIL,
   VIR_ERR_XML_ERROR,
   VIR_FROM_DOMAIN,
-  VIR_FROM_XML,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
 import { attributeOf, element, elements, find, leaf, replaceChild, textOf } from "#xml/element.ts";
-import { XmlSyntaxError, parse } from "#xml/parse.ts";
+import { normalUuid, parseDocument } from "#xml/document.ts";
 import { completeDevices } from "./device-default.ts";
 import { orderDomain } from "./order.ts";
 import { kibOf } from "./unit.ts";
@@ -22,28 +20,14 @@ const MACHINES: Readonly<Record<string, string>> = {
   q35: "pc-q35-7.2",
 };
 const EMULATOR = "/usr/bin/qemu-system-x86_64";
-const UUID = /^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/iu;
 
-/** @param root the name of the root element that is expected. */
-export function parseDocument(text: string, root: string, document: string): Element {
-  let parsed: Element;
-  try {
-    parsed = parse(text);
-  } catch (error) {
-    if (!(error instanceof XmlSyntaxError)) throw error;
-    throw new SimError(VIR_ERR_XML_DETAIL, VIR_FROM_XML, `(${document}):1: ${error.message}`);
-  }
-  if (parsed.name === root) return parsed;
-  throw xmlError(`expecting root element of '${root}', not '${parsed.name}'`);
-}
-
-export function xmlError(detail: string): SimError {
+function xmlError(detail: string): SimError {
   return new SimError(VIR_ERR_XML_ERROR, VIR_FROM_DOMAIN, detail);
 }
 
 /** The definition that libvirt would keep, from a client's text. What is left to chance (UUID, MAC addresses) is `random`'s. */
 export function readDefinition(text: string, random: Random): Element {
-  const domain = parseDocument(text, "domain", "domain_definition");
+  const domain = parseDocument(text, "(domain_definition)", "domain");
   completeDefinition(domain, random);
   return domain;
 }
@@ -77,17 +61,10 @@ function identity(domain: Element, random: Random): void {
   const name = textOf(domain, "name");
   if (name === undefined || name === "") throw new SimError(VIR_ERR_NO_NAME, VIR_FROM_DOMAIN);
   if (name.includes("/")) throw xmlError(`name ${name} cannot contain '/'`);
-  const uuid = textOf(domain, "uuid")?.trim();
-  if (uuid !== undefined && !UUID.test(uuid))
-    throw new SimError(VIR_ERR_XML_ERROR, VIR_FROM_DOMAIN, "malformed uuid element");
-  replaceChild(domain, "uuid", leaf("uuid", uuid === undefined ? random.uuid() : dashed(uuid)));
-}
-
-function dashed(uuid: string): string {
-  const digits = uuid.replaceAll("-", "").toLowerCase();
-  return [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20)].join(
-    "-",
-  );
+  const given = textOf(domain, "uuid");
+  const uuid = given === undefined ? random.uuid() : normalUuid(given);
+  if (uuid === undefined) throw xmlError("malformed uuid element");
+  replaceChild(domain, "uuid", leaf("uuid", uuid));
 }
 
 function platform(domain: Element): void {

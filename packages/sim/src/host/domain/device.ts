@@ -10,11 +10,11 @@ import {
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
 import { attributeOf, clone, element, elements, find, replaceChild } from "#xml/element.ts";
-import { assignAddresses, assignPlugged } from "./address.ts";
-import { parseDocument } from "./definition.ts";
+import { assignAddresses, assignPlugged, diskNumber } from "./address.ts";
+import { parseAny } from "#xml/document.ts";
 import { completeDevice, duplicateTarget, isQ35 } from "./device-default.ts";
 import { impactOf } from "./impact.ts";
-import { aliasOf, liveDisk } from "./live.ts";
+import { aliasOf, lastIndex, liveDisk } from "./live.ts";
 import { orderDevice, orderDomain } from "./order.ts";
 import { sourceOf } from "./facts.ts";
 import type { Domains } from "./domains.ts";
@@ -38,8 +38,7 @@ const PLUGGABLE = new Set([
 ]);
 
 function readDevice(xml: string): Element {
-  const name = /<([a-z]+)[\s/>]/iu.exec(xml)?.[1] ?? "device";
-  return parseDocument(xml, name, "device_definition");
+  return parseAny(xml, "(device_definition)");
 }
 
 export function attach(domains: Domains, domain: SimDomain, xml: string, flags: number): void {
@@ -51,7 +50,7 @@ export function attach(domains: Domains, domain: SimDomain, xml: string, flags: 
       const added = clone(device);
       completeDevice(added, isQ35(root), domains.context.random);
       refuseTwin(devices, added);
-      devices.children.push(added);
+      insert(devices, added);
       assignAddresses(root, devices);
       orderDomain(root);
     });
@@ -73,7 +72,7 @@ function plug(domains: Domains, domain: SimDomain, device: Element): void {
     completeDevice(added, isQ35(root), domains.context.random);
     refuseTwin(devices, added);
     const count = elements(devices, device.name).length;
-    devices.children.push(added);
+    insert(devices, added);
     if (!assignPlugged(root, devices, added))
       throw new SimError(VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU, "No more available PCI slots");
     if (added.name === "disk") openDisk(domains, added, devices);
@@ -84,6 +83,18 @@ function plug(domains: Domains, domain: SimDomain, device: Element): void {
     orderDomain(root);
   });
   domains.context.events.domain("deviceAdded", { dom: domain.ref, devAlias: alias });
+}
+
+/** A disk stands behind those of its bus that come before it (virDomainDiskInsert). */
+function insert(devices: Element, added: Element): void {
+  const bus = attributeOf(added, "target", "bus");
+  const number = diskNumber(attributeOf(added, "target", "dev") ?? "");
+  const before = elements(devices, "disk").findLast(
+    (each) =>
+      attributeOf(each, "target", "bus") === bus && diskNumber(attributeOf(each, "target", "dev") ?? "") < number,
+  );
+  if (added.name !== "disk" || before === undefined) devices.children.push(added);
+  else devices.children.splice(devices.children.indexOf(before) + 1, 0, added);
 }
 
 /** The first number that no device of the kind has. */
@@ -103,8 +114,7 @@ function openDisk(domains: Domains, disk: Element, devices: Element): void {
     const detail = `Cannot access storage file '${source}' (as uid:64055, gid:64055): No such file or directory`;
     throw new SimError(VIR_ERR_SYSTEM_ERROR, VIR_FROM_QEMU, detail);
   }
-  const indexes = elements(devices, "disk").map((each) => Number(attributeOf(each, "source", "index") ?? 0));
-  liveDisk(disk, Math.max(0, elements(devices, "disk").length - 1, ...indexes), domains.context.disks);
+  liveDisk(disk, lastIndex(devices), domains.context.disks);
 }
 
 function connect(domains: Domains, nic: Element): void {

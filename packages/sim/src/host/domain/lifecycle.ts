@@ -101,11 +101,13 @@ export function begin(domains: Domains, domain: SimDomain, options: StartOptions
   occupy(domains, domain);
   domain.setState(lv.VIR_DOMAIN_PAUSED, lv.VIR_DOMAIN_PAUSED_STARTING_UP);
   domain.resetCounters(options.vcpuSeconds);
+  const isRestored = options.event === lv.VIR_DOMAIN_EVENT_STARTED_RESTORED;
   const run = (): void => {
     domain.setState(lv.VIR_DOMAIN_RUNNING, options.reason);
-    emit(domains, domain, lv.VIR_DOMAIN_EVENT_RESUMED, lv.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED);
+    // libvirt says so of saved memory, too.
+    const detail = isRestored ? lv.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT : lv.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED;
+    emit(domains, domain, lv.VIR_DOMAIN_EVENT_RESUMED, detail);
   };
-  const isRestored = options.event === lv.VIR_DOMAIN_EVENT_STARTED_RESTORED;
   if (!options.isPaused && !isRestored) run();
   emit(domains, domain, lv.VIR_DOMAIN_EVENT_STARTED, options.event);
   if (!options.isPaused) {
@@ -208,6 +210,8 @@ function forgetRun(domains: Domains, domain: SimDomain): void {
 export function destroy(domains: Domains, domain: SimDomain): void {
   domain.requireActive();
   domain.job?.abort();
+  // QEMU tells that it was told to end.
+  emit(domains, domain, lv.VIR_DOMAIN_EVENT_SHUTDOWN, lv.VIR_DOMAIN_EVENT_SHUTDOWN_HOST);
   stop(domains, domain, lv.VIR_DOMAIN_SHUTOFF_DESTROYED, lv.VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
 }
 
@@ -228,7 +232,7 @@ export function resume(domains: Domains, domain: SimDomain): void {
 
 /** The power button: the guest ends by itself after a while. A paused one does not see it. */
 export function shutdown(domains: Domains, domain: SimDomain): void {
-  domain.requireActive();
+  if (!domain.isActive) throw operationInvalid("domain is not running");
   whenGuestReacts(domains, domain, () => {
     emit(domains, domain, lv.VIR_DOMAIN_EVENT_SHUTDOWN, lv.VIR_DOMAIN_EVENT_SHUTDOWN_GUEST);
     stop(domains, domain, lv.VIR_DOMAIN_SHUTOFF_SHUTDOWN, lv.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);

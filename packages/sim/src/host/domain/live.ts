@@ -59,8 +59,26 @@ function label(): Element {
 
 /** Images are numbered from the last disk to the first, as QEMU's block nodes are. */
 function liveDisks(devices: Element, disks: DiskView): void {
-  let index = 0;
-  for (const disk of elements(devices, "disk").toReversed()) index = liveDisk(disk, index, disks);
+  let index = lastIndex(devices);
+  const isFirst = index === 0;
+  // One that was opened before keeps its numbers.
+  const wanting = elements(devices, "disk").filter((disk) => isFirst || isUnopened(disk));
+  for (const disk of wanting.toReversed()) index = liveDisk(disk, index, disks);
+}
+
+function isUnopened(disk: Element): boolean {
+  return find(disk, "source") !== undefined && find(disk, "backingStore") === undefined;
+}
+
+/** Of all images that are open. */
+export function lastIndex(devices: Element): number {
+  const indexes = elements(devices, "disk").flatMap((disk) => {
+    const layers = [find(disk, "source")];
+    for (let store = find(disk, "backingStore"); store !== undefined; store = find(store, "backingStore"))
+      layers.push(store);
+    return layers.map((layer) => Number(layer?.attributes.get("index") ?? 0));
+  });
+  return Math.max(0, ...indexes);
 }
 
 /** @param index of the last image so far; returns the new last one. */

@@ -11,7 +11,7 @@ import {
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
 import { element, elements, find, format, isElement, leaf, replaceChild, textOf } from "#xml/element.ts";
-import { parseDocument } from "./definition.ts";
+import { parseAny } from "#xml/document.ts";
 import { orderDomain } from "./order.ts";
 import type { Element } from "#xml/element.ts";
 
@@ -46,8 +46,7 @@ export function setMetadata(root: Element, { type, metadata, key, uri }: Metadat
 
 /** Every element without a namespace gets this one, under the key as its prefix (virXMLInjectNamespace). */
 function wrapped(text: string, key: string, uri: string): Element {
-  const root = /^\s*(?:<\?[^>]*\?>\s*)?<([^\s/>]+)/u.exec(text)?.[1] ?? "";
-  const parsed = parseDocument(text, root, "metadata_xml");
+  const parsed = parseAny(text, "(metadata_xml)");
   const attributes = { [`xmlns:${key}`]: uri, ...Object.fromEntries(parsed.attributes) };
   const renamed = renamedAll(parsed, (name) => (name.includes(":") ? name : `${key}:${name}`));
   return element(renamed.name, attributes, renamed.children);
@@ -79,5 +78,5 @@ function read(root: Element, type: number, uri: string | null): string | undefin
   const prefix = found.name.includes(":") ? found.name.slice(0, found.name.indexOf(":") + 1) : "";
   const attributes = Object.fromEntries([...found.attributes].filter(([name]) => !name.startsWith("xmlns")));
   const plain = renamedAll(found, (name) => (name.startsWith(prefix) ? name.slice(prefix.length) : name));
-  return format(element(plain.name, attributes, plain.children)).trimEnd();
+  return format(element(plain.name, attributes, plain.children), 0, '"').trimEnd();
 }

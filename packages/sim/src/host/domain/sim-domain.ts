@@ -6,7 +6,7 @@ import {
   VIR_DOMAIN_SHUTOFF,
   VIR_DOMAIN_SHUTOFF_UNKNOWN,
 } from "@innkeeper/libvirt/generated/domain-constant.ts";
-import { VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU } from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import { VIR_ERR_OPERATION_INVALID, VIR_FROM_DOMAIN } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import type { NonnullDomain } from "@innkeeper/libvirt/generated/remote-type.ts";
 import { SimError } from "#error.ts";
 import type { HostContext } from "#host/context.ts";
@@ -101,7 +101,7 @@ export class SimDomain {
   }
 
   requireActive(): Run {
-    if (this.run === null) throw new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU, "domain is not running");
+    if (this.run === null) throw new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_DOMAIN, "domain is not running");
     return this.run;
   }
 
@@ -134,6 +134,11 @@ export class SimDomain {
     this.#vcpuSeconds = vcpuSeconds;
     this.#ioSeconds = 0;
     if (this.#meterFromMs !== null) this.#meterFromMs = this.#host.clock.steadyMs();
+  }
+
+  /** As if it had run since then. */
+  countFrom(steadyMs: number): void {
+    if (this.#meterFromMs !== null) this.#meterFromMs = steadyMs;
   }
 
   /** To be called before what the counters grow by changes. */

@@ -248,10 +248,11 @@ export function setBlockIoTune(domain: SimDomain, target: string, params: TypedP
 /** Without a disk: which values there are. */
 export function getBlockIoTune(root: Element, target?: string): Record<string, bigint | string> {
   const tune = target === undefined ? undefined : find(diskOf(root, target), "iotune");
+  const group = textOf(tune, "group_name");
   const value = (name: string): [string, bigint] => [name, BigInt(textOf(tune, name) ?? 0)];
   return {
     ...Object.fromEntries(IO_TUNE.map(value)),
-    group_name: textOf(tune, "group_name") ?? "",
+    ...(target === undefined || group !== undefined ? { group_name: group ?? "" } : {}),
     ...Object.fromEntries(IO_LENGTHS.map(value)),
   };
 }

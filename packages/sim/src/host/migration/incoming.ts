@@ -9,7 +9,8 @@ import {
   VIR_FROM_QEMU,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
-import { completeDefinition, parseDocument } from "#host/domain/definition.ts";
+import { completeDefinition } from "#host/domain/definition.ts";
+import { parseDocument } from "#xml/document.ts";
 import { TextDocument } from "#host/domain/document.ts";
 import type { Domains } from "#host/domain/domains.ts";
 import { emit, occupy, stop } from "#host/domain/lifecycle.ts";
@@ -32,6 +33,8 @@ interface Ticket {
 export interface Arrival {
   readonly vcpuSeconds: number;
   readonly balloonKiB: number;
+  /** Steady time of the guest's start. */
+  readonly startedMs: number;
   readonly isPaused: boolean;
   /** What the target keeps as the guest's definition. */
   readonly persistent: Element | null;
@@ -52,7 +55,7 @@ export class IncomingMigrations {
     xml: string,
     options: { readonly name?: string | undefined; readonly isOffline: boolean; readonly copied: ReadonlySet<string> },
   ): number {
-    const root = parseDocument(xml, "domain", "domain_definition");
+    const root = parseDocument(xml, "(domain_definition)", "domain");
     completeDefinition(root, this.#domains.context.random);
     if (options.name !== undefined) replaceChild(root, "name", leaf("name", options.name));
     const uuid = textOf(root, "uuid") ?? "";
@@ -97,10 +100,9 @@ export class IncomingMigrations {
       throw new SimError(VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU, "the guest's memory has not arrived");
     ticket.hasArrived = true;
     domain.resetCounters(arrival.vcpuSeconds);
-    if (domain.run !== null) {
-      domain.run.balloonKiB = arrival.balloonKiB;
-      domain.run.agentFromMs = this.#domains.context.clock.steadyMs();
-    }
+    const { balloonKiB, startedMs } = arrival;
+    const agentFromMs = this.#domains.context.clock.steadyMs();
+    if (domain.run !== null) domain.run = { ...domain.run, balloonKiB, startedMs, agentFromMs };
     if (arrival.persistent !== null) this.#persist(domain, arrival.persistent);
     const state = arrival.isPaused ? lv.VIR_DOMAIN_PAUSED : lv.VIR_DOMAIN_RUNNING;
     domain.setState(state, arrival.isPaused ? lv.VIR_DOMAIN_PAUSED_USER : lv.VIR_DOMAIN_RUNNING_MIGRATED);

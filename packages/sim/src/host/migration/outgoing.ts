@@ -8,7 +8,8 @@ import {
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import type { TypedParameters } from "@innkeeper/libvirt/codec/typed-parameter.ts";
 import { SimError } from "#error.ts";
-import { checkAbi, completeDefinition, parseDocument } from "#host/domain/definition.ts";
+import { checkAbi, completeDefinition } from "#host/domain/definition.ts";
+import { parseDocument } from "#xml/document.ts";
 import type { Domains } from "#host/domain/domains.ts";
 import type { DomainJob } from "#host/domain/job.ts";
 import { emit, stop } from "#host/domain/lifecycle.ts";
@@ -82,7 +83,7 @@ export class OutgoingMigrations {
     const own = this.#migratable(domain);
     const wanted = text(params, lv.VIR_MIGRATE_PARAM_DEST_XML);
     if (wanted === undefined) return format(own);
-    const root = parseDocument(wanted, "domain", "domain_definition");
+    const root = parseDocument(wanted, "(domain_definition)", "domain");
     completeDefinition(root, this.#domains.context.random);
     checkAbi(own, root);
     return format(root);
@@ -130,8 +131,9 @@ export class OutgoingMigrations {
       if (!isPostCopy) await transfer.finish();
       const run = domain.requireActive();
       const persistent = this.#persistent(domain, args);
-      const { balloonKiB } = run;
-      peer.incoming.receive(port, { vcpuSeconds: domain.vcpuSeconds(), balloonKiB, isPaused: wasPaused, persistent });
+      const { balloonKiB, startedMs } = run;
+      const vcpuSeconds = domain.vcpuSeconds();
+      peer.incoming.receive(port, { vcpuSeconds, balloonKiB, startedMs, isPaused: wasPaused, persistent });
       if (isPostCopy) {
         peer.incoming.resume(port);
         await transfer.follow();
@@ -203,7 +205,7 @@ export class OutgoingMigrations {
         ? domain.isPersistent
           ? domain.config.root()
           : this.#migratable(domain)
-        : parseDocument(xml, "domain", "domain_definition");
+        : parseDocument(xml, "(domain_definition)", "domain");
     if (xml !== undefined) completeDefinition(root, this.#domains.context.random);
     const name = text(params, lv.VIR_MIGRATE_PARAM_DEST_NAME);
     if (name !== undefined) replaceChild(root, "name", leaf("name", name));

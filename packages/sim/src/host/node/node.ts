@@ -34,8 +34,8 @@ export class SimNode {
     this.shape = shape;
     this.#host = host;
     this.#domains = domains;
-    // It has been up for a while, by chance up to 90 days.
-    this.bootedMs = host.clock.steadyMs() - host.random.below(90) * 86_400_000;
+    // It has been up for a while: 30 to 120 days, longer than any of its guests.
+    this.bootedMs = host.clock.steadyMs() - (30 + host.random.below(90)) * 86_400_000;
   }
 
   get cpuCount(): number {

@@ -1,0 +1,7 @@
+// The suite, part by part.
+import { domainPart } from "./domain-part.ts";
+import { nodePart } from "./node-part.ts";
+import { statsPart } from "./stats-part.ts";
+import type { ConformancePart } from "./transcript.ts";
+
+export const parts: readonly ConformancePart[] = [nodePart, statsPart, domainPart];
