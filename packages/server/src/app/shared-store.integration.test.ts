@@ -1,10 +1,13 @@
 /** Several control planes on one PostgreSQL: one leads, whatever happens to it another goes on, and nothing is lost or done twice. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import type { Problem } from "@innkeeper/contract/problem.ts";
+import type { User } from "@innkeeper/contract/resource/user.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { PostgresServer } from "#store/postgres/test-support/postgres-server.ts";
-import { type PlaneProcess, SharedPlanes, type StepNote } from "./test-support/shared-planes.ts";
+import { TcpProxy } from "#store/postgres/test-support/tcp-proxy.ts";
+import { adminPassword, type PlaneProcess, SharedPlanes, type StepNote } from "./test-support/shared-planes.ts";
 import { Watcher } from "./test-support/watcher.ts";
 
 const kills = 50;
@@ -82,25 +85,22 @@ async function endedTasks(planes: SharedPlanes, taskIds: ReadonlySet<string>): P
   return tasks;
 }
 
-/** Steps that were done by two at once, out of order, or again without need: none. */
+/** Steps that were done by two at once, out of order, or again without a reason: none. */
 function wrongSteps(notes: readonly StepNote[]): string[] {
   const order = ["first", "second", "third"];
-  return [...Map.groupBy(notes, (note) => note.taskId)].flatMap(([taskId, own]) => {
-    const wrong: string[] = [];
-    own.forEach((note, index) => {
+  return [...Map.groupBy(notes, (note) => note.taskId)].flatMap(([taskId, own]) =>
+    own.flatMap((note, index) => {
       const past = own[index - 1];
-      if (past === undefined) return;
+      if (past === undefined) return [];
       const [at, was] = [order.indexOf(note.step), order.indexOf(past.step)];
-      if (own.slice(index).some((later) => later.pid === past.pid) && note.pid !== past.pid) {
-        wrong.push(`${taskId}: two at once`);
-      }
-      if (note.pid === past.pid && note.what === "begin" && at !== was + 1) wrong.push(`${taskId}: ${note.step} again`);
-      // A new process begins at the step that was under way, or whose end had not been stored.
-      if (note.pid !== past.pid && at !== was && at !== was + 1) wrong.push(`${taskId}: back to ${note.step}`);
-      if (note.pid !== past.pid && at === was && note.repeated !== true) wrong.push(`${taskId}: ${note.step} unaware`);
-    });
-    return wrong;
-  });
+      const wrong = (why: string): string[] => [`${taskId}: ${note.step} ${why}`];
+      if (note.pid !== past.pid && own.slice(index).some((later) => later.pid === past.pid))
+        return wrong("by two at once");
+      if (at !== was && at !== was + 1) return wrong(`after ${past.step}`);
+      // What was interrupted before its end was stored is done again, and knows that it is.
+      return note.what === "begin" && at === was && note.repeated !== true ? wrong("again") : [];
+    }),
+  );
 }
 
 test(
@@ -161,5 +161,96 @@ test(
       `${tasks.length} tasks, ${notes.length / 2} steps of which ${repeated} again; ${end - revision} changes, ${one.connects + other.connects} watches; ` +
         `takeover median ${Math.round(sorted[kills / 2] ?? 0)} ms, longest ${Math.round(sorted.at(-1) ?? 0)} ms`,
     );
+  },
+);
+
+test(
+  "a leader that stood still is followed by another, and on waking can write nothing and follows",
+  { timeout: 120_000 },
+  async () => {
+    await using planes = await SharedPlanes.start({ postgres, count: 2, takeoverMs, stepMs: 400 });
+    const { plane: still, lease } = await planes.leader();
+    const ids = new Set<string>();
+    for (let number = 1; number <= 5; number++) {
+      const { id } = await planes.call<Task>(still, "POST", `/hosts/host-still${number}/refresh`);
+      ids.add(id);
+    }
+    process.kill(still.pid, "SIGSTOP");
+    const { url } = still;
+    still.url = "";
+    const { plane: awake, lease: next } = await planes.leader(lease.token);
+    assert.ok(next.token > lease.token);
+    const tasks = await endedTasks(planes, ids);
+    assert.deepEqual([...new Set(tasks.map(({ state }) => state))], ["succeeded"]);
+    process.kill(still.pid, "SIGCONT");
+    still.url = url;
+    const signal = AbortSignal.timeout(20_000);
+    const role = () =>
+      planes.call<{ role: string; leaderUrl?: string }>(still, "GET", "/system").catch(() => undefined);
+    while ((await role())?.leaderUrl !== awake.url) await systemClock.sleep(50, signal);
+    // Asked there, it is done by the one that leads.
+    const task = await planes.call<Task>(still, "POST", "/hosts/host-after/refresh?waitMs=20000");
+    assert.equal(task.state, "succeeded");
+    const notes = await planes.notes();
+    const own = notes.filter(({ taskId }) => taskId === task.id);
+    assert.deepEqual([...new Set(own.map(({ pid }) => pid))], [awake.pid]);
+    // The step in which it stood still may come to its end on waking; nothing is begun there any more.
+    const begun = notes.filter(({ taskId, what }) => ids.has(taskId) && what === "begin");
+    assert.deepEqual(wrongSteps(begun), []);
+    assert.equal((await planes.lease()).token, next.token);
+  },
+);
+
+test(
+  "the store is away: reading goes on, writing is refused with the reason, and then nothing is lost",
+  { timeout: 120_000 },
+  async () => {
+    await postgres.ask("alter role postgres password 'right'");
+    for (const fault of ["cut", "silence"] as const) {
+      await using proxy = await TcpProxy.start(postgres.port);
+      const url = (database: string): string => postgres.tcpUrl(database, "right", proxy.port);
+      await using planes = await SharedPlanes.start({ postgres, count: 2, takeoverMs, stepMs: 300, url });
+      const { plane: leader } = await planes.leader();
+      const { revision } = await planes.call<{ revision: number }>(leader, "GET", "/system");
+      await using watcher = new Watcher(() => leader.url, planes.token, revision);
+      const body = (name: string) => ({ body: { name, password: adminPassword, role: "operator" } });
+      await planes.call(leader, "POST", "/users", body("before"));
+      const ids = new Set<string>();
+      for (let number = 1; number <= 5; number++) {
+        ids.add((await planes.call<Task>(leader, "POST", `/hosts/host-away${number}/refresh`)).id);
+      }
+      proxy[fault]();
+      // Longer than any of them leads without having asked.
+      const away = AbortSignal.timeout(takeoverMs * 4);
+      let refused = 0;
+      while (!away.aborted) {
+        for (const plane of planes.up) {
+          const list = await planes.ask(plane, "GET", "/users");
+          assert.deepEqual([list.status, (list.body as { totalCount: number }).totalCount], [200, 2]);
+          const answer = await planes.ask(plane, "POST", "/users", body("lost"));
+          const { code, detail = "", retryable } = answer.body as Problem;
+          assert.deepEqual([answer.status, code, retryable], [503, "store_unavailable", true], detail);
+          assert.match(detail, /nothing was changed|was not made|may have been/);
+          refused++;
+        }
+        await systemClock.sleep(100);
+      }
+      assert.ok(refused > 2, String(refused));
+      assert.equal((await planes.ask(leader, "GET", "/health")).status, 503);
+      assert.equal(watcher.connects, 1, "the watch stays");
+      proxy.heal();
+      await planes.leader(0, 20_000);
+      const tasks = await endedTasks(planes, ids);
+      assert.deepEqual([...new Set(tasks.map(({ state }) => state))], ["succeeded"], fault);
+      assert.deepEqual(wrongSteps(await planes.notes()), []);
+      const users = await planes.call<{ items: User[] }>(leader, "GET", "/users?sort=name");
+      assert.ok(users.items.some(({ name }) => name === "before"));
+      await planes.call(leader, "POST", "/users", body("after"));
+      const { revision: end } = await planes.call<{ revision: number }>(leader, "GET", "/system");
+      const signal = AbortSignal.timeout(10_000);
+      while (watcher.last < end) await systemClock.sleep(50, signal);
+      assert.deepEqual(watcher.gaps(), []);
+      assert.deepEqual(watcher.refusals, []);
+    }
   },
 );

@@ -86,11 +86,11 @@ export class KyselyStore implements Store {
   }
 
   revision(): Promise<number> {
-    return this.#exclusively(() => selectRevision(this.#dialect.database));
+    return this.#exclusively(() => this.#read(selectRevision));
   }
 
   changesSince(since: number, limit: number): Promise<ChangeEntry[]> {
-    return this.#exclusively(() => changesOf(this.#dialect.database, since, limit));
+    return this.#exclusively(() => this.#read((database) => changesOf(database, since, limit)));
   }
 
   onCommit(listener: (changes: readonly ChangeEntry[]) => void): () => void {
@@ -146,6 +146,11 @@ export class KyselyStore implements Store {
       await this.#catchUp(connection);
       return work(connection);
     });
+  }
+
+  #read<T>(work: Work<T>): Promise<T> {
+    const { database, shared } = this.#dialect;
+    return shared === undefined ? work(database) : this.#run(work);
   }
 
   /** Reads what others wrote, soon. */

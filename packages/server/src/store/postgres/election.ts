@@ -21,6 +21,8 @@ export interface ElectionOptions {
   readonly schemaVersion: number;
   readonly clock: Clock;
   readonly log: Logger;
+  /** What waits for the server's answer waits in vain. */
+  readonly onUnreachable: () => void;
   /** Another version of Innkeeper has changed the schema: this one can't go on. */
   readonly onOtherSchema: () => void;
 }
@@ -128,6 +130,7 @@ export class Election implements Leadership {
         log.error({ err, store: address.title, takeoverMs }, "the store can't be reached");
       }
       this.#isReachable = false;
+      this.#options.onUnreachable();
       this.#drop();
     }
   }
@@ -182,7 +185,11 @@ export class Election implements Leadership {
     this.#lapse = new AbortController();
     // By the clock alone: also while a question is unanswered.
     clock.sleep(Math.max(0, this.#validUntilMs - clock.monotonicMs()), this.#lapse.signal).then(
-      () => this.#stepDown("the store could not be reached in time"),
+      () => {
+        this.#isReachable = false;
+        this.#options.onUnreachable();
+        this.#stepDown("the store could not be reached in time");
+      },
       () => undefined,
     );
   }

@@ -13,7 +13,7 @@ interface Meaning {
 }
 
 const unreachable: Meaning = {
-  message: (title) => `The store ${title} can't be reached; the change was not made.`,
+  message: (title) => `The store ${title} can't be reached; nothing was changed.`,
   remedy:
     "Check that PostgreSQL runs there and that the network lets this machine through. It is tried again all the time.",
 };
@@ -108,6 +108,10 @@ export function isConnectionLoss(error: unknown): boolean {
   if (error instanceof DatabaseError) return [unreachable, ended].includes(meaningOf(error.code ?? "") as Meaning);
   if (!(error instanceof Error)) return false;
   return lostCodes.has(String((error as { code?: unknown }).code)) || lostWords.test(error.message);
+}
+
+export function unreachableStore(title: string): AppError {
+  return new AppError("store_unavailable", unreachable.message(title), { remedy: unreachable.remedy });
 }
 
 /** The AppError that an error of node-postgres means; others as they are. */

@@ -16,7 +16,7 @@ import { selectCounters } from "#store/query/change.ts";
 import { defaultTakeoverMs, type PostgresAddress, postgresAddress } from "#store/postgres/address.ts";
 import { checkServer, type Connections, openConnections } from "#store/postgres/connection.ts";
 import { Election } from "#store/postgres/election.ts";
-import { isConnectionLoss, translatePostgresError } from "#store/postgres/error.ts";
+import { isConnectionLoss, translatePostgresError, unreachableStore } from "#store/postgres/error.ts";
 import { channel, fence } from "#store/postgres/lease.ts";
 import { setUpSchema } from "#store/postgres/schema-setup.ts";
 import type { StoreSchema } from "#store/schema.ts";
@@ -59,11 +59,9 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     const { onOtherSchema: end = endProcess } = options;
     const onOtherSchema = (): void =>
       end(new Error(`the store ${address.title} was migrated by another version of Innkeeper; this process ends`));
-    const election = new Election({ address, holder, takeoverMs, schemaVersion, clock, log, onOtherSchema });
-    // What waits for a server that is gone would hold up who asks.
-    election.onChange(() => {
-      if (election.term === undefined && !election.isReachable) connections.cut();
-    });
+    const onUnreachable = (): void => connections.cut();
+    const callbacks = { onOtherSchema, onUnreachable };
+    const election = new Election({ address, holder, takeoverMs, schemaVersion, clock, log, ...callbacks });
     const shared = new PostgresTransactions({ address, connections, election, clock, counters });
     const store = new KyselyStore({
       database,
@@ -105,8 +103,11 @@ class PostgresTransactions implements SharedDialect {
     this.counters = deps.counters;
   }
 
-  transaction<T>(work: (connection: Kysely<StoreSchema>) => Promise<T>): Promise<T> {
-    const token = this.#deps.election.term;
+  async transaction<T>(work: (connection: Kysely<StoreSchema>) => Promise<T>): Promise<T> {
+    const { election, address } = this.#deps;
+    // Whoever asks is told at once, instead of one after another waiting for what does not answer.
+    if (!election.isReachable) throw unreachableStore(address.title);
+    const token = election.term;
     return token === undefined ? this.#read(work) : this.#write(token, work);
   }
 
@@ -157,7 +158,8 @@ class PostgresTransactions implements SharedDialect {
           return result;
         });
     } catch (error) {
-      if (begun === undefined && tries > 1 && isConnectionLoss(error)) return this.#write(token, work, tries - 1);
+      const isUntouched = begun === undefined && isConnectionLoss(error) && election.term === token;
+      if (isUntouched && tries > 1) return this.#write(token, work, tries - 1);
       const isUnanswered = begun !== undefined && worked !== undefined && isConnectionLoss(error);
       if (isUnanswered && worked !== undefined && (await this.#wasCommitted(begun ?? "", token))) return worked.result;
       throw error;
