@@ -201,6 +201,10 @@ test(
   },
 );
 
+function newUser(name: string) {
+  return { body: { name, password: adminPassword, role: "operator" } };
+}
+
 test(
   "the store is away: reading goes on, writing is refused with the reason, and then nothing is lost",
   { timeout: 120_000 },
@@ -213,8 +217,7 @@ test(
       const { plane: leader } = await planes.leader();
       const { revision } = await planes.call<{ revision: number }>(leader, "GET", "/system");
       await using watcher = new Watcher(() => leader.url, planes.token, revision);
-      const body = (name: string) => ({ body: { name, password: adminPassword, role: "operator" } });
-      await planes.call(leader, "POST", "/users", body("before"));
+      await planes.call(leader, "POST", "/users", newUser("before"));
       const ids = new Set<string>();
       for (let number = 1; number <= 5; number++) {
         ids.add((await planes.call<Task>(leader, "POST", `/hosts/host-away${number}/refresh`)).id);
@@ -227,7 +230,7 @@ test(
         for (const plane of planes.up) {
           const list = await planes.ask(plane, "GET", "/users");
           assert.deepEqual([list.status, (list.body as { totalCount: number }).totalCount], [200, 2]);
-          const answer = await planes.ask(plane, "POST", "/users", body("lost"));
+          const answer = await planes.ask(plane, "POST", "/users", newUser("lost"));
           const { code, detail = "", retryable } = answer.body as Problem;
           assert.deepEqual([answer.status, code, retryable], [503, "store_unavailable", true], detail);
           assert.match(detail, /nothing was changed|was not made|may have been/);
@@ -245,7 +248,7 @@ test(
       assert.deepEqual(wrongSteps(await planes.notes()), []);
       const users = await planes.call<{ items: User[] }>(leader, "GET", "/users?sort=name");
       assert.ok(users.items.some(({ name }) => name === "before"));
-      await planes.call(leader, "POST", "/users", body("after"));
+      await planes.call(leader, "POST", "/users", newUser("after"));
       const { revision: end } = await planes.call<{ revision: number }>(leader, "GET", "/system");
       const signal = AbortSignal.timeout(10_000);
       while (watcher.last < end) await systemClock.sleep(50, signal);

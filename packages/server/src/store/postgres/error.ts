@@ -74,7 +74,7 @@ const meaning: Readonly<Record<string, Meaning>> = {
   "53200": slow, // out_of_memory
   "53300": {
     message: (title) => `PostgreSQL has no connection left for the store ${title}.`,
-    remedy: "Raise max_connections, or end other connections. An Innkeeper wants three.",
+    remedy: "Raise max_connections, or end other connections. An Innkeeper wants four.",
   },
   "55P03": collided, // lock_not_available
   "57014": slow, // query_canceled
