@@ -42,7 +42,7 @@ describe("conformance", { skip: daemonUnavailable() ?? false, timeout: 180_000 }
   let folder: string;
   let openSimulated: () => Promise<Connection>;
   before(async () => {
-    real = await startDaemon();
+    real = await startDaemon({ ownNetwork: true });
     folder = join(real.folder, "images");
     mkdirSync(folder);
     for (const name of IMAGES)

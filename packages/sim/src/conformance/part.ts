@@ -1,7 +1,17 @@
 // The suite, part by part.
 import { domainPart } from "./domain-part.ts";
+import { networkPart } from "./network-part.ts";
 import { nodePart } from "./node-part.ts";
+import { snapshotPart } from "./snapshot-part.ts";
 import { statsPart } from "./stats-part.ts";
+import { storagePart } from "./storage-part.ts";
 import type { ConformancePart } from "./transcript.ts";
 
-export const parts: readonly ConformancePart[] = [nodePart, statsPart, domainPart];
+export const parts: readonly ConformancePart[] = [
+  nodePart,
+  statsPart,
+  domainPart,
+  storagePart,
+  networkPart,
+  snapshotPart,
+];

@@ -78,7 +78,14 @@ describe("other clients", { skip: missing === undefined ? false : `needs ${missi
 
   test("virt-install imports a disk; snapshots, merges and copies of the guest with virsh", async () => {
     const guest = ["--name", "web", "--memory", "512", "--osinfo", "generic", "--virt-type", "qemu", "--import"];
-    const devices = ["--disk", "size=1,pool=default,sparse=yes,bus=virtio", "--network", "network=default", "--graphics", "none"];
+    const devices = [
+      "--disk",
+      "size=1,pool=default,sparse=yes,bus=virtio",
+      "--network",
+      "network=default",
+      "--graphics",
+      "none",
+    ];
     const agent = ["--channel", "unix,target.type=virtio,target.name=org.qemu.guest_agent.0"];
     await run("/usr/bin/virt-install", "--connect", uri, ...guest, ...devices, ...agent, "--noautoconsole");
     assert.match(await virsh("domstate", "web"), /running/u);
