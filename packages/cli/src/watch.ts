@@ -22,6 +22,8 @@ export interface WatchOptions {
 
 const retryLimit = 8;
 const retryFirstMs = 250;
+/** Of a server that stops, or whose store is away: the next try may find it, or another one in its place. */
+const passing: readonly string[] = ["shutting_down", "store_unavailable"];
 
 /** Ends when the signal aborts; throws when the server can't be reached for about a minute, or refuses. */
 export async function* watch(api: ApiClient, options: WatchOptions): AsyncGenerator<Change, void, undefined> {
@@ -42,7 +44,7 @@ export async function* watch(api: ApiClient, options: WatchOptions): AsyncGenera
       }
     } catch (error) {
       if (options.signal.aborted) return;
-      if (error instanceof CliError && error.detail.code !== undefined && error.detail.code !== "shutting_down")
+      if (error instanceof CliError && error.detail.code !== undefined && !passing.includes(error.detail.code))
         throw error;
       if (failures >= retryLimit) throw error;
     }
