@@ -89,7 +89,8 @@ function addUp(root: Command, signal: AbortSignal): void {
 async function up(options: UpOptions, signal: AbortSignal): Promise<void> {
   const tls = tlsFiles(options);
   const startMs = performance.now();
-  await using fleet = new Fleet(declarationOf(options), new RealClock(positive("speed", options.speed)));
+  using clock = new RealClock(positive("speed", options.speed));
+  await using fleet = new Fleet(declarationOf(options), clock);
   await fleet.listenUnix(options.folder);
   const port = options.port === undefined ? (tls === undefined ? tcpPort : tlsPort) : positive("port", options.port);
   await fleet.listenTcp(options.address, port, tls);

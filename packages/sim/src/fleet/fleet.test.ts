@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import {
   ConnectionLostError,
   LibvirtError,
+  VIR_DOMAIN_PAUSED,
   VIR_DOMAIN_RUNNING,
   VIR_MIGRATE_LIVE,
   VIR_MIGRATE_OFFLINE,
@@ -16,6 +17,7 @@ import {
 import type { Connection, TypedParameterInput } from "@innkeeper/libvirt";
 import { readRule } from "#fault/rule.ts";
 import { VirtualClock } from "#host/clock.ts";
+import { suspend } from "#host/domain/lifecycle.ts";
 import type { SimDomain } from "#host/domain/sim-domain.ts";
 import { pipe } from "#rpc/pipe.ts";
 import { byCounts } from "./declaration.ts";
@@ -213,6 +215,29 @@ describe("fleet", { timeout: 60_000 }, () => {
       host.host.pools.all.map(({ isActive }) => isActive),
       [true, true],
     );
+  });
+});
+
+describe("isolation", { timeout: 60_000 }, () => {
+  test("guests run on and nobody hears of it; when the cable is back, everybody does", async () => {
+    await using bench = new Bench();
+    const domain = bench.running("c1h1");
+    const connection = await bench.client("c1h1");
+    const host = bench.fleet.find("c1h1");
+    const events = connection.events.domain("lifecycle");
+    await events.ready;
+    const first = events[Symbol.asyncIterator]().next();
+    const heard = { isIt: false };
+    void first.then(() => (heard.isIt = true));
+    bench.fleet.isolate(host, true);
+    const asked = connection.remote.domainGetState({ dom: domain.ref });
+    host.host.domains.context.clock.schedule(1_000, () => suspend(host.host.domains, domain));
+    await bench.clock.advance(60_000);
+    assert.equal(domain.isPaused, true);
+    assert.equal(heard.isIt, false);
+    bench.fleet.isolate(host, false);
+    assert.equal((await asked).state, VIR_DOMAIN_PAUSED);
+    assert.equal((await first).done, false);
   });
 });
 

@@ -28,8 +28,9 @@ export function wait(clock: Clock, delayMs: number, signal?: AbortSignal): Promi
 }
 
 /** The machine's time, at its own pace or `speed` times as fast from now on. */
-export class RealClock implements Clock {
+export class RealClock implements Clock, Disposable {
   readonly #speed: number;
+  readonly #timers = new Set<NodeJS.Timeout>();
   readonly #startMs = Date.now();
 
   constructor(speed = 1) {
@@ -41,8 +42,22 @@ export class RealClock implements Clock {
   }
 
   schedule(delayMs: number, run: () => void): () => void {
-    const timer = setTimeout(run, delayMs / this.#speed);
-    return () => clearTimeout(timer);
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      run();
+    }, delayMs / this.#speed);
+    this.#timers.add(timer);
+    return () => this.#cancel(timer);
+  }
+
+  /** Nothing that was scheduled happens any more. */
+  [Symbol.dispose](): void {
+    for (const timer of this.#timers) this.#cancel(timer);
+  }
+
+  #cancel(timer: NodeJS.Timeout): void {
+    clearTimeout(timer);
+    this.#timers.delete(timer);
   }
 }
 

@@ -11,6 +11,8 @@ export class FrameSocket {
   #isClosed = false;
   #isCorked = false;
   #undrained: (() => void)[] = [];
+  /** What is sent while nothing gets through; null: all does. */
+  #held: Buffer[] | null = null;
   /** Bytes that may still leave before the connection is cut; a fault. */
   #budget = Number.POSITIVE_INFINITY;
 
@@ -26,7 +28,7 @@ export class FrameSocket {
         this.close();
       }
     });
-    socket.on("drain", () => this.#release());
+    socket.on("drain", () => this.#wakeUp());
     socket.on("error", () => this.close());
     socket.on("end", () => this.close());
     socket.on("close", () => this.close());
@@ -39,6 +41,10 @@ export class FrameSocket {
   /** False when the peer does not read: await drained(). */
   send(frame: Buffer): boolean {
     if (this.#isClosed) return true;
+    if (this.#held !== null) {
+      this.#held.push(frame);
+      return true;
+    }
     if (!this.#isCorked) {
       this.#isCorked = true;
       this.#socket.cork();
@@ -73,6 +79,19 @@ export class FrameSocket {
     return this.#pausedBy.size > 0;
   }
 
+  /** Nothing is read, and nothing that is sent arrives, until release(): what a cable does that is pulled. */
+  hold(): void {
+    this.pause(this);
+    this.#held ??= [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const frame of held) this.send(frame);
+    this.resume(this);
+  }
+
   /** The connection breaks in the middle of what is sent once so many more bytes have left. */
   cutAfter(byteCount: number): void {
     this.#budget = byteCount;
@@ -82,7 +101,7 @@ export class FrameSocket {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#socket.destroy();
-    this.#release();
+    this.#wakeUp();
     this.#onClosed();
   }
 
@@ -93,7 +112,7 @@ export class FrameSocket {
     return true;
   }
 
-  #release(): void {
+  #wakeUp(): void {
     const waiting = this.#undrained;
     this.#undrained = [];
     for (const resolve of waiting) resolve();

@@ -103,14 +103,14 @@ export class Session {
     this.#socket.cutAfter(byteCount);
   }
 
-  /** Nothing more is read from the client: what a daemon that hangs does. */
+  /** Nothing is read from the client and nothing reaches it, until unhang(). */
   hang(): void {
     this.#keepalive.stop();
-    this.#socket.pause(this);
+    this.#socket.hold();
   }
 
   unhang(): void {
-    this.#socket.resume(this);
+    this.#socket.release();
   }
 
   /** Sends one message of the daemon's own (an event). `value` is the struct of the message's table entry. */
