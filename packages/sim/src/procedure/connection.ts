@@ -1,19 +1,5 @@
 // Opening, features and facts of a connection (src/remote/remote_daemon_dispatch.c, qemuConnect* in qemu_driver.c).
-import {
-  VIR_DRV_FEATURE_FD_PASSING,
-  VIR_DRV_FEATURE_MIGRATE_CHANGE_PROTECTION,
-  VIR_DRV_FEATURE_MIGRATION_OFFLINE,
-  VIR_DRV_FEATURE_MIGRATION_P2P,
-  VIR_DRV_FEATURE_MIGRATION_PARAMS,
-  VIR_DRV_FEATURE_MIGRATION_V2,
-  VIR_DRV_FEATURE_MIGRATION_V3,
-  VIR_DRV_FEATURE_NETWORK_UPDATE_HAS_CORRECT_ORDER,
-  VIR_DRV_FEATURE_PROGRAM_KEEPALIVE,
-  VIR_DRV_FEATURE_REMOTE_CLOSE_CALLBACK,
-  VIR_DRV_FEATURE_REMOTE_EVENT_CALLBACK,
-  VIR_DRV_FEATURE_TYPED_PARAM_STRING,
-  VIR_DRV_FEATURE_XML_MIGRATABLE,
-} from "@innkeeper/libvirt/generated/internal-constant.ts";
+import * as driver from "@innkeeper/libvirt/generated/internal-constant.ts";
 import { VIR_CONNECT_RO } from "@innkeeper/libvirt/generated/host-constant.ts";
 import { REMOTE_AUTH_NONE } from "@innkeeper/libvirt/generated/protocol-constant.ts";
 import {
@@ -30,18 +16,18 @@ const LIBVIRT_VERSION = 9_000_000n;
 const QEMU_VERSION = 7_002_022n;
 
 const FEATURES = new Set([
-  VIR_DRV_FEATURE_FD_PASSING,
-  VIR_DRV_FEATURE_MIGRATE_CHANGE_PROTECTION,
-  VIR_DRV_FEATURE_MIGRATION_OFFLINE,
-  VIR_DRV_FEATURE_MIGRATION_P2P,
-  VIR_DRV_FEATURE_MIGRATION_PARAMS,
-  VIR_DRV_FEATURE_MIGRATION_V2,
-  VIR_DRV_FEATURE_MIGRATION_V3,
-  VIR_DRV_FEATURE_NETWORK_UPDATE_HAS_CORRECT_ORDER,
-  VIR_DRV_FEATURE_REMOTE_CLOSE_CALLBACK,
-  VIR_DRV_FEATURE_REMOTE_EVENT_CALLBACK,
-  VIR_DRV_FEATURE_TYPED_PARAM_STRING,
-  VIR_DRV_FEATURE_XML_MIGRATABLE,
+  driver.VIR_DRV_FEATURE_FD_PASSING,
+  driver.VIR_DRV_FEATURE_MIGRATE_CHANGE_PROTECTION,
+  driver.VIR_DRV_FEATURE_MIGRATION_OFFLINE,
+  driver.VIR_DRV_FEATURE_MIGRATION_P2P,
+  driver.VIR_DRV_FEATURE_MIGRATION_PARAMS,
+  driver.VIR_DRV_FEATURE_MIGRATION_V2,
+  driver.VIR_DRV_FEATURE_MIGRATION_V3,
+  driver.VIR_DRV_FEATURE_NETWORK_UPDATE_HAS_CORRECT_ORDER,
+  driver.VIR_DRV_FEATURE_REMOTE_CLOSE_CALLBACK,
+  driver.VIR_DRV_FEATURE_REMOTE_EVENT_CALLBACK,
+  driver.VIR_DRV_FEATURE_TYPED_PARAM_STRING,
+  driver.VIR_DRV_FEATURE_XML_MIGRATABLE,
 ]);
 
 export const connectionProcedures: Procedures = {
@@ -55,7 +41,7 @@ export const connectionProcedures: Procedures = {
     },
     connectClose: () => undefined,
     connectSupportsFeature: (_host, { feature }, session) => {
-      if (feature === VIR_DRV_FEATURE_PROGRAM_KEEPALIVE) {
+      if (feature === driver.VIR_DRV_FEATURE_PROGRAM_KEEPALIVE) {
         session.startKeepalive();
         return { supported: 1 };
       }
