@@ -15,7 +15,6 @@ import { STANDARD_NODE } from "#host/node/shape.ts";
 import { SimHost } from "#host/sim-host.ts";
 import { procedureTable } from "#procedure/table.ts";
 import { SimDaemon } from "#rpc/daemon.ts";
-import { pipe } from "#rpc/pipe.ts";
 import { parts } from "./part.ts";
 import { Transcript, differences } from "./transcript.ts";
 
@@ -29,12 +28,7 @@ function simulated(folder: string): () => Promise<Connection> {
   for (const name of IMAGES)
     host.files.createImage(join(folder, name), { mode: 0o600, uid: 0, gid: 0 }, newImage("qcow2", DISK_BYTES));
   const daemon = new SimDaemon(host, procedureTable);
-  const dial = () => {
-    const [near, far] = pipe();
-    daemon.accept(far);
-    return Promise.resolve(near);
-  };
-  return () => connect("qemu:///system", { dial });
+  return () => connect("qemu:///system", { dial: () => daemon.dial() });
 }
 
 describe("conformance", { skip: daemonUnavailable() ?? false, timeout: 180_000 }, () => {

@@ -19,7 +19,6 @@ import { readRule } from "#fault/rule.ts";
 import { VirtualClock } from "#host/clock.ts";
 import { suspend } from "#host/domain/lifecycle.ts";
 import type { SimDomain } from "#host/domain/sim-domain.ts";
-import { pipe } from "#rpc/pipe.ts";
 import { byCounts } from "./declaration.ts";
 import { Fleet } from "./fleet.ts";
 
@@ -33,12 +32,7 @@ class Bench implements AsyncDisposable {
 
   async client(name: string): Promise<Connection> {
     const { daemon } = this.fleet.find(name);
-    const dial = () => {
-      const [near, far] = pipe();
-      daemon.accept(far);
-      return Promise.resolve(near);
-    };
-    const connection = await connect("qemu:///system", { dial, keepalive: false });
+    const connection = await connect("qemu:///system", { dial: () => daemon.dial(), keepalive: false });
     this.#connections.push(connection);
     return connection;
   }

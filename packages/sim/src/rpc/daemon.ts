@@ -10,6 +10,7 @@ import type { Duplex } from "node:stream";
 import { SimError, apiName } from "#error.ts";
 import type { SimHost } from "#host/sim-host.ts";
 import { isOpened } from "./dispatch.ts";
+import { pipe } from "./pipe.ts";
 import { isReadOnlyCall } from "./read-only.ts";
 import { Session } from "./session.ts";
 import type { DispatchTable } from "./dispatch.ts";
@@ -47,6 +48,13 @@ export class SimDaemon implements Daemon {
     this.sessions.add(session);
     this.host.faults.accepted(session);
     return session;
+  }
+
+  /** A new connection without a socket: the client's end of it. */
+  dial(): Promise<Duplex> {
+    const [near, far] = pipe();
+    this.accept(far);
+    return Promise.resolve(near);
   }
 
   procedure(program: number, number: number): Procedure | undefined {

@@ -15,12 +15,7 @@ function daemon(): SimDaemon {
 }
 
 function client(to: SimDaemon, options: ConnectOptions = {}): Promise<Connection> {
-  const dial = (): ReturnType<NonNullable<ConnectOptions["dial"]>> => {
-    const [near, far] = pipe();
-    to.accept(far);
-    return Promise.resolve(near);
-  };
-  return connect("qemu:///system", { ...options, dial });
+  return connect("qemu:///system", { ...options, dial: () => to.dial() });
 }
 
 function refusal(code: number, message: string | RegExp): (error: unknown) => boolean {

@@ -4,7 +4,6 @@ import { VirtualClock } from "#host/clock.ts";
 import { SimHost, type SimHostOptions } from "#host/sim-host.ts";
 import { procedureTable } from "#procedure/table.ts";
 import { SimDaemon } from "#rpc/daemon.ts";
-import { pipe } from "#rpc/pipe.ts";
 
 export interface OpenHost extends AsyncDisposable {
   readonly connection: Connection;
@@ -16,11 +15,6 @@ export async function openHost(options: Partial<SimHostOptions> = {}): Promise<O
   const clock = new VirtualClock();
   const host = new SimHost({ name: "h1", seed: 1, ...options, clock });
   const daemon = new SimDaemon(host, procedureTable);
-  const dial = () => {
-    const [near, far] = pipe();
-    daemon.accept(far);
-    return Promise.resolve(near);
-  };
-  const connection = await connect("qemu:///system", { dial });
+  const connection = await connect("qemu:///system", { dial: () => daemon.dial() });
   return { connection, host, clock, [Symbol.asyncDispose]: () => connection.close() };
 }

@@ -4,7 +4,6 @@ import { RealClock } from "@innkeeper/sim/host/clock.ts";
 import { SimHost } from "@innkeeper/sim/host/sim-host.ts";
 import { procedureTable } from "@innkeeper/sim/procedure/table.ts";
 import { SimDaemon } from "@innkeeper/sim/rpc/daemon.ts";
-import { pipe } from "@innkeeper/sim/rpc/pipe.ts";
 import { type StorageBench, storageSuite } from "./test-support/storage-suite.ts";
 
 const owner = { mode: 0o644, uid: 0, gid: 0 };
@@ -12,12 +11,7 @@ const owner = { mode: 0o644, uid: 0, gid: 0 };
 async function simBench(): Promise<StorageBench> {
   const host = new SimHost({ name: "h1", clock: new RealClock(), seed: 1 });
   const daemon = new SimDaemon(host, procedureTable);
-  const dial = () => {
-    const [near, far] = pipe();
-    daemon.accept(far);
-    return Promise.resolve(near);
-  };
-  const connection = await connect("qemu:///system", { dial });
+  const connection = await connect("qemu:///system", { dial: () => daemon.dial() });
   const { files } = host;
   return {
     connection,
