@@ -150,6 +150,9 @@ export function readConfig(
   const passwordFile = text("admin-password-file");
   const local = isOn("local");
   const crashAt = environment["INN_CRASH_AT"];
+  if (local === true && text("store") !== undefined) {
+    throw new ConfigError("--local goes without --store: add this machine by a name that all control planes reach");
+  }
   const stateFolder = text("state") ?? "/var/lib/innkeeper";
   return {
     stateFolder,

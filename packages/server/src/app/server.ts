@@ -105,7 +105,8 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   });
   log.info({ url, version, revision: inventory.revision, leads: role.isLeader, pid: process.pid }, "started");
   const isFirstStart = firstPassword !== undefined && !config.resetAdmin;
-  if (role.isLeader && (config.local ?? isFirstStart)) await addThisMachine(base, role.plane.tasks);
+  // To the other processes of a shared store this machine is another.
+  if (leadership === undefined && (config.local ?? isFirstStart)) await addThisMachine(base, role.plane.tasks);
   const running = begun.move();
   const close = async (): Promise<void> => {
     await running.disposeAsync();

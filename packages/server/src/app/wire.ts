@@ -1,7 +1,7 @@
 /** The only file that names concrete drivers: makes the provider of a host, and joins management's parts. */
 import path from "node:path";
 import { CertificateAuthority } from "#core/certificate-authority.ts";
-import { checkHostUri } from "#hardware/driver/libvirt/host-uri.ts";
+import { checkHostUri, type UriPolicy } from "#hardware/driver/libvirt/host-uri.ts";
 import { LibvirtHostLink } from "#hardware/driver/libvirt/host-link.ts";
 import type { HostAddress } from "#hardware/port.ts";
 import type { LibvirtContext } from "#libvirt/session.ts";
@@ -24,6 +24,7 @@ import { VolumeService } from "#management/volume/volume-service.ts";
 import { LibvirtNetwork } from "#network/driver/libvirt/libvirt-network.ts";
 import { libvirtStorage } from "#storage/driver/libvirt/libvirt-storage.ts";
 import { createLibvirtHypervisor } from "#virtualization/driver/libvirt/hypervisor.ts";
+import type { ServerConfig } from "./config.ts";
 import type { WireBase, Wiring } from "./wiring.ts";
 
 /** What can't be removed within this time is tried again at the next connect. */
@@ -38,7 +39,7 @@ export function wire(base: WireBase): Wiring {
   const metrics = new MetricPoll({ inventory, providers, recent, clock });
   const rollUp = new RollUp({ store, recent, clock, log });
   const common = { store, inventory, claims, providers, clock, log, credentials, reconciler, metrics };
-  const policy = { allowPlainTcp: config.allowPlainTcp };
+  const policy = uriPolicy(config);
   const image = new ImageService({ ...common, hostSync: reconciler });
   const connections = new HostConnections({
     ...common,
@@ -77,10 +78,14 @@ export function wire(base: WireBase): Wiring {
   };
 }
 
+function uriPolicy({ allowPlainTcp, store }: ServerConfig): UriPolicy {
+  return { allowPlainTcp, isShared: store !== undefined };
+}
+
 function providerFactory({ config, clock, log }: WireBase): ProviderFactory {
   return (hostId, address): Provider => {
     const hostLog = log.child({ hostId });
-    const link = new LibvirtHostLink(address, { clock, log: hostLog, allowPlainTcp: config.allowPlainTcp });
+    const link = new LibvirtHostLink(address, { clock, log: hostLog, ...uriPolicy(config) });
     const context: LibvirtContext = { session: link, log: hostLog, clock };
     return {
       link,

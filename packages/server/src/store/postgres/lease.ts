@@ -113,12 +113,18 @@ export async function resignLease(client: ClientBase, token: number): Promise<vo
   await client.query(`notify ${channel}`);
 }
 
-/** In a transaction that writes: its id if the token still leads, and then nobody takes the lease before it has ended. */
-export async function fence(connection: Kysely<StoreSchema>, token: number): Promise<string | undefined> {
+/**
+ * In a transaction that writes: its id if the token still leads, and then nobody takes the lease before it has ended. The
+ * server ends it when nothing happens in it for `idleMs`.
+ */
+export async function fence(
+  connection: Kysely<StoreSchema>,
+  token: number,
+  idleMs: number,
+): Promise<string | undefined> {
   const { rows } = await sql<{ id: string }>`
-    select pg_current_xact_id()::text as id from lease where name = ${name} and token = ${token} for key share`.execute(
-    connection,
-  );
+    select pg_current_xact_id()::text as id, set_config('idle_in_transaction_session_timeout', ${String(idleMs)}, true)
+      from lease where name = ${name} and token = ${token} for key share`.execute(connection);
   return rows[0]?.id;
 }
 

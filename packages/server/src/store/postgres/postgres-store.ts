@@ -38,6 +38,8 @@ export interface PostgresStoreOptions {
 /** One for the store, one for a copy of it, and one for looking up what became of a commit. */
 const connectionsMax = 3;
 const outcomePollMs = 100;
+/** Of one that reads: it holds nobody up but the upkeep of the tables. */
+const idleTransactionMs = 60_000;
 
 export interface PostgresStore {
   readonly store: Store;
@@ -48,7 +50,7 @@ export interface PostgresStore {
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
   const { clock, log, takeoverMs = defaultTakeoverMs, migrations: applicable = migrations } = options;
   const address = postgresAddress(options.url, options.password);
-  const connections = openConnections(address, { idleTransactionMs: takeoverMs / 2, connectionsMax });
+  const connections = openConnections(address, { idleTransactionMs, connectionsMax });
   const { database } = connections;
   try {
     await checkServer(database, address.title);
@@ -62,7 +64,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     const onUnreachable = (): void => connections.cut();
     const callbacks = { onOtherSchema, onUnreachable };
     const election = new Election({ address, holder, takeoverMs, schemaVersion, clock, log, ...callbacks });
-    const shared = new PostgresTransactions({ address, connections, election, clock, counters });
+    const shared = new PostgresTransactions({ takeoverMs, address, connections, election, clock, counters });
     const store = new KyselyStore({
       database,
       shared,
@@ -87,6 +89,7 @@ function endProcess(error: Error): void {
 }
 
 interface TransactionDeps {
+  readonly takeoverMs: number;
   readonly address: PostgresAddress;
   readonly connections: Connections;
   readonly election: Election;
@@ -140,7 +143,7 @@ class PostgresTransactions implements SharedDialect {
 
   /** `tries`: a connection that has died unnoticed is found out by its first statement, and another is tried. */
   async #write<T>(token: number, work: (connection: Kysely<StoreSchema>) => Promise<T>, tries = 2): Promise<T> {
-    const { connections, election } = this.#deps;
+    const { connections, election, takeoverMs } = this.#deps;
     let begun: string | undefined;
     let worked: { readonly result: T } | undefined;
     try {
@@ -148,7 +151,7 @@ class PostgresTransactions implements SharedDialect {
         .transaction()
         .setIsolationLevel("read committed")
         .execute(async (connection) => {
-          begun = await fence(connection, token);
+          begun = await fence(connection, token, takeoverMs);
           if (begun === undefined) {
             election.deposed(token);
             throw notLeading(election);

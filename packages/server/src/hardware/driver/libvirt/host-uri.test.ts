@@ -39,5 +39,8 @@ test("refuses what is unsafe or not a URI, naming the field and the reason", () 
   for (const [uri, words] of refused) {
     assert.throws(() => checkHostUri(uri, strict), { code: "invalid_field", field: "uri", message: words }, uri);
   }
+  const shared = { allowPlainTcp: false, isShared: true };
+  assert.throws(() => checkHostUri("qemu:///system", shared), { code: "invalid_field", message: /share this store/ });
+  assert.equal(checkHostUri("qemu+ssh://root@kvm1/system", shared).transport, "ssh");
   assert.equal(checkHostUri("qemu+tcp://10.0.0.5/system", { allowPlainTcp: true }).transport, "tcp");
 });

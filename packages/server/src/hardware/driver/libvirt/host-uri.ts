@@ -14,6 +14,8 @@ const allowedParameters: ReadonlySet<string> = new Set(["socket", "mode", "name"
 export interface UriPolicy {
   /** Plain TCP to other machines: nothing is encrypted and nobody is authenticated. For laboratories. */
   readonly allowPlainTcp: boolean;
+  /** Several control planes share the store: to each of them another machine is this one. */
+  readonly isShared?: boolean;
 }
 
 /** invalid_field (`uri`) with the reason when a host can't be reached by this URI. */
@@ -27,6 +29,11 @@ export function checkHostUri(text: string, policy: UriPolicy): ConnectionUri {
   for (const [name, value] of uri.parameters) {
     if (!allowedParameters.has(name)) throw refuse(`uri must not have the parameter ${name}`);
     if (name === "socket" && !/^\/\P{Cc}*$/u.test(value)) throw refuse("socket must be an absolute path");
+  }
+  if (uri.transport === "unix" && policy.isShared === true) {
+    throw refuse(
+      "a local socket is another host for each of the control planes that share this store: use qemu+ssh or qemu+tls, by a name that all of them reach",
+    );
   }
   if (uri.transport !== "unix" && !isHostName(uri.host)) throw refuse(`${JSON.stringify(uri.host)} is no host name`);
   if (uri.transport === "tcp" && !policy.allowPlainTcp && !isLoopback(uri.host)) {
