@@ -18,6 +18,13 @@ import {
   SerialConsole,
   testDefinition,
 } from "./test-support/lab-hypervisor.ts";
+import {
+  chainOf,
+  frozenWhileOff,
+  mergedMiddle,
+  refusedFreezes,
+  type SnapshotBench,
+} from "./test-support/snapshot-suite.ts";
 
 const signal = AbortSignal.timeout(1_800_000);
 /** Of one wait for a guest. */
@@ -33,7 +40,8 @@ suite("snapshots of a guest", () => {
   const definition = testDefinition("snap");
   const { uuid } = definition;
   const file = (name: string) => path.join(lab.sharedFolder, name);
-  const chain = async (target: string) => (await guest.snapshot.chains(uuid, call)).get(target) ?? [];
+  const bench = (): SnapshotBench => ({ guest, uuid, file, signal });
+  const chain = (target: string) => chainOf(bench(), target);
 
   async function openSerial(): Promise<SerialConsole> {
     return new SerialConsole(await guest.console.serial(uuid, { force: true }, call));
@@ -74,22 +82,7 @@ suite("snapshots of a guest", () => {
     await serial.run("echo after > /data/mark; sync");
   });
 
-  test("what can't be frozen is refused, and the disks stay as they are", async () => {
-    const before = await chain("vda");
-    const none = new Map([["vdz", file("x.qcow2")]]);
-    await assert.rejects(
-      guest.snapshot.freeze(uuid, { overlays: none, quiesce: false }, call),
-      hasCode("invalid_field"),
-    );
-    const taken = new Map([["vda", root.source ?? ""]]);
-    await assert.rejects(guest.snapshot.freeze(uuid, { overlays: taken, quiesce: false }, call));
-    const nowhere = new Map([["vda", "/no/such/folder/x.qcow2"]]);
-    await assert.rejects(guest.snapshot.freeze(uuid, { overlays: nowhere, quiesce: false }, call));
-    const both = { overlays: new Map([["vda", file("y.qcow2")]]), memoryPath: file("y.mem"), quiesce: true };
-    await assert.rejects(guest.snapshot.freeze(uuid, both, call), hasCode("invalid_field"));
-    assert.deepEqual(await chain("vda"), before);
-    assert.equal((await guest.inventory.read(uuid, call)).state, "running");
-  });
+  test("what can't be frozen is refused, and the disks stay as they are", () => refusedFreezes(bench()));
 
   test("file systems are frozen through the agent when asked", async () => {
     await waitFor("the agent", async () => (await guest.inventory.read(uuid, call)).guestAgentConnected || undefined, {
@@ -196,21 +189,7 @@ suite("snapshots of a guest", () => {
     assert.equal(await serial.run("cat /tmp/mark"), "secret-in-memory");
   });
 
-  test("a middle layer is merged into the one below, also of a guest that is paused", async () => {
-    const overlays = new Map([["vdb", file("s4-vdb.qcow2")]]);
-    await guest.snapshot.freeze(uuid, { overlays, quiesce: false }, call);
-    await guest.lifecycle.suspend(uuid, call);
-    const [active = "", top = "", base = "", ...rest] = await chain("vdb");
-    assert.equal(active, file("s4-vdb.qcow2"));
-    await guest.snapshot.mergeDown(uuid, { target: "vdb", topPath: top, basePath: base }, call);
-    assert.deepEqual(await chain("vdb"), [active, base, ...rest]);
-    await guest.snapshot.mergeDown(uuid, { target: "vdb", topPath: top, basePath: base }, call);
-    await guest.lifecycle.resume(uuid, call);
-    const wrong = { target: "vdb", topPath: active, basePath: "/no/such/layer" };
-    await assert.rejects(guest.snapshot.mergeDown(uuid, wrong, call), hasCode("conflict"));
-    const skipping = { target: "vdb", topPath: active, basePath: rest.at(-1) ?? "" };
-    await assert.rejects(guest.snapshot.mergeDown(uuid, skipping, call), hasCode("conflict"));
-  });
+  test("a middle layer is merged into the one below, also of a guest that is paused", () => mergedMiddle(bench()));
 
   test("a merge that is cancelled leaves the layers; two merges of one layer share one job", async () => {
     await using serial = await openSerial();
@@ -254,19 +233,9 @@ suite("snapshots of a guest", () => {
   });
 
   test("a guest that is off is frozen, reverted to its disks, and merged once started paused", async () => {
+    await frozenWhileOff(bench());
+    const [source] = await chain("vda");
     await guest.lifecycle.forceOff(uuid, call);
-    const before = (await guest.inventory.read(uuid, call)).spec.disks[0]?.source ?? "";
-    const overlays = new Map([["vda", file("s5-vda.qcow2")]]);
-    await guest.snapshot.freeze(uuid, { overlays, quiesce: false }, call);
-    assert.equal((await guest.inventory.read(uuid, call)).spec.disks[0]?.source, file("s5-vda.qcow2"));
-    await assert.rejects(
-      guest.snapshot.mergeDown(uuid, { target: "vda", topPath: file("s5-vda.qcow2"), basePath: before }, call),
-      hasCode("invalid_state"),
-    );
-    await guest.lifecycle.start(uuid, { paused: true }, call);
-    await guest.snapshot.mergeDown(uuid, { target: "vda", topPath: file("s5-vda.qcow2"), basePath: before }, call);
-    assert.equal((await chain("vda"))[0], before);
-    await guest.lifecycle.forceOff(uuid, call);
-    assert.equal((await guest.inventory.read(uuid, call)).spec.disks[0]?.source, before);
+    assert.equal((await guest.inventory.read(uuid, call)).spec.disks[0]?.source, source);
   });
 });
