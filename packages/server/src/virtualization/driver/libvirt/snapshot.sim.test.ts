@@ -7,7 +7,6 @@ import { newImage } from "@innkeeper/sim/host/file/image.ts";
 import { SimHost } from "@innkeeper/sim/host/sim-host.ts";
 import { procedureTable } from "@innkeeper/sim/procedure/table.ts";
 import { SimDaemon } from "@innkeeper/sim/rpc/daemon.ts";
-import { pipe } from "@innkeeper/sim/rpc/pipe.ts";
 import { silentLogger } from "#core/log.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { createLibvirtHypervisor } from "./hypervisor.ts";
@@ -36,13 +35,8 @@ suite("snapshots of a simulated guest", () => {
     for (const name of ["a.qcow2", "b.qcow2"])
       host.files.createImage(file(name), { mode: 0o600, uid: 0, gid: 0 }, newImage("qcow2", 1 << 26));
     const daemon = new SimDaemon(host, procedureTable);
-    const dial = () => {
-      const [near, far] = pipe();
-      daemon.accept(far);
-      return Promise.resolve(near);
-    };
     const uri = "qemu:///system";
-    connection = await connect(uri, { dial });
+    connection = await connect(uri, { dial: () => daemon.dial() });
     const session = { connection: () => Promise.resolve(connection) };
     const guest = createLibvirtHypervisor({ session, log: silentLogger, clock: systemClock, uri });
     const disk = { device: "disk", bus: "virtio", sourceType: "file", format: "qcow2" } as const;
