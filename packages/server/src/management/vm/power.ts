@@ -41,10 +41,17 @@ export function powerOperation(deps: OperationDeps, power: PowerVerb): Operation
       {
         name: "act",
         pointOfNoReturn: true,
-        async do({ input, signal }) {
-          const vm = deps.inventory.require("vm", input.vmId, { field: "vmId" });
-          await power.act(deps.providers.get(vm.hostId).guest, vm, { signal });
-          return { hostId: vm.hostId, uuid: vm.uuid };
+        async do(context) {
+          const vm = deps.inventory.require("vm", context.input.vmId, { field: "vmId" });
+          const { hostId, uuid } = vm;
+          try {
+            await power.act(deps.providers.get(hostId).guest, vm, { signal: context.signal });
+          } catch (error) {
+            // While it failed the guest may have been seen in a state between: one that can't start is paused for a moment.
+            await syncGuest(deps, context, { hostId, uuid });
+            throw error;
+          }
+          return { hostId, uuid };
         },
       },
       {
