@@ -27,6 +27,7 @@ import type { Leadership } from "#store/port.ts";
 import { defaultTakeoverMs } from "#store/postgres/address.ts";
 import { ApiCertificate } from "./api-certificate.ts";
 import { ConfigError, type ServerConfig } from "./config.ts";
+import { growHeapWith } from "./heap.ts";
 import { LeaderRole } from "./leader-role.ts";
 import { Plane } from "./plane.ts";
 import { openState } from "./state/open.ts";
@@ -59,6 +60,7 @@ export async function startServer(config: ServerConfig, options: StartOptions = 
   await mkdir(config.stateFolder, { recursive: true, mode: 0o700 }).catch(refuse(`--state ${config.stateFolder}`));
   const { store, secretBox, leadership } = begun.use(await openState(config.stateFolder, { ...config, clock, log }));
   const inventory = begun.use(await Inventory.open(store));
+  begun.use(growHeapWith(inventory));
   const credentials = await CredentialTable.open(store, clock);
   const access = new AccessControl(inventory, credentials);
   const users = new UserService({ store, inventory, credentials, access, loginLimit: new LoginLimit(clock), clock });

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { GuestAddress, Vm } from "@innkeeper/contract/resource/vm.ts";
 import { vmCan } from "@innkeeper/contract/state/vm.ts";
 import { mapLimited } from "#core/concurrency.ts";
+import { fleetPace } from "./fleet-pace.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 
 const firstDelayMs = 300;
@@ -94,7 +95,7 @@ export class AddressWatch {
     if (entry === undefined) return;
     const nowMs = clock.monotonicMs();
     const isSearchOver = isFound || nowMs - entry.sinceMs > searchEndMs;
-    entry.delayMs = isSearchOver ? steadyMs : Math.min(entry.delayMs * growth, searchMaxMs);
+    entry.delayMs = isSearchOver ? steadyMs * fleetPace(providers) : Math.min(entry.delayMs * growth, searchMaxMs);
     entry.nextAtMs = nowMs + entry.delayMs;
   }
 

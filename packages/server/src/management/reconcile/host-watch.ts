@@ -9,6 +9,7 @@ import { timestamp } from "#core/clock.ts";
 import type { GuestEvent } from "#virtualization/port.ts";
 import { AppError } from "#core/app-error.ts";
 import { AddressWatch } from "./address-watch.ts";
+import { fleetPace } from "./fleet-pace.ts";
 import { guestEventResource } from "./guest-event.ts";
 import type { HostReconciler } from "./host-reconciler.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
@@ -25,8 +26,6 @@ export interface WatchOptions {
 
 export const defaultWatchOptions: WatchOptions = { intervalMs: 30_000, deepIntervalMs: 10 * 60_000 };
 
-/** More hosts are passed over less often, so that the fleet costs no more than these: events and bulk counters tell most. */
-const hostsPerInterval = 100;
 const parallelReads = 3;
 const readDeadlineMs = 30_000;
 const passDeadlineMs = 5 * 60_000;
@@ -113,11 +112,11 @@ export class HostWatch {
     const { intervalMs, deepIntervalMs } = this.#options;
     let deepAtMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
-      const fleet = Math.max(1, this.#deps.providers.connectedHostIds().length / hostsPerInterval);
-      const isDeep = clock.monotonicMs() - deepAtMs >= fleet * deepIntervalMs;
+      const pace = fleetPace(this.#deps.providers);
+      const isDeep = clock.monotonicMs() - deepAtMs >= pace * deepIntervalMs;
       if (isDeep) deepAtMs = clock.monotonicMs();
       await this.#guarded("pass", () => this.#pass(isDeep, signal), signal);
-      await clock.sleep(fleet * intervalMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
+      await clock.sleep(pace * intervalMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
     }
   }
 
