@@ -89,7 +89,9 @@ export class Fleet implements AsyncDisposable {
       const server =
         tls === undefined
           ? createServer((socket) => accept(each, socket))
-          : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true }, (socket) => accept(each, socket));
+          : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true }, (socket) =>
+              acceptTls(each, socket),
+            );
       server.on("tlsClientError", () => undefined);
       await this.#listen(server, { host: address, port });
       this.wire.listens(each.host, address);
@@ -155,6 +157,12 @@ export class Fleet implements AsyncDisposable {
 function accept({ daemon }: FleetHost, socket: Socket): void {
   socket.setNoDelay(true);
   daemon.accept(socket);
+}
+
+/** The daemon says by one byte that it takes the client's certificate (virNetServerClientCheckAccess in libvirt 9.0). */
+function acceptTls(host: FleetHost, socket: Socket): void {
+  socket.write(Buffer.from([1]));
+  accept(host, socket);
 }
 
 function addressNumber(address: string): number {
