@@ -104,7 +104,7 @@ export class SharedPlanes implements AsyncDisposable {
     await mkdir(plane.folder, { recursive: true });
     const running = spawn(process.execPath, argv, {
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, NODE_COMPILE_CACHE: path.join(tmpdir(), "node-compile-cache") },
+      env: { ...process.env, NODE_COMPILE_CACHE: path.join(this.#folder, "compile-cache") },
     });
     plane.process = running;
     const signal = AbortSignal.timeout(startTimeoutMs);
