@@ -141,10 +141,7 @@ export class HostWatch {
 
   async #sample(metrics: MetricPoll, signal: AbortSignal): Promise<void> {
     for (const uuid of await metrics.sample(this.#hostId, readCall(signal))) {
-      const read = this.#queue.add(`vm ${uuid}`, async () => {
-        await this.#reconciler.syncVm(this.#hostId, uuid, readCall(signal));
-      });
-      void this.#guarded(`VM ${uuid}`, () => read, signal);
+      void this.#guarded(`VM ${uuid}`, () => this.#readGuest(uuid, signal), signal);
     }
   }
 
@@ -161,11 +158,15 @@ export class HostWatch {
     for (const [what, work] of parts) await this.#guarded(what, work, signal);
   }
 
-  #onGuest(event: GuestEvent, signal: AbortSignal): void {
+  #readGuest(uuid: string, signal: AbortSignal, settled?: () => Promise<void>): Promise<void> {
     const sync = async (): Promise<void> => {
-      await this.#reconciler.syncVm(this.#hostId, event.uuid, readCall(signal));
+      await this.#reconciler.syncVm(this.#hostId, uuid, readCall(signal));
     };
-    const read = this.#queue.add(`vm ${event.uuid}`, sync, () => this.#deps.clock.sleep(guestSettleMs, signal));
+    return this.#queue.add(`vm ${uuid}`, sync, settled);
+  }
+
+  #onGuest(event: GuestEvent, signal: AbortSignal): void {
+    const read = this.#readGuest(event.uuid, signal, () => this.#deps.clock.sleep(guestSettleMs, signal));
     const before = this.#vmOf(event.uuid);
     const task = async (): Promise<void> => {
       // Also when the guest could not be read, the event happened.
