@@ -18,6 +18,7 @@ import { ProviderTable } from "#management/providers.ts";
 import { HostConnections } from "#management/reconcile/host-connection.ts";
 import { HostCredentials } from "#management/reconcile/host-credential.ts";
 import { HostReconciler } from "#management/reconcile/host-reconciler.ts";
+import { JoinedWrites } from "#management/reconcile/joined-write.ts";
 import { cleanLeftovers } from "#management/vm/migration-leftover.ts";
 import { VmService } from "#management/vm/vm-service.ts";
 import { VolumeService } from "#management/volume/volume-service.ts";
@@ -34,11 +35,12 @@ export function wire(base: WireBase): Wiring {
   const { config, store, inventory, secretBox, claims, clock, log } = base;
   const providers = new ProviderTable();
   const credentials = new HostCredentials(secretBox);
-  const reconciler = new HostReconciler({ store, inventory, providers, clock, log });
+  const writes = new JoinedWrites(store);
+  const reconciler = new HostReconciler({ store, writes, inventory, providers, clock, log });
   const recent = new RecentSamples();
   const metrics = new MetricPoll({ inventory, providers, recent, clock });
   const rollUp = new RollUp({ store, recent, clock, log });
-  const common = { store, inventory, claims, providers, clock, log, credentials, reconciler, metrics };
+  const common = { store, writes, inventory, claims, providers, clock, log, credentials, reconciler, metrics };
   const policy = uriPolicy(config);
   const image = new ImageService({ ...common, hostSync: reconciler });
   const connections = new HostConnections({

@@ -100,9 +100,9 @@ export class AddressWatch {
   }
 
   async #write(asked: Vm, addresses: readonly GuestAddress[]): Promise<void> {
-    const { inventory, store } = this.#deps;
+    const { inventory, writes } = this.#deps;
     if (isDeepStrictEqual(inventory.get("vm", asked.id)?.addresses, addresses)) return;
-    await store.transaction(async (transaction) => {
+    await writes.run(async (transaction) => {
       const vm = await transaction.get("vm", asked.id);
       if (vm === undefined || vm.hostId !== this.#hostId || !vmCan.guest(vm)) return;
       await transaction.put("vm", { ...vm, addresses: [...addresses] });

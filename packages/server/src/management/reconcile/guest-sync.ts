@@ -193,7 +193,7 @@ export class GuestSync {
     identified: readonly Identified[],
     isStale: (uuid: string) => boolean = () => false,
   ): Promise<void> {
-    const { inventory, store, clock } = this.#deps;
+    const { inventory, writes, clock } = this.#deps;
     const at = timestamp(clock);
     const sighting = ({ guest, id }: Identified) => ({ id, hostId: hostId as HostId, guest, at });
     const different = identified.filter((each) => {
@@ -203,7 +203,7 @@ export class GuestSync {
       return put.length + gone.length > 0;
     });
     if (different.length === 0) return;
-    await store.transaction(async (transaction) => {
+    await writes.run(async (transaction) => {
       // The host may have been removed meanwhile.
       if ((await transaction.get("host", hostId)) === undefined) return;
       for (const each of different) {

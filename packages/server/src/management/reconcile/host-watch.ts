@@ -141,7 +141,7 @@ export class HostWatch {
 
   async #sample(metrics: MetricPoll, signal: AbortSignal): Promise<void> {
     for (const uuid of await metrics.sample(this.#hostId, readCall(signal))) {
-      void this.#guarded(`VM ${uuid}`, () => this.#readGuest(uuid, signal), signal);
+      void this.#readGuest(uuid, signal);
     }
   }
 
@@ -158,11 +158,12 @@ export class HostWatch {
     for (const [what, work] of parts) await this.#guarded(what, work, signal);
   }
 
+  /** Says itself when it could not be read, once for all who joined. */
   #readGuest(uuid: string, signal: AbortSignal, settled?: () => Promise<void>): Promise<void> {
     const sync = async (): Promise<void> => {
       await this.#reconciler.syncVm(this.#hostId, uuid, readCall(signal));
     };
-    return this.#queue.add(`vm ${uuid}`, sync, settled);
+    return this.#queue.add(`vm ${uuid}`, () => this.#guarded(`VM ${uuid}`, sync, signal), settled);
   }
 
   #onGuest(event: GuestEvent, signal: AbortSignal): void {
@@ -170,7 +171,7 @@ export class HostWatch {
     const before = this.#vmOf(event.uuid);
     const task = async (): Promise<void> => {
       // Also when the guest could not be read, the event happened.
-      await this.#guarded(`VM ${event.name}`, () => read, signal);
+      await read;
       await this.#recordGuestEvent(event, before);
       this.#addresses.poke(event.uuid);
     };
@@ -195,7 +196,7 @@ export class HostWatch {
   }
 
   async #recordGuestEvent(event: GuestEvent, before: Vm | undefined): Promise<void> {
-    const { inventory, store, clock } = this.#deps;
+    const { inventory, writes, clock } = this.#deps;
     const host = inventory.get("host", this.#hostId);
     if (host === undefined) return;
     // A guest of ours that is not stored: on its way here, or one that Innkeeper made for itself.
@@ -205,7 +206,7 @@ export class HostWatch {
       vm: { kind: "vm", id: vm.id, name: event.name },
       host: { kind: "host", id: host.id, name: host.name },
     });
-    if (resource !== undefined) await store.transaction((transaction) => transaction.put("event", resource));
+    if (resource !== undefined) await writes.run((transaction) => transaction.put("event", resource));
   }
 
   #vmOf(uuid: string): Vm | undefined {

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { AppError } from "#core/app-error.ts";
+import { JoinedWrites } from "./joined-write.ts";
+import type { Store, StoreTransaction } from "#store/port.ts";
+
+/** A store of nothing: how many writes each of its transactions had, once they have come through. */
+function counted(fault?: () => Error | undefined) {
+  const commits: number[] = [];
+  let works = 0;
+  const store: Pick<Store, "transaction"> = {
+    async transaction(work) {
+      works = 0;
+      await Promise.resolve();
+      const result = await work({} as StoreTransaction);
+      const reason = fault?.();
+      if (reason !== undefined) throw reason;
+      commits.push(works);
+      return result;
+    },
+  };
+  return { writes: new JoinedWrites(store), commits, work: async (): Promise<void> => void works++ };
+}
+
+test("what comes while one is written goes together", async () => {
+  const { writes, commits, work } = counted();
+  await Promise.all(Array.from({ length: 301 }, () => writes.run(work)));
+  assert.deepEqual(commits, [1, 200, 100]);
+  await writes.run(work);
+  assert.deepEqual(commits, [1, 200, 100, 1]);
+});
+
+const bad = (): Promise<void> => Promise.reject(new Error("bad"));
+
+test("one that fails fails by itself", async () => {
+  const { writes, work } = counted();
+  const ends = await Promise.allSettled([work, work, bad, work].map((each) => writes.run(each)));
+  assert.deepEqual(
+    ends.map(({ status }) => status),
+    ["fulfilled", "fulfilled", "rejected", "fulfilled"],
+  );
+});
+
+test("a store that is away is not asked for each", async () => {
+  let asked = 0;
+  const { writes, work } = counted(() => {
+    asked++;
+    return new AppError("store_unavailable", "The store is full.");
+  });
+  const ends = await Promise.allSettled(Array.from({ length: 50 }, () => writes.run(work)));
+  assert(ends.every(({ status }) => status === "rejected"));
+  assert.equal(asked, 2);
+});
