@@ -4,6 +4,7 @@
  * and sent once at most; who asked then finds what was done in the process that he asks. The client's address goes with
  * it under a seal that only these processes can make.
  */
+import { timingSafeEqual } from "node:crypto";
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { Duplex } from "node:stream";
@@ -65,9 +66,18 @@ export function origin(
   leading: Leading | undefined,
   { headers, ip, id }: Pick<FastifyRequest, "headers" | "ip" | "id">,
 ): { readonly address: string; readonly isPassedOn: boolean } {
-  const address = headers[addressHeader];
-  const isPassedOn = typeof address === "string" && headers[sealHeader] === leading?.seal(sealed(id, address));
+  const { [addressHeader]: address, [sealHeader]: seal } = headers;
+  const isPassedOn =
+    leading !== undefined &&
+    typeof address === "string" &&
+    typeof seal === "string" &&
+    isSame(seal, leading.seal(sealed(id, address)));
   return isPassedOn ? { address, isPassedOn } : { address: ip, isPassedOn: false };
+}
+
+function isSame(given: string, own: string): boolean {
+  const [one, other] = [Buffer.from(given), Buffer.from(own)];
+  return one.length === other.length && timingSafeEqual(one, other);
 }
 
 function sealed(requestId: string, address: string): string {

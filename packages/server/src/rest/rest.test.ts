@@ -22,8 +22,8 @@ function poolBody(name: string): object {
 }
 
 /** Whose request the audit trail takes it for. */
-async function addressTold(on: TestServer, forwarded: string): Promise<unknown> {
-  await on.admin("GET", "/system", undefined, { "x-forwarded-for": forwarded });
+async function addressTold(on: TestServer, headers: Readonly<Record<string, string>>): Promise<unknown> {
+  await on.admin("GET", "/system", undefined, headers);
   const [entry] = (await on.admin("GET", "/audit?filter=action=system.get&limit=1")).body["items"] as object[];
   return (entry as { address: string }).address;
 }
@@ -212,11 +212,29 @@ describe("rest", () => {
   });
 
   test("whose request it is: the connection's, or what a trusted proxy says, and no more than that", async () => {
-    assert.equal(await addressTold(server, "192.0.2.1"), "127.0.0.1");
+    assert.equal(await addressTold(server, { "x-forwarded-for": "192.0.2.1" }), "127.0.0.1");
     await using behind = await startTestServer({ config: { trustProxy: true } });
-    assert.equal(await addressTold(behind, "192.0.2.1"), "192.0.2.1");
+    assert.equal(await addressTold(behind, { "x-forwarded-for": "192.0.2.1" }), "192.0.2.1");
     // What its client made up comes before what the proxy adds.
-    assert.equal(await addressTold(behind, "203.0.113.9, 192.0.2.1"), "192.0.2.1");
+    assert.equal(await addressTold(behind, { "x-forwarded-for": "203.0.113.9, 192.0.2.1" }), "192.0.2.1");
+  });
+
+  test("what processes that share a store tell each other is believed of nobody else", async () => {
+    await using alone = await startTestServer();
+    for (const seal of [undefined, "", "undefined", "0".repeat(64)]) {
+      const headers = seal === undefined ? {} : { "x-inn-client-seal": seal };
+      const forged = { "x-inn-client-address": "203.0.113.9", ...headers };
+      assert.equal(await addressTold(alone, forged), "127.0.0.1", `seal ${seal}`);
+    }
+    // Another address with every guess would be another guesser with every guess.
+    const guesses = [...Array(12).keys()].map((index) =>
+      alone.call("POST", "/login", {
+        body: { name: "admin", password: "wrong password" },
+        headers: { "x-inn-client-address": `127.0.${index}.1` },
+      }),
+    );
+    const refused = (await Promise.all(guesses)).filter(({ status }) => status === 429);
+    assert.equal(refused.length, 12 - 5);
   });
 
   test("every request is in the audit trail, for administrators, and nothing in it can pass for something else", async () => {
