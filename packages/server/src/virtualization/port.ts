@@ -130,7 +130,7 @@ export interface GuestLifecycle {
   check(definition: GuestDefinition, call: Call): Promise<void>;
   /** The document that `define` would give to the host; touches nothing. */
   render(definition: GuestDefinition, call: Call): Promise<string>;
-  /** Makes a new persistent guest, or, if this uuid is ours already, replaces its definition. name_taken if another has the name. */
+  /** Makes a new persistent guest, or, if this uuid is this VM's already, replaces its definition. name_taken if another has the name. */
   define(definition: GuestDefinition, call: Call): Promise<Guest>;
   /** Defines from complete XML (a snapshot's, a migration's) after edits by `disks`: target → new source. Backing stores are dropped. */
   defineXml(

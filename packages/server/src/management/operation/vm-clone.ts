@@ -29,7 +29,7 @@ import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
 import { checkClone, cloneSource, isAsFrozen } from "#management/vm/clone-check.ts";
-import { refuseSavedMemory, removeGuest, unlessGone } from "#management/vm/guest-read.ts";
+import { refuseSavedMemory, removeOwnGuest, unlessGone } from "#management/vm/guest-read.ts";
 import { nameClaim, vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
@@ -95,7 +95,7 @@ export function vmClone(deps: OperationDeps) {
         async undo(context) {
           const made = context.resultIfAny<Plan>("plan");
           if (made === undefined) return;
-          await removeGuest(deps.providers.get(made.hostId).guest, made.vm.uuid, { signal: context.signal });
+          await removeOwnGuest(deps.providers.get(made.hostId).guest, made.vm, { signal: context.signal });
           await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid });
         },
       },

@@ -6,18 +6,21 @@ import { Type } from "typebox";
 import { newId, type VmId } from "@innkeeper/contract/id.ts";
 import { VmCreate } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
+import type { Call } from "#core/call.ts";
 import { timestamp } from "#core/clock.ts";
-import { operation, type StepContext } from "#management/task/operation.ts";
+import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { placementClaim } from "#management/task/resource-claim.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
 import { poolNamesOf } from "#management/vm/disk-progress.ts";
+import { refuse } from "#management/vm/field-check.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
-import { removeGuest } from "#management/vm/guest-read.ts";
-import { nameClaim } from "#management/vm/lookup.ts";
+import { readGuestIfAny, removeOwnGuest } from "#management/vm/guest-read.ts";
+import { nameClaim, uuidClaim } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import { planVm, type VmPlan } from "#management/vm/vm-plan.ts";
 import { requireFreeNames } from "#management/vm/disk-make.ts";
 import { firstDefinition, lastDefinition, plannedDefinitions } from "#management/vm/vm-definition.ts";
+import type { GuestHypervisor } from "#virtualization/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
 interface Plan extends VmPlan {
@@ -37,7 +40,8 @@ export function vmCreate(deps: OperationDeps) {
       const host = request.host === undefined ? undefined : deps.inventory.require("host", request.host).id;
       const { exclusive, shared } = diskClaims(deps.inventory, host, request.disks ?? []);
       const placing = host === undefined ? [placementClaim] : [];
-      return { exclusive: [nameClaim(request.name), ...exclusive], shared: [...shared, ...placing] };
+      const identity = [nameClaim(request.name), ...(request.uuid === undefined ? [] : [uuidClaim(request.uuid)])];
+      return { exclusive: [...identity, ...exclusive], shared: [...shared, ...placing] };
     },
     target: ({ request }) => ({ kind: "vm", id: newId("vm"), name: request.name }),
     steps: [
@@ -47,6 +51,7 @@ export function vmCreate(deps: OperationDeps) {
           const planned = planVm(deps.inventory, input.request, target?.id as VmId);
           const plan: Plan = { ...planned, hostId: planned.placement.hostId, createdAt: timestamp(deps.clock) };
           const { guest } = deps.providers.get(plan.hostId);
+          if (input.request.uuid !== undefined) await requireFreeUuid(guest, input.request.uuid, { signal });
           for (const definition of plannedDefinitions(deps.inventory, plan, input.request)) {
             await guest.lifecycle.check(definition, { signal });
           }
@@ -55,22 +60,7 @@ export function vmCreate(deps: OperationDeps) {
         },
       },
       disksStep(deps),
-      {
-        name: "define",
-        async do(context) {
-          const plan = context.result<Plan>("plan");
-          const { guest } = deps.providers.get(plan.hostId);
-          const first = firstDefinition(plan, context.input.request, madeDisks(context));
-          await guest.lifecycle.define(first, { signal: context.signal });
-        },
-        async undo(context) {
-          const plan = context.resultIfAny<Plan>("plan");
-          if (plan === undefined) return;
-          const { guest } = deps.providers.get(plan.hostId);
-          await removeGuest(guest, plan.vm.uuid, { signal: context.signal });
-          await syncGuest(deps, context, guestOf(plan));
-        },
-      },
+      defineStep(deps),
       {
         name: "start",
         isNeedless: ({ input }) => input.request.start !== true,
@@ -99,6 +89,31 @@ export function vmCreate(deps: OperationDeps) {
       return { vmId: vm.id, name: vm.name, placement };
     },
   });
+}
+
+function defineStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "define",
+    async do(context) {
+      const plan = context.result<Plan>("plan");
+      const { guest } = deps.providers.get(plan.hostId);
+      const first = firstDefinition(plan, context.input.request, madeDisks(context));
+      await guest.lifecycle.define(first, { signal: context.signal });
+    },
+    async undo(context) {
+      const plan = context.resultIfAny<Plan>("plan");
+      if (plan === undefined) return;
+      const { guest } = deps.providers.get(plan.hostId);
+      await removeOwnGuest(guest, plan.vm, { signal: context.signal });
+      await syncGuest(deps, context, guestOf(plan));
+    },
+  };
+}
+
+/** virsh may have defined a domain since the inventory was read. */
+async function requireFreeUuid(guest: GuestHypervisor, uuid: string, call: Call): Promise<void> {
+  const owner = await readGuestIfAny(guest, uuid, call);
+  if (owner !== undefined) refuse("uuid", `UUID ${uuid} is VM ${owner.name}'s.`, "conflict");
 }
 
 async function start(deps: OperationDeps, context: StepContext<Input>): Promise<void> {

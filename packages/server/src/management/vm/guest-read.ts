@@ -32,6 +32,16 @@ export async function removeGuest(guest: GuestHypervisor, uuid: string, call: Ca
   await guest.lifecycle.undefine(uuid, call).catch(unlessGone);
 }
 
+/** Of a VM that the task defined: a guest of its UUID that is not marked as that VM is someone else's, and stays. */
+export async function removeOwnGuest(
+  guest: GuestHypervisor,
+  vm: { readonly id: string; readonly uuid: string },
+  call: Call,
+): Promise<void> {
+  const there = await readGuestIfAny(guest, vm.uuid, call);
+  if (there?.metadata?.vmId === vm.id) await removeGuest(guest, vm.uuid, call);
+}
+
 /** For a promise's catch: what is gone needs no more. */
 export function unlessGone(error: unknown): void {
   if (!isGone(error)) throw error;

@@ -29,6 +29,11 @@ export function nameClaim(name: string): string {
   return `vm-name:${name}`;
 }
 
+/** So are UUIDs that clients choose. */
+export function uuidClaim(uuid: string): string {
+  return `vm-uuid:${uuid}`;
+}
+
 /** invalid_state unless the VM's state allows the action. `verb` completes "can't be …": started, migrated. */
 export function requireState(vm: Vm, action: VmAction, verb: string): void {
   if (vmCan[action](vm)) return;

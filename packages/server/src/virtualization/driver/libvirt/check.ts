@@ -61,13 +61,13 @@ export async function renderDefinition(
   return { xml, spec: said };
 }
 
-/** Throws name_taken if another guest than `uuid` has the name. */
+/** Throws name_taken if another guest than `uuid` has the name; whether the guest `uuid` has it. */
 export async function checkName(
   connection: Connection,
   name: string,
   uuid: string,
   options: CallOptions,
-): Promise<void> {
+): Promise<boolean> {
   const other = await connection.remote.domainLookupByName({ name }, options).catch((error: unknown) => {
     if (!isNotFound(error)) throw error;
   });
@@ -77,6 +77,7 @@ export async function checkName(
       fault: { uuid: other.dom.uuid },
     });
   }
+  return other !== undefined;
 }
 
 /** What the host's capabilities say no to. */

@@ -19,6 +19,7 @@ import type { Guest, GuestDefinition } from "#virtualization/port.ts";
 import { checkName, renderDefinition } from "./check.ts";
 import { type DomainCall, domainRef } from "./driver-context.ts";
 import { child, text } from "./domain-xml/element.ts";
+import { readMetadata } from "./domain-xml/metadata.ts";
 import { type Retarget, retarget } from "./domain-xml/retarget.ts";
 import { copySecrets } from "./domain-xml/secret.ts";
 import { readGuest } from "./guest.ts";
@@ -47,13 +48,22 @@ export async function defineFromSpec(
 ): Promise<Guest> {
   const { remote } = connection;
   const { xml } = await renderDefinition(connection, definition, options);
-  await checkName(connection, definition.name, definition.uuid, options);
+  const isThere = await checkName(connection, definition.name, definition.uuid, options);
+  if (isThere) await requireOwn(remote, definition, options);
   const { dom } = await remote.domainDefineXmlFlags({ xml, flags: VIR_DOMAIN_DEFINE_VALIDATE }, options);
   const autostart = definition.spec.autostart === true ? 1 : 0;
   await remote.domainSetAutostart({ dom, autostart }, options).catch((error: unknown) => {
     if (autostart === 1 || !isLibvirtCode(error, "VIR_ERR_NO_SUPPORT")) throw error;
   });
   return await readGuest(remote, dom.uuid, options);
+}
+
+/** A guest of this name and UUID is only replaced if it is the VM that is defined: clients choose UUIDs, too. */
+async function requireOwn(remote: Connection["remote"], definition: GuestDefinition, options: CallOptions) {
+  const { name, uuid, metadata } = definition;
+  const { xml } = await remote.domainGetXmlDesc({ dom: domainRef(uuid), flags: VIR_DOMAIN_XML_INACTIVE }, options);
+  if (readMetadata(parseXml(xml))?.vmId === metadata.vmId) return;
+  throw new AppError("name_taken", `The host has another VM named ${name}, with the same UUID.`, { field: "name" });
 }
 
 export async function defineFromXml(
