@@ -6,17 +6,13 @@
 import { bytesPerUnit } from "@innkeeper/contract/unit.ts";
 import { DOMParser, type Document, type Element, type Node, XMLSerializer } from "@xmldom/xmldom";
 import { AppError } from "#core/app-error.ts";
+import { badXml, checkSource, elementNode, type ReadElement, type ReadNode } from "#libvirt/read-xml.ts";
 
 export type { Document, Element, Node };
 
-/** REMOTE_STRING_MAX (libvirt 9.0 remote_protocol.x): no document of libvirt's is longer. */
-const maxCharacters = 4_194_304;
-const elementNode = 1; // DOM Node.ELEMENT_NODE
-
-/** The document's root element. host_failed when it is not well-formed, or has a document type. */
+/** The root element of a document to edit; to read one, readXml is faster. host_failed when it is not well-formed, or has a document type. */
 export function parseXml(text: string): Element {
-  if (text.length > maxCharacters) throw badXml(`it has ${text.length} characters`);
-  if (/<!(?:DOCTYPE|ENTITY)/i.test(text)) throw badXml("it has a document type, which is refused");
+  checkSource(text);
   let document: Document;
   try {
     document = new DOMParser({
@@ -37,33 +33,33 @@ export function serializeXml(node: Node): string {
 }
 
 /** All elements at a path, in document order. */
-export function elements(element: Element, path: string): Element[] {
-  let found: Element[] = [element];
+export function elements<E extends ReadElement>(element: E, path: string): E[] {
+  let found: E[] = [element];
   for (const name of path.split("/")) found = found.flatMap((parent) => childElements(parent, name));
   return found;
 }
 
 /** The first element at a path. */
-export function element(parent: Element, path: string): Element | undefined {
+export function element<E extends ReadElement>(parent: E, path: string): E | undefined {
   return elements(parent, path)[0];
 }
 
 /** Child elements, all or those of one name (the name without prefix for elements of foreign namespaces: with it). */
-export function childElements(parent: Element, name?: string): Element[] {
-  const found: Element[] = [];
-  for (let node = parent.firstChild; node !== null; node = node.nextSibling) {
-    if (node.nodeType === elementNode && (name === undefined || node.nodeName === name)) found.push(node as Element);
+export function childElements<E extends ReadElement>(parent: E, name?: string): E[] {
+  const found: E[] = [];
+  for (let node: ReadNode | null = parent.firstChild; node !== null; node = node.nextSibling) {
+    if (node.nodeType === elementNode && (name === undefined || node.nodeName === name)) found.push(node as E);
   }
   return found;
 }
 
 /** Text of the first element at a path, without surrounding white space; undefined when there is no such element. */
-export function text(parent: Element, path: string): string | undefined {
+export function text(parent: ReadElement, path: string): string | undefined {
   return element(parent, path)?.textContent?.trim();
 }
 
 /** Attribute of the first element at a path (`.`: the element itself). */
-export function attribute(parent: Element, path: string, name: string): string | undefined {
+export function attribute(parent: ReadElement, path: string, name: string): string | undefined {
   const owner = path === "." ? parent : element(parent, path);
   return owner?.getAttribute(name) ?? undefined;
 }
@@ -76,7 +72,7 @@ export function integer(value: string | undefined): number | undefined {
 }
 
 /** Bytes of an element such as `<memory unit='KiB'>1024</memory>` at a path. */
-export function sizeBytes(parent: Element, path: string, defaultUnit: string): number | undefined {
+export function sizeBytes(parent: ReadElement, path: string, defaultUnit: string): number | undefined {
   const owner = element(parent, path);
   const value = owner === undefined ? undefined : integer(owner.textContent?.trim());
   if (owner === undefined || value === undefined) return undefined;
@@ -118,8 +114,4 @@ export function escapeXml(value: string): string {
     throw new AppError("invalid_field", "A value has control characters, which XML can't hold.");
   }
   return value.replace(/[&<>"'\t\n\r]/g, (character) => `&#${character.codePointAt(0)};`);
-}
-
-function badXml(reason: string, cause?: unknown): AppError {
-  return new AppError("host_failed", `The host sent XML that can't be read: ${reason}.`, { cause });
 }

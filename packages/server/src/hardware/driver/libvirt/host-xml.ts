@@ -4,17 +4,8 @@
  * libvirt 9.0.
  */
 import type { HostHardware } from "@innkeeper/contract/resource/host.ts";
-import {
-  attribute,
-  childElements,
-  type Element,
-  element,
-  elements,
-  integer,
-  parseXml,
-  sizeBytes,
-  text,
-} from "#libvirt/xml.ts";
+import { type ReadElement, readXml } from "#libvirt/read-xml.ts";
+import { attribute, childElements, element, elements, integer, sizeBytes, text } from "#libvirt/xml.ts";
 
 export interface Capabilities {
   readonly uuid: string;
@@ -32,7 +23,7 @@ export interface Capabilities {
 }
 
 export function readCapabilities(xmlText: string): Capabilities {
-  const root = parseXml(xmlText);
+  const root = readXml(xmlText);
   const architecture = text(root, "host/cpu/arch") ?? "unknown";
   const own = guestsOf(root, architecture);
   const hvm = own.filter((guest) => text(guest, "os_type") === "hvm");
@@ -71,7 +62,7 @@ export function readCapabilities(xmlText: string): Capabilities {
 }
 
 /** Guests whose architecture is the host's; all when none is (libvirt's test driver). */
-function guestsOf(root: Element, architecture: string): Element[] {
+function guestsOf(root: ReadElement, architecture: string): ReadElement[] {
   const guests = childElements(root, "guest");
   const own = guests.filter((guest) => attribute(guest, "arch", "name") === architecture);
   return own.length > 0 ? own : guests;
@@ -87,7 +78,7 @@ export interface DomainCapabilities {
 }
 
 export function readDomainCapabilities(xmlText: string): DomainCapabilities {
-  const root = parseXml(xmlText);
+  const root = readXml(xmlText);
   const os = element(root, "os");
   const enums = os === undefined ? [] : childElements(os, "enum");
   const firmware = enums.filter((each) => each.getAttribute("name") === "firmware").flatMap(valuesOf);
@@ -109,12 +100,12 @@ export function readDomainCapabilities(xmlText: string): DomainCapabilities {
   };
 }
 
-function offered(root: Element, device: string, name: string): string[] {
+function offered(root: ReadElement, device: string, name: string): string[] {
   const found = element(root, `devices/${device}`);
   return found === undefined ? [] : valuesOfEnum(found, name);
 }
 
-function cpuModelsOf(root: Element): string[] {
+function cpuModelsOf(root: ReadElement): string[] {
   const models: string[] = [];
   for (const mode of elements(root, "cpu/mode")) {
     const name = mode.getAttribute("name") ?? "";
@@ -128,13 +119,13 @@ function cpuModelsOf(root: Element): string[] {
   return unique(models);
 }
 
-function valuesOfEnum(parent: Element, name: string): string[] {
+function valuesOfEnum(parent: ReadElement, name: string): string[] {
   return childElements(parent, "enum")
     .filter((each) => each.getAttribute("name") === name)
     .flatMap(valuesOf);
 }
 
-function valuesOf(parent: Element): string[] {
+function valuesOf(parent: ReadElement): string[] {
   return childElements(parent, "value").map((value) => value.textContent ?? "");
 }
 
@@ -150,7 +141,7 @@ const placeholder =
   /^(to be filled by o\.e\.m\.|default string|not specified|none|unknown|0+|system (serial number|product name|manufacturer))?$/i;
 
 export function readSystemInformation(xmlText: string): SystemInformation {
-  const root = parseXml(xmlText);
+  const root = readXml(xmlText);
   const entry = (path: string, name: string): string | undefined => {
     const found = elements(root, path).find((each) => each.getAttribute("name") === name);
     const value = found?.textContent?.trim();

@@ -6,14 +6,15 @@ import {
   networkForwardModes,
 } from "@innkeeper/contract/resource/network.ts";
 import { AppError } from "#core/app-error.ts";
-import { attribute, childElements, element, elements, formatXml, integer, parseXml, xml } from "#libvirt/xml.ts";
+import { readXml } from "#libvirt/read-xml.ts";
+import { attribute, childElements, element, elements, formatXml, integer, xml } from "#libvirt/xml.ts";
 import type { HostNetworkState } from "#network/port.ts";
 import { formatAddress, isInside, networkBounds, parseAddress, parseCidr } from "./ipv4.ts";
 
 type NetworkXml = Pick<HostNetworkState, "forwardMode" | "bridge" | "addresses" | "dhcp">;
 
 export function readNetworkXml(xmlText: string): NetworkXml {
-  const root = parseXml(xmlText);
+  const root = readXml(xmlText);
   const bridge = attribute(root, "bridge", "name");
   const addresses = childElements(root, "ip").flatMap((ip) => {
     const address = attribute(ip, ".", "address");
@@ -30,7 +31,7 @@ export function readNetworkXml(xmlText: string): NetworkXml {
 }
 
 /** No <forward> is an isolated network; <forward/> without a mode is NAT. */
-function forwardMode(root: ReturnType<typeof parseXml>): NetworkForwardMode {
+function forwardMode(root: ReturnType<typeof readXml>): NetworkForwardMode {
   const forward = element(root, "forward");
   if (forward === undefined) return "isolated";
   const mode = forward.getAttribute("mode") ?? "nat";

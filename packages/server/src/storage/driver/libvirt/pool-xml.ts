@@ -3,7 +3,8 @@ import { posix } from "node:path";
 import { checkName } from "@innkeeper/contract/name.ts";
 import type { StoragePoolCreate } from "@innkeeper/contract/resource/storage-pool.ts";
 import { AppError } from "#core/app-error.ts";
-import { attribute, element, elements, formatXml, parseXml, text, xml } from "#libvirt/xml.ts";
+import { readXml } from "#libvirt/read-xml.ts";
+import { attribute, element, elements, formatXml, text, xml } from "#libvirt/xml.ts";
 
 /** Types whose storage is reached over a network, so that other hosts can reach the very same. */
 const networkTypes: ReadonlySet<string> = new Set([
@@ -24,7 +25,7 @@ interface PoolXml {
 }
 
 export function readPoolXml(xmlText: string): PoolXml {
-  const root = parseXml(xmlText);
+  const root = readXml(xmlText);
   const type = root.getAttribute("type") ?? "unknown";
   return {
     type,
@@ -35,7 +36,7 @@ export function readPoolXml(xmlText: string): PoolXml {
 }
 
 /** `nfs1:/export`, `mon1,mon2:pool`, `/dev/sdb`, `vg0`; what `virsh pool-dumpxml` shows as source, for people. */
-function describeSource(root: ReturnType<typeof parseXml>): string | undefined {
+function describeSource(root: ReturnType<typeof readXml>): string | undefined {
   const source = element(root, "source");
   if (source === undefined) return undefined;
   const hosts = elements(source, "host").map((host) => attribute(host, ".", "name") ?? "");

@@ -3,11 +3,12 @@ import { normalize } from "node:path/posix";
 import { checkName } from "@innkeeper/contract/name.ts";
 import { type VolumeFormat, volumeFormats, volumeMaxBytes } from "@innkeeper/contract/resource/volume.ts";
 import { AppError } from "#core/app-error.ts";
-import { attribute, formatXml, parseXml, sizeBytes, text, xml } from "#libvirt/xml.ts";
+import { readXml } from "#libvirt/read-xml.ts";
+import { attribute, formatXml, sizeBytes, text, xml } from "#libvirt/xml.ts";
 import type { HostVolume, VolumeDefinition } from "#storage/port.ts";
 
 export function readVolumeXml(xmlText: string, poolName: string): HostVolume {
-  const root = parseXml(xmlText);
+  const root = readXml(xmlText);
   const format = attribute(root, "target/format", "type");
   // A layer that names the one below relative to itself: libvirt joins the two as they are.
   const below = text(root, "backingStore/path");

@@ -13,7 +13,7 @@ import {
 } from "@innkeeper/libvirt";
 import type { GuestAddress } from "@innkeeper/contract/resource/vm.ts";
 import { isNotFound } from "#libvirt/error.ts";
-import { parseXml } from "#libvirt/xml.ts";
+import { readXml } from "#libvirt/read-xml.ts";
 import type { DomainCall, GuestDriverContext } from "./driver-context.ts";
 import { agentConnected } from "./domain-xml/hardware.ts";
 
@@ -42,7 +42,7 @@ export async function readAddresses(
   { connection, remote, dom, options }: DomainCall,
 ): Promise<GuestAddress[]> {
   const { xml } = await remote.domainGetXmlDesc({ dom }, options);
-  const root = parseXml(xml);
+  const root = readXml(xml);
   if (root.getAttribute("id") === null) return [];
   const silent = silentUntil.get(connection) ?? new Map<string, number>();
   silentUntil.set(connection, silent);

@@ -14,7 +14,7 @@ import {
 import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
 import { isLibvirtCode } from "#libvirt/error.ts";
-import { type Element, parseXml } from "#libvirt/xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { GuestSnapshot } from "#virtualization/port.ts";
 import type { DomainCall, GuestDriverContext } from "./driver-context.ts";
 import { diskByTarget, readBackingChain, sourceText } from "./domain-xml/disk.ts";
@@ -72,7 +72,7 @@ function joinPresent(error: unknown): void {
 }
 
 async function readChain({ remote, dom, options }: DomainCall, target: string): Promise<string[]> {
-  const disk = diskByTarget(parseXml((await remote.domainGetXmlDesc({ dom }, options)).xml), target);
+  const disk = diskByTarget(readXml((await remote.domainGetXmlDesc({ dom }, options)).xml), target);
   if (disk === undefined) throw new AppError("invalid_field", `The VM has no disk ${target}.`, { field: "target" });
   return [sourceText(disk) ?? "", ...readBackingChain(disk)];
 }
@@ -120,7 +120,7 @@ async function finish(
 }
 
 async function isReady({ remote, dom, options }: DomainCall, target: string): Promise<boolean> {
-  const root: Element = parseXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
+  const root: ReadElement = readXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
   const disk = diskByTarget(root, target);
   return attribute(child(disk, "mirror"), "ready") === "yes";
 }

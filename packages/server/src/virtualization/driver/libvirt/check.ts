@@ -8,7 +8,8 @@ import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { libvirtVersion } from "#libvirt/version.ts";
-import { elements, integer, parseXml } from "#libvirt/xml.ts";
+import { readXml } from "#libvirt/read-xml.ts";
+import { elements, integer } from "#libvirt/xml.ts";
 import type { GuestDefinition } from "#virtualization/port.ts";
 import { buildDomainXml, checkDefinable } from "./domain-xml/build.ts";
 import { parseCpuSet } from "./domain-xml/cpu-set.ts";
@@ -56,7 +57,7 @@ export async function renderDefinition(
   const version = await libvirtVersion(connection, options);
   const xml = forLibvirt(buildDomainXml(definition, platformOf(capabilities)), version);
   if (document === undefined) return { xml, spec };
-  const said = readSpec(parseXml(xml));
+  const said = readSpec(readXml(xml));
   if (capabilities) checkPlatform(said, capabilities);
   return { xml, spec: said };
 }
@@ -158,7 +159,7 @@ export async function checkHost(connection: Connection, spec: VmSpec, options: C
   const cpuCount = await hostCpuCount(connection.remote, options);
   for (const set of pins) checkWithin(set, cpuCount, "CPU", "cpu.pinning");
   const { capabilities } = await connection.remote.connectGetCapabilities({}, options);
-  const root = parseXml(capabilities);
+  const root = readXml(capabilities);
   const cells = elements(root, "host/topology/cells/cell");
   for (const set of nodes) checkWithin(set, Math.max(1, cells.length), "NUMA node", "memory.numaCells");
   if (hugepageKiB === undefined) return;

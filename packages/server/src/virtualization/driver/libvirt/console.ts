@@ -3,7 +3,7 @@ import { Hole, LibvirtError, type OpenStream, type StreamChunk, VIR_DOMAIN_CONSO
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { mapLibvirtError } from "#libvirt/error.ts";
-import { parseXml } from "#libvirt/xml.ts";
+import { readXml } from "#libvirt/read-xml.ts";
 import { shortDeadlineMs } from "#libvirt/session.ts";
 import type { ByteChannel } from "#core/byte-channel.ts";
 import type { GuestConsole } from "#virtualization/port.ts";
@@ -62,7 +62,7 @@ function withoutHoles(): TransformStream<StreamChunk, Uint8Array> {
 }
 
 async function findVnc(context: GuestDriverContext, { remote, dom, options }: DomainCall) {
-  const root = parseXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
+  const root = readXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
   if (root.getAttribute("id") === null) throw new AppError("invalid_state", "The VM does not run.");
   return vncEndpoint(root, context.uri);
 }

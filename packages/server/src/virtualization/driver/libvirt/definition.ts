@@ -14,6 +14,7 @@ import {
 } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
+import { readXml } from "#libvirt/read-xml.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { Guest, GuestDefinition } from "#virtualization/port.ts";
 import { checkName, renderDefinition } from "./check.ts";
@@ -125,7 +126,7 @@ export async function renameGuest({ connection, remote, dom, options }: DomainCa
   const { active } = await remote.domainIsActive({ dom }, options);
   if (active === 1) throw new AppError("invalid_state", "The VM runs; it can be renamed when it is off.");
   const { xml } = await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE }, options);
-  const nvram = nvramFile(connection, parseXml(xml));
+  const nvram = nvramFile(connection, readXml(xml));
   const isNamedAfterIt = nvram === defaultNvramFile(present.dom.name);
   const copied = isNamedAfterIt && (await copyNvram(connection, nvram, name, options));
   try {

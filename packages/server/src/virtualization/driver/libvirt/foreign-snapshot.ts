@@ -12,7 +12,7 @@ import {
   VIR_DOMAIN_SNAPSHOT_REVERT_FORCE,
 } from "@innkeeper/libvirt";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
-import { type Element, parseXml } from "#libvirt/xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { ForeignSnapshot } from "#virtualization/port.ts";
 import { type DomainCall, untimed } from "./driver-context.ts";
 import { readDisks } from "./domain-xml/disk.ts";
@@ -34,7 +34,7 @@ export async function readForeignSnapshots(
     const read = await Promise.all(
       snapshots.map(async (snap) => {
         const xml = await remote.domainSnapshotGetXmlDesc({ snap }, options).catch(goneIsUndefined);
-        return xml && readSnapshot(parseXml(xml.xml), current);
+        return xml && readSnapshot(readXml(xml.xml), current);
       }),
     );
     return read
@@ -54,7 +54,7 @@ function goneIsUndefined(error: unknown): undefined {
   if (!isNotFound(error)) throw error;
 }
 
-function readSnapshot(root: Element, current: string | undefined): ForeignSnapshot {
+function readSnapshot(root: ReadElement, current: string | undefined): ForeignSnapshot {
   const name = text(child(root, "name")) ?? "";
   const parentName = text(child(root, "parent/name"));
   const memory = child(root, "memory");

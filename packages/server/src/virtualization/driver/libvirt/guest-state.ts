@@ -8,7 +8,7 @@ import path from "node:path/posix";
 import type { Connection } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import { isNotFound } from "#libvirt/error.ts";
-import { type Element, parseXml } from "#libvirt/xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { GuestStateFile } from "#virtualization/port.ts";
 import { deleteFileIn, inFolder, readFileIn, removeFolder, writeFileIn } from "./folder-pool.ts";
 import { attribute, child } from "./domain-xml/element.ts";
@@ -20,7 +20,7 @@ const tpmFolder = "/var/lib/libvirt/swtpm";
 const fileMaxBytes = 96 * 1024 ** 2;
 
 /** Where its host keeps, or may keep, such files. */
-export function stateFilesOf(connection: Connection, uuid: string, root: Element): string[] {
+export function stateFilesOf(connection: Connection, uuid: string, root: ReadElement): string[] {
   const nvram = nvramFile(connection, root);
   const tpm = child(root, "devices/tpm");
   return [
@@ -38,7 +38,7 @@ function tpmFile(uuid: string, version = "2.0"): string {
 export async function readState({ connection, remote, dom, options }: DomainCall): Promise<GuestStateFile[]> {
   const { active } = await remote.domainIsActive({ dom }, options);
   if (active === 1) throw new AppError("invalid_state", "The VM runs: its state goes along with it.");
-  const root = parseXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
+  const root = readXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
   const files: GuestStateFile[] = [];
   for (const file of stateFilesOf(connection, dom.uuid, root)) {
     const bytes = await inFolder(connection, path.dirname(file), options, (folder) =>

@@ -14,7 +14,7 @@ import {
 } from "@innkeeper/libvirt";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
-import { type Element, parseXml } from "#libvirt/xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { Guest } from "#virtualization/port.ts";
 import { pendingChanges, withConfiguredModel, withoutFullPins } from "./domain-xml/compare.ts";
 import { domainRef } from "./driver-context.ts";
@@ -104,8 +104,8 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
   const { dom } = facts;
   const state = stateName(facts.state, dom.id >= 0);
   const active = isActive({ state });
-  const document = async (flags: number): Promise<Element> =>
-    parseXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml);
+  const document = async (flags: number): Promise<ReadElement> =>
+    readXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml);
   const [present, persistent, foreignSnapshots, savedMemory, detail] = await Promise.all([
     document(0),
     active && facts.persistent ? document(VIR_DOMAIN_XML_INACTIVE) : undefined,

@@ -17,6 +17,7 @@ import {
 import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { type Element, elements, integer, parseXml, serializeXml } from "#libvirt/xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { CpuComparison, MigrationReception, MigrationTraits } from "#virtualization/port.ts";
 import { attribute, child, descendants, text } from "./domain-xml/element.ts";
 import { type PlatformCapabilities, platformCapabilities } from "./platform.ts";
@@ -76,7 +77,7 @@ export async function readReception(
 
 async function readPlatform(
   connection: Connection,
-  root: Element,
+  root: ReadElement,
   options: CallOptions,
 ): Promise<{ capabilities?: PlatformCapabilities | undefined; problem: string | undefined }> {
   const type = child(root, "os/type");
@@ -146,7 +147,11 @@ async function refusal(remote: Remote, domainXml: string, options: CallOptions):
 }
 
 /** Guests there of the same name or UUID. */
-async function namesakes(remote: Remote, root: Element, options: CallOptions): Promise<MigrationReception["guests"]> {
+async function namesakes(
+  remote: Remote,
+  root: ReadElement,
+  options: CallOptions,
+): Promise<MigrationReception["guests"]> {
   const name = text(child(root, "name")) ?? "";
   const uuid = text(child(root, "uuid")) ?? "";
   const found = await Promise.all([
@@ -164,7 +169,7 @@ async function readNodes(
   remote: Remote,
   options: CallOptions,
 ): Promise<Pick<MigrationReception, "cpus" | "nodes" | "pages">> {
-  const root = parseXml((await remote.connectGetCapabilities({}, options)).capabilities);
+  const root = readXml((await remote.connectGetCapabilities({}, options)).capabilities);
   const cells = elements(root, "host/topology/cells/cell").map((cell) => integer(attribute(cell, "id")) ?? 0);
   const cpus = descendants(root, "cpu").flatMap((cpu) =>
     cpu.parentNode?.nodeName === "cpus" ? (integer(attribute(cpu, "id")) ?? []) : [],

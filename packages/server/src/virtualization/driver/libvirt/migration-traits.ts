@@ -10,7 +10,8 @@ import {
   type TypedParameters,
 } from "@innkeeper/libvirt";
 import { isLibvirtCode } from "#libvirt/error.ts";
-import { element, type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
+import { element, parseXml, serializeXml } from "#libvirt/xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { MigrationTraits, SecretReference, TiedDevice } from "#virtualization/port.ts";
 import type { DomainCall } from "./driver-context.ts";
 import { parseCpuSet } from "./domain-xml/cpu-set.ts";
@@ -46,7 +47,7 @@ export async function readTraits(domain: DomainCall): Promise<MigrationTraits> {
     isActive ? jobOf(domain) : undefined,
     checkpoints(domain),
   ]);
-  const root = parseXml(xml);
+  const root = readXml(xml);
   const cpuMode = cpuModeOf(root);
   const [blockJobs, hostCpuXml] = await Promise.all([
     isActive ? withBlockJob(domain, root) : [],
@@ -58,7 +59,7 @@ export async function readTraits(domain: DomainCall): Promise<MigrationTraits> {
 
 /** What the document alone tells. */
 function traitsOf(
-  root: Element,
+  root: ReadElement,
 ): Pick<MigrationTraits, "devices" | "secrets" | "interfaces" | "loader" | "ownNvram" | "tpm" | "strictNodes"> {
   const nvram = text(child(root, "os/nvram"));
   return {
@@ -72,7 +73,7 @@ function traitsOf(
   };
 }
 
-function cpuModeOf(root: Element): string | undefined {
+function cpuModeOf(root: ReadElement): string | undefined {
   const cpu = child(root, "cpu");
   if (cpu === undefined) return undefined;
   const mode = attribute(cpu, "mode");
@@ -100,7 +101,7 @@ async function checkpoints({ remote, dom, options }: DomainCall): Promise<number
   return (await remote.domainListAllCheckpoints({ dom, needResults: 1 }, options).catch(() => none)).checkpoints.length;
 }
 
-async function withBlockJob({ remote, dom, options }: DomainCall, root: Element): Promise<string[]> {
+async function withBlockJob({ remote, dom, options }: DomainCall, root: ReadElement): Promise<string[]> {
   const targets = children(child(root, "devices"), "disk").flatMap((disk) => targetOf(disk) ?? []);
   const found = await Promise.all(
     targets.map(async (path) => {
@@ -116,9 +117,9 @@ async function hostCpu({ remote, options }: DomainCall): Promise<string | undefi
   return cpu === undefined ? undefined : serializeXml(cpu);
 }
 
-function tiedDevices(root: Element): TiedDevice[] {
+function tiedDevices(root: ReadElement): TiedDevice[] {
   const devices = child(root, "devices");
-  const all = (name: string): Element[] => children(devices, name);
+  const all = (name: string): ReadElement[] => children(devices, name);
   return [
     ...all("hostdev").map(hostDevice),
     ...all("filesystem").map(folder),
@@ -130,28 +131,28 @@ function tiedDevices(root: Element): TiedDevice[] {
   ];
 }
 
-function tied(kind: TiedDevice["kind"], owners: Element[], name: (owner: Element) => string): TiedDevice[] {
+function tied(kind: TiedDevice["kind"], owners: ReadElement[], name: (owner: ReadElement) => string): TiedDevice[] {
   return owners.map((owner) => ({ kind, device: name(owner) }));
 }
 
 /** Memory that this guest does not own; its owner's goes along. */
-function isShared(shmem: Element): boolean {
+function isShared(shmem: ReadElement): boolean {
   return attribute(child(shmem, "model"), "type") === "ivshmem" || attribute(shmem, "role") !== "master";
 }
 
-function isPersistent(memory: Element): boolean {
+function isPersistent(memory: ReadElement): boolean {
   return ["nvdimm", "virtio-pmem"].includes(attribute(memory, "model") ?? "");
 }
 
-function isOfHost(owner: Element): boolean {
+function isOfHost(owner: ReadElement): boolean {
   return attribute(owner, "type") === "dev";
 }
 
-function isHostInput(input: Element): boolean {
+function isHostInput(input: ReadElement): boolean {
   return ["passthrough", "evdev"].includes(attribute(input, "type") ?? "");
 }
 
-function path(owner: Element): string | undefined {
+function path(owner: ReadElement): string | undefined {
   const source = child(owner, "source");
   return (
     attribute(source, "path") ?? attribute(source, "evdev") ?? attribute(source, "dev") ?? text(child(source, "path"))
@@ -159,7 +160,7 @@ function path(owner: Element): string | undefined {
 }
 
 /** `pci 0000:06:00.0`, `usb 046d:c52b`, `mdev 4b20d080-…` */
-function hostDevice(hostdev: Element): TiedDevice {
+function hostDevice(hostdev: ReadElement): TiedDevice {
   const source = child(hostdev, "source");
   const address = child(source, "address");
   const isTeam = attribute(child(hostdev, "teaming"), "type") === "transient";
@@ -170,13 +171,13 @@ function hostDevice(hostdev: Element): TiedDevice {
   };
 }
 
-function usbText(source: Element | undefined): string {
+function usbText(source: ReadElement | undefined): string {
   const part = (name: string): string | undefined => attribute(child(source, name), "id")?.replace(/^0x/, "");
   return [part("vendor"), part("product")].filter((each) => each !== undefined).join(":");
 }
 
 /** https://libvirt.org/formatdomain.html#device-addresses */
-function addressText(address: Element | undefined): string | undefined {
+function addressText(address: ReadElement | undefined): string | undefined {
   const part = (name: string, width: number): string | undefined =>
     attribute(address, name)?.replace(/^0x/, "").padStart(width, "0");
   const uuid = attribute(address, "uuid");
@@ -188,13 +189,13 @@ function addressText(address: Element | undefined): string | undefined {
     : `${domain ?? "0000"}:${bus}:${slot}.${fn ?? 0}`;
 }
 
-function folder(filesystem: Element): TiedDevice {
+function folder(filesystem: ReadElement): TiedDevice {
   const isVirtiofs = attribute(child(filesystem, "driver"), "type") === "virtiofs";
   const device = attribute(child(filesystem, "target"), "dir") ?? attribute(child(filesystem, "source"), "dir") ?? "";
   return { kind: isVirtiofs ? "virtiofs" : "folder", device };
 }
 
-function tiedDisks(root: Element): TiedDevice[] {
+function tiedDisks(root: ReadElement): TiedDevice[] {
   return children(child(root, "devices"), "disk").flatMap((disk): TiedDevice[] => {
     const device = targetOf(disk) ?? "";
     return [
@@ -204,7 +205,7 @@ function tiedDisks(root: Element): TiedDevice[] {
   });
 }
 
-function tiedCards(root: Element): TiedDevice[] {
+function tiedCards(root: ReadElement): TiedDevice[] {
   return children(child(root, "devices"), "interface").flatMap((card): TiedDevice[] => {
     const device = macOf(card);
     const type = attribute(card, "type");
@@ -217,7 +218,7 @@ function tiedCards(root: Element): TiedDevice[] {
   });
 }
 
-function tiedFeatures(root: Element): TiedDevice[] {
+function tiedFeatures(root: ReadElement): TiedDevice[] {
   const wanted = children(child(root, "cpu"), "feature").some(
     (feature) =>
       attribute(feature, "name") === "invtsc" &&
@@ -229,7 +230,7 @@ function tiedFeatures(root: Element): TiedDevice[] {
   return wanted && !isFixed ? [{ kind: "invariant-tsc", device: "cpu" }] : [];
 }
 
-function hostInterfaces(root: Element): MigrationTraits["interfaces"] {
+function hostInterfaces(root: ReadElement): MigrationTraits["interfaces"] {
   return children(child(root, "devices"), "interface").flatMap((card) => {
     const type = attribute(card, "type");
     const isBridge = type === "bridge";
@@ -239,7 +240,7 @@ function hostInterfaces(root: Element): MigrationTraits["interfaces"] {
   });
 }
 
-function secretOf(secret: Element): SecretReference {
+function secretOf(secret: ReadElement): SecretReference {
   const uuid = attribute(secret, "uuid") ?? attribute(secret, "secret");
   const usageType = attribute(secret, "type");
   const usageId = attribute(secret, "usage");
@@ -252,21 +253,21 @@ function secretOf(secret: Element): SecretReference {
 }
 
 /** The device that an element stands in: a disk's target, else the element's name. */
-function ownerOf(inner: Element): string {
+function ownerOf(inner: ReadElement): string {
   for (let node = inner.parentNode; node !== null; node = node.parentNode) {
-    if (node.parentNode?.nodeName === "devices") return targetOf(node as Element) ?? node.nodeName;
+    if (node.parentNode?.nodeName === "devices") return targetOf(node as ReadElement) ?? node.nodeName;
   }
   return "";
 }
 
-function tpmOf(root: Element): MigrationTraits["tpm"] {
+function tpmOf(root: ReadElement): MigrationTraits["tpm"] {
   const tpm = child(root, "devices/tpm");
   if (tpm === undefined) return "none";
   const type = attribute(child(tpm, "backend"), "type");
   return type === "passthrough" || type === "external" ? type : "emulator";
 }
 
-function strictNodes(root: Element): number[] {
+function strictNodes(root: ReadElement): number[] {
   const tune = child(root, "numatune");
   const strict = [child(tune, "memory"), ...children(tune, "memnode")].filter(
     (each) => each !== undefined && (attribute(each, "mode") ?? "strict") === "strict",
@@ -274,10 +275,10 @@ function strictNodes(root: Element): number[] {
   return [...new Set(strict.flatMap((each) => parseCpuSet(attribute(each, "nodeset") ?? "") ?? []))];
 }
 
-function targetOf(disk: Element): string | undefined {
+function targetOf(disk: ReadElement): string | undefined {
   return attribute(child(disk, "target"), "dev");
 }
 
-function macOf(card: Element): string {
+function macOf(card: ReadElement): string {
   return attribute(child(card, "mac"), "address") ?? "";
 }

@@ -6,7 +6,8 @@
 import path from "node:path/posix";
 import { type CallOptions, type Connection, parseUri } from "@innkeeper/libvirt";
 import { isNotFound } from "#libvirt/error.ts";
-import { type Element, formatXml } from "#libvirt/xml.ts";
+import { formatXml } from "#libvirt/xml.ts";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import { child, text } from "./domain-xml/element.ts";
 import { deleteFileIn, fileXml, inFolder } from "./folder-pool.ts";
 import { readFirmware } from "./domain-xml/firmware.ts";
@@ -15,7 +16,7 @@ import { readFirmware } from "./domain-xml/firmware.ts";
 export const nvramFolder = "/var/lib/libvirt/qemu/nvram";
 
 /** Where a VM's variables are; undefined if it has none, or if its file is not libvirt's to name. */
-export function nvramFile(connection: Connection, root: Element): string | undefined {
+export function nvramFile(connection: Connection, root: ReadElement): string | undefined {
   if (parseUri(connection.uri).driver !== "qemu" || parseUri(connection.uri).path !== "/system") return undefined;
   const name = text(child(root, "name"));
   if (readFirmware(root) === "bios" || name === undefined) return undefined;

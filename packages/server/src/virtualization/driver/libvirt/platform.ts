@@ -7,7 +7,7 @@ import type { CallOptions, Connection } from "@innkeeper/libvirt";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode } from "#libvirt/error.ts";
-import { type Element, parseXml } from "#libvirt/xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import { attribute, child, children, text, wholeNumber } from "./domain-xml/element.ts";
 import { defaultMachineOf, type Platform } from "./domain-xml/build.ts";
 
@@ -58,10 +58,10 @@ async function ask(
     const words = error instanceof Error ? error.message : String(error);
     throw new AppError("unsupported", `This host can't run ${what}: ${words}`, { field: "domainType", cause: error });
   });
-  return answer && readCapabilities(parseXml(answer.capabilities));
+  return answer && readCapabilities(readXml(answer.capabilities));
 }
 
-export function readCapabilities(root: Element): PlatformCapabilities {
+export function readCapabilities(root: ReadElement): PlatformCapabilities {
   const modes = children(child(root, "cpu"), "mode").filter((mode) => attribute(mode, "supported") === "yes");
   const custom = modes.find((mode) => attribute(mode, "name") === "custom");
   const models = children(custom, "model").filter((model) => attribute(model, "usable") !== "no");
@@ -80,11 +80,11 @@ export function readCapabilities(root: Element): PlatformCapabilities {
   };
 }
 
-function loaderFiles(loader: Element | undefined): string[] | undefined {
+function loaderFiles(loader: ReadElement | undefined): string[] | undefined {
   return loader && children(loader, "value").flatMap((value) => text(value) ?? []);
 }
 
-function values(owner: Element | undefined, name: string): string[] | undefined {
+function values(owner: ReadElement | undefined, name: string): string[] | undefined {
   const list = children(owner, "enum").find((each) => attribute(each, "name") === name);
   return list && children(list, "value").flatMap((value) => text(value) ?? []);
 }

@@ -18,7 +18,8 @@ import {
 import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
 import { type ConnectedCall, longDeadlineMs, onConnection } from "#libvirt/session.ts";
-import { type Element, formatXml, parseXml, serializeXml, xml } from "#libvirt/xml.ts";
+import { formatXml, parseXml, serializeXml, xml } from "#libvirt/xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { GuestSnapshot } from "#virtualization/port.ts";
 import { mergeDown } from "./block-commit.ts";
 import { cancellableJob } from "./cancellable-job.ts";
@@ -91,11 +92,11 @@ export function guestSnapshot(context: GuestDriverContext): GuestSnapshot {
   };
 }
 
-async function document({ remote, dom, options }: DomainCall): Promise<Element> {
-  return parseXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
+async function document({ remote, dom, options }: DomainCall): Promise<ReadElement> {
+  return readXml((await remote.domainGetXmlDesc({ dom }, options)).xml);
 }
 
-function chainsOf(root: Element): Map<string, readonly string[]> {
+function chainsOf(root: ReadElement): Map<string, readonly string[]> {
   return new Map(
     readDisks(root).flatMap((disk) =>
       disk.source === undefined ? [] : [[disk.target, [disk.source, ...(disk.backingChain ?? [])]] as const],
@@ -137,7 +138,7 @@ async function prepareFreeze(domain: DomainCall, options: FreezeOptions): Promis
 }
 
 /** Whether the disks are on the overlays already. An overlay on other layers than its maker knew could not be taken back. */
-function isFrozen(root: Element, { overlays, layers }: FreezeOptions): boolean {
+function isFrozen(root: ReadElement, { overlays, layers }: FreezeOptions): boolean {
   const present = new Map(readDisks(root).map(({ target, source }) => [target, source]));
   const switched = [...overlays].flatMap(([target, path]) => (present.get(target) === path ? [target] : []));
   if (switched.length === overlays.size) return true;
@@ -154,7 +155,7 @@ function isFrozen(root: Element, { overlays, layers }: FreezeOptions): boolean {
   return false;
 }
 
-function nameOf(root: Element): string {
+function nameOf(root: ReadElement): string {
   return text(child(root, "name")) ?? "";
 }
 
@@ -172,7 +173,7 @@ async function freeze(
   await withJobStats(domain, context.clock, ended, (stats) => reportProgress(call, stats));
 }
 
-function snapshotXml(root: Element, overlays: ReadonlyMap<string, string>, memoryPath: string | undefined): string {
+function snapshotXml(root: ReadElement, overlays: ReadonlyMap<string, string>, memoryPath: string | undefined): string {
   const disks = readDisks(root).map((disk) => {
     const overlay = overlays.get(disk.target);
     if (overlay === undefined) return xml("disk", { name: disk.target, snapshot: "no" });

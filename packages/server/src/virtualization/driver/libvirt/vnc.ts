@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { Readable, Writable } from "node:stream";
 import { parseUri } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
-import type { Element } from "#libvirt/xml.ts";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import type { ByteChannel } from "#core/byte-channel.ts";
 import { attribute, child, children, wholeNumber } from "./domain-xml/element.ts";
 
@@ -17,7 +17,7 @@ const connectDeadlineMs = 5000;
 type VncEndpoint = { readonly path: string } | { readonly host: string; readonly port: number };
 
 /** Where the running guest's VNC server is to be reached from here; AppError unsupported with the reason if nowhere. */
-export function vncEndpoint(root: Element, hostUri: string): VncEndpoint {
+export function vncEndpoint(root: ReadElement, hostUri: string): VncEndpoint {
   const graphics = children(child(root, "devices"), "graphics").find((each) => attribute(each, "type") === "vnc");
   if (graphics === undefined) {
     throw new AppError("unsupported", "The VM has no VNC server.", { remedy: "Give it graphics vnc." });

@@ -12,6 +12,7 @@ import {
 } from "@innkeeper/libvirt";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
+import { readXml } from "#libvirt/read-xml.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { GuestChange, GuestChangeResult, GuestMetadata } from "#virtualization/port.ts";
 import { checkHost, checkPlatform, checkSets } from "../check.ts";
@@ -219,7 +220,7 @@ async function outcome(
 ): Promise<GuestChangeResult> {
   const cpuCount = await hostCpuCount(remote, options);
   const read = async (flags: number): Promise<VmSpec> =>
-    withoutFullPins(readSpec(parseXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml)), cpuCount);
+    withoutFullPins(readSpec(readXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml)), cpuCount);
   const live = await read(0);
   const wanted = persistent ? await read(VIR_DOMAIN_XML_INACTIVE) : withoutFullPins(readSpec(next), cpuCount);
   const waiting = new Set(pendingChanges(withConfiguredModel(live, wanted), wanted));

@@ -3,6 +3,7 @@
  * "CPU Allocation", "CPU Tuning", "CPU model and topology". Features, cache and per-vCPU quotas are not modelled and stay.
  */
 import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import type { VmCpuChange, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import {
@@ -27,7 +28,7 @@ const modelModes: readonly string[] = ["host-model", "host-passthrough", "maximu
 /** Default of <global_period>, in microseconds. */
 export const schedulerPeriodUs = 100_000;
 
-export function readCpu(root: Element): Cpu {
+export function readCpu(root: ReadElement): Cpu {
   const vcpu = child(root, "vcpu");
   const maxCount = wholeNumber(text(vcpu)) ?? 1;
   const tune = child(root, "cputune");
@@ -53,13 +54,13 @@ export function readCpu(root: Element): Cpu {
   };
 }
 
-function onlineCount(root: Element, vcpu: Element | undefined, maxCount: number): number {
+function onlineCount(root: ReadElement, vcpu: ReadElement | undefined, maxCount: number): number {
   const listed = children(child(root, "vcpus"), "vcpu");
   if (listed.length > 0) return listed.filter((each) => attribute(each, "enabled") === "yes").length;
   return wholeNumber(attribute(vcpu, "current")) ?? maxCount;
 }
 
-function readTopology(root: Element): Cpu["topology"] {
+function readTopology(root: ReadElement): Cpu["topology"] {
   const element = child(root, "cpu/topology");
   const [sockets, cores, threads] = ["sockets", "cores", "threads"].map((name) =>
     wholeNumber(attribute(element, name)),
@@ -68,13 +69,13 @@ function readTopology(root: Element): Cpu["topology"] {
   return { sockets: sockets * (wholeNumber(attribute(element, "dies")) ?? 1), cores, threads };
 }
 
-function readModel(root: Element): string | undefined {
+function readModel(root: ReadElement): string | undefined {
   const cpu = child(root, "cpu");
   const mode = attribute(cpu, "mode");
   return mode !== undefined && modelModes.includes(mode) ? mode : text(child(cpu, "model"));
 }
 
-function readLimitPct(tune: Element | undefined): number | undefined {
+function readLimitPct(tune: ReadElement | undefined): number | undefined {
   const quota = wholeNumber(text(child(tune, "global_quota")));
   const period = wholeNumber(text(child(tune, "global_period"))) ?? schedulerPeriodUs;
   return quota === undefined || period === 0 ? undefined : Math.max(1, Math.round((quota * 100) / period));

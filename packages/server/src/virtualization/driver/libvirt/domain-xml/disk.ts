@@ -3,6 +3,7 @@
  * addresses, authentication and every other thing that is not modelled stays where it is.
  */
 import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import { foundDiskDevices, type IoLimit, type VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { defined } from "#core/defined.ts";
@@ -34,15 +35,15 @@ const ioLimitFields = Object.keys(ioTuneName) as (keyof IoLimit)[];
 const caches = ["default", "none", "writethrough", "writeback", "directsync", "unsafe"] as const;
 const ioModes = ["threads", "native", "io_uring"] as const;
 
-export function readDisks(root: Element): VmDisk[] {
+export function readDisks(root: ReadElement): VmDisk[] {
   return children(child(root, "devices"), "disk").map(readDisk);
 }
 
-export function diskByTarget(root: Element, target: string): Element | undefined {
+export function diskByTarget<E extends ReadElement>(root: E, target: string): E | undefined {
   return children(child(root, "devices"), "disk").find((disk) => attribute(child(disk, "target"), "dev") === target);
 }
 
-function readDisk(disk: Element): VmDisk {
+function readDisk(disk: ReadElement): VmDisk {
   const target = child(disk, "target");
   const driver = child(disk, "driver");
   const device = attribute(disk, "device");
@@ -76,13 +77,13 @@ function readDisk(disk: Element): VmDisk {
   };
 }
 
-function readDiscard(driver: Element | undefined): boolean | undefined {
+function readDiscard(driver: ReadElement | undefined): boolean | undefined {
   const discard = attribute(driver, "discard");
   return discard === undefined ? undefined : discard === "unmap";
 }
 
 /** Path, pool/volume, or URL of what a <disk>, <mirror> or <backingStore> with a <source> points to. */
-export function sourceText(owner: Element): string | undefined {
+export function sourceText(owner: ReadElement): string | undefined {
   const source = child(owner, "source");
   if (source === undefined) return undefined;
   const type = attribute(owner, "type") ?? "file";
@@ -95,7 +96,7 @@ function join(pool: string | undefined, volume: string | undefined): string | un
   return pool === undefined || volume === undefined ? undefined : `${pool}/${volume}`;
 }
 
-function networkUrl(source: Element): string {
+function networkUrl(source: ReadElement): string {
   const hosts = children(source, "host").map((host) => {
     const port = attribute(host, "port");
     const name = attribute(host, "name") ?? attribute(host, "socket") ?? "";
@@ -106,7 +107,7 @@ function networkUrl(source: Element): string {
 }
 
 /** The layers below, nearest first; ends at the first that libvirt does not show. */
-export function readBackingChain(disk: Element): string[] {
+export function readBackingChain(disk: ReadElement): string[] {
   const chain: string[] = [];
   for (let layer = child(disk, "backingStore"); layer !== undefined; layer = child(layer, "backingStore")) {
     const source = sourceText(layer);
@@ -116,7 +117,7 @@ export function readBackingChain(disk: Element): string[] {
   return chain;
 }
 
-function readIoLimit(disk: Element): IoLimit | undefined {
+function readIoLimit(disk: ReadElement): IoLimit | undefined {
   const tune = child(disk, "iotune");
   const limit: IoLimit = {};
   for (const field of ioLimitFields) {

@@ -4,34 +4,35 @@
  * Only elements without a namespace are libvirt's own (libvirt 9.0 docs/schemas/domain.rng).
  */
 import type { Document, Element, Node } from "@xmldom/xmldom";
+import { elementNode, type ReadElement, type ReadNode } from "#libvirt/read-xml.ts";
 
 const indentUnit = "  ";
 
 /** Child elements of libvirt's own vocabulary, of one name or of all. */
-export function children(parent: Element | undefined, name?: string): Element[] {
-  const found: Element[] = [];
-  for (let node = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
-    if (node.nodeType !== node.ELEMENT_NODE) continue;
-    const element = node as Element;
+export function children<E extends ReadElement>(parent: E | undefined, name?: string): E[] {
+  const found: E[] = [];
+  for (let node: ReadNode | null = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
+    if (node.nodeType !== elementNode) continue;
+    const element = node as E;
     if (!element.namespaceURI && (name === undefined || element.tagName === name)) found.push(element);
   }
   return found;
 }
 
 /** The first child along a path such as `os/loader`. */
-export function child(parent: Element | undefined, path: string): Element | undefined {
+export function child<E extends ReadElement>(parent: E | undefined, path: string): E | undefined {
   let element = parent;
   for (const name of path.split("/")) element = children(element, name)[0];
   return element;
 }
 
 /** An attribute's value; undefined when absent or empty. */
-export function attribute(element: Element | undefined, name: string): string | undefined {
+export function attribute(element: ReadElement | undefined, name: string): string | undefined {
   return element?.getAttribute(name) || undefined;
 }
 
 /** The text of an element, trimmed; undefined when absent or empty. */
-export function text(element: Element | undefined): string | undefined {
+export function text(element: ReadElement | undefined): string | undefined {
   return element?.textContent?.trim() || undefined;
 }
 
@@ -146,8 +147,15 @@ export function removeIfEmpty(element: Element | undefined): void {
 }
 
 /** All elements of libvirt's vocabulary below `root`, in document order, with the name given. */
-export function descendants(root: Element, name: string): Element[] {
-  return Array.from(root.getElementsByTagName(name)).filter((element) => !element.namespaceURI);
+export function descendants<E extends ReadElement>(root: E, name: string): E[] {
+  const found: E[] = [];
+  for (let node: ReadNode | null = root.firstChild; node !== null; node = node.nextSibling) {
+    if (node.nodeType !== elementNode) continue;
+    const element = node as E;
+    if (!element.namespaceURI && element.tagName === name) found.push(element);
+    found.push(...descendants(element, name));
+  }
+  return found;
 }
 
 function depthOf(element: Element): number {

@@ -3,10 +3,11 @@
  * (`<os firmware='efi'>`, libvirt 9.0 docs/formatdomain.rst "BIOS bootloader"); an image that was named by hand stays.
  */
 import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import type { Firmware } from "@innkeeper/contract/resource/vm-spec.ts";
 import { add, attribute, child, children, ensure, remove, removeIfEmpty, setAttributes } from "./element.ts";
 
-export function readFirmware(root: Element): Firmware {
+export function readFirmware(root: ReadElement): Firmware {
   const os = child(root, "os");
   const loader = child(os, "loader");
   const uefi = attribute(os, "firmware") === "efi" || attribute(loader, "type") === "pflash";
@@ -14,7 +15,7 @@ export function readFirmware(root: Element): Firmware {
   return attribute(loader, "secure") === "yes" || enabledFeature(os, "secure-boot") ? "uefi-secure" : "uefi";
 }
 
-function enabledFeature(os: Element | undefined, name: string): boolean {
+function enabledFeature(os: ReadElement | undefined, name: string): boolean {
   return children(child(os, "firmware"), "feature").some(
     (feature) => attribute(feature, "name") === name && attribute(feature, "enabled") === "yes",
   );

@@ -3,6 +3,7 @@
  * written to the document. Facts: libvirt 9.0 docs/formatdomain.rst. An edit that asks for what is there changes nothing.
  */
 import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { add, append, attribute, child, children, create, ensure, remove, removeIfEmpty, setText } from "./element.ts";
@@ -26,7 +27,7 @@ const balloonStatsPeriodS = 10;
 
 const videos = ["none", "virtio", "vga", "qxl", "bochs"] as const;
 
-export function readHardware(root: Element): Hardware {
+export function readHardware(root: ReadElement): Hardware {
   const devices = child(root, "devices");
   const graphics = attribute(children(devices, "graphics")[0], "type");
   const video = attribute(child(devices, "video/model"), "type");
@@ -114,14 +115,14 @@ function editSerial(root: Element, serial: boolean): void {
   add(add(devices, "console", { type: "pty" }), "target", { type: "serial", port: 0 });
 }
 
-function agentChannel(root: Element): Element | undefined {
+function agentChannel<E extends ReadElement>(root: E): E | undefined {
   return children(child(root, "devices"), "channel").find(
     (channel) => attribute(child(channel, "target"), "name") === agentChannelName,
   );
 }
 
 /** Whether the guest has its end of the agent's channel open; only the running guest's XML says so. */
-export function agentConnected(root: Element): boolean {
+export function agentConnected(root: ReadElement): boolean {
   return attribute(child(agentChannel(root), "target"), "state") === "connected";
 }
 

@@ -3,12 +3,13 @@
  * meaningless, so those go and libvirt lays the bus out anew; within a family all stays.
  */
 import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import { add, attribute, child, children, descendants, ensure, remove, setAttributes } from "./element.ts";
 
 /** As virt-install does (virtinst/guest.py): room for devices that are added while the VM runs. */
 const hotplugPortCount = 14;
 
-export function readMachine(root: Element): string | undefined {
+export function readMachine(root: ReadElement): string | undefined {
   return attribute(child(root, "os/type"), "machine");
 }
 

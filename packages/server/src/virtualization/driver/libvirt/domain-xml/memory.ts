@@ -4,6 +4,7 @@
  * QEMU knows neither memory shares nor a guaranteed minimum: both are management's and live in our metadata.
  */
 import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import {
@@ -31,7 +32,7 @@ const defaultHugepageKiB = 2048;
 /** VIR_DOMAIN_MEMORY_PARAM_UNLIMITED >> 10: larger values mean no limit (libvirt-domain.h). */
 const unlimitedMiB = 9_007_199_254_740_991 / 1024;
 
-export function readMemory(root: Element): Memory {
+export function readMemory(root: ReadElement): Memory {
   const sizeMiB = elementMiB(child(root, "memory")) ?? 0;
   const balloonMiB = elementMiB(child(root, "currentMemory"));
   const hugepages = child(root, "memoryBacking/hugepages");
@@ -49,12 +50,12 @@ export function readMemory(root: Element): Memory {
   };
 }
 
-function readPageKiB(page: Element | undefined): number {
+function readPageKiB(page: ReadElement | undefined): number {
   const bytes = scaledBytes(attribute(page, "size"), attribute(page, "unit"));
   return bytes === undefined ? defaultHugepageKiB : Math.ceil(bytes / 1024);
 }
 
-function readCells(root: Element): NumaCell[] {
+function readCells(root: ReadElement): NumaCell[] {
   const nodesByCell = new Map(
     children(child(root, "numatune"), "memnode").map((node) => [attribute(node, "cellid"), attribute(node, "nodeset")]),
   );

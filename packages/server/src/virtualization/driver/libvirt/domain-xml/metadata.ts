@@ -12,6 +12,7 @@
  * what it does not know; a change of meaning gets a new namespace.
  */
 import type { Element } from "@xmldom/xmldom";
+import { elementNode, type ReadElement, type ReadNode } from "#libvirt/read-xml.ts";
 import { AppError } from "#core/app-error.ts";
 import type { GuestMetadata } from "#virtualization/port.ts";
 import {
@@ -39,7 +40,7 @@ interface Resource {
   readonly reservationMiB?: number;
 }
 
-export function readMetadata(root: Element): GuestMetadata | undefined {
+export function readMetadata(root: ReadElement): GuestMetadata | undefined {
   const own = ownElement(root);
   const vmId = attribute(own, "id");
   if (own === undefined || vmId === undefined) return undefined;
@@ -101,7 +102,7 @@ export function removeMetadata(root: Element): void {
   removeIfEmpty(child(root, "metadata"));
 }
 
-export function readResource(root: Element): Resource {
+export function readResource(root: ReadElement): Resource {
   const resource = ownChildren(ownElement(root), "resource")[0];
   const shares = wholeNumber(attribute(resource, "memoryShares"));
   const reservationMiB = wholeNumber(attribute(resource, "memoryReservationMiB"));
@@ -152,15 +153,15 @@ function ownCreate(near: Element, name: string, content?: string): Element {
   return element;
 }
 
-function ownElement(root: Element): Element | undefined {
+function ownElement<E extends ReadElement>(root: E): E | undefined {
   return ownChildren(child(root, "metadata"), "vm")[0];
 }
 
-function ownChildren(parent: Element | undefined, name: string): Element[] {
-  const found: Element[] = [];
-  for (let node = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
-    if (node.nodeType !== node.ELEMENT_NODE) continue;
-    const element = node as Element;
+function ownChildren<E extends ReadElement>(parent: E | undefined, name: string): E[] {
+  const found: E[] = [];
+  for (let node: ReadNode | null = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
+    if (node.nodeType !== elementNode) continue;
+    const element = node as E;
     if (element.namespaceURI === metadataNamespace && element.localName === name) found.push(element);
   }
   return found;

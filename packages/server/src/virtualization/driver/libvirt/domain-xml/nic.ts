@@ -1,5 +1,6 @@
 /** <interface> elements. Facts: libvirt 9.0 docs/formatdomain.rst "Network interfaces". A NIC's identity is its MAC. */
 import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import type { VmNic } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import { add, attribute, child, children, create, ensure, remove, setAttributes, wholeNumber } from "./element.ts";
@@ -15,11 +16,11 @@ const sourceAttribute: Readonly<Record<string, string>> = {
   vdpa: "dev",
 };
 
-export function readNics(root: Element): VmNic[] {
+export function readNics(root: ReadElement): VmNic[] {
   return children(child(root, "devices"), "interface").map(readNic);
 }
 
-export function nicByMac(root: Element, mac: string): Element | undefined {
+export function nicByMac<E extends ReadElement>(root: E, mac: string): E | undefined {
   return children(child(root, "devices"), "interface").find(
     (nic) => attribute(child(nic, "mac"), "address")?.toLowerCase() === mac.toLowerCase(),
   );
@@ -29,7 +30,7 @@ export function nicByMac(root: Element, mac: string): Element | undefined {
  * What it attaches to. In a running guest libvirt shows the bridge or device that a network was resolved into, and keeps
  * the network's name beside it (virDomainNetDefFormat); the network is what the user configured.
  */
-function attachment(nic: Element): { readonly type: string; readonly network: string | undefined } {
+function attachment(nic: ReadElement): { readonly type: string; readonly network: string | undefined } {
   const type = attribute(nic, "type") ?? "";
   const source = child(nic, "source");
   const network = attribute(source, "network");
@@ -37,7 +38,7 @@ function attachment(nic: Element): { readonly type: string; readonly network: st
   return { type, network: attribute(source, sourceAttribute[type] ?? "network") };
 }
 
-function readNic(nic: Element): VmNic {
+function readNic(nic: ReadElement): VmNic {
   const { type, network } = attachment(nic);
   const link = attribute(child(nic, "link"), "state");
   return {

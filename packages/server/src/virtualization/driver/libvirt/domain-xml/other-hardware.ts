@@ -3,8 +3,9 @@
  * bind a guest to its host. It is shown and preserved, never edited. Only what the definition says is told, not what
  * libvirt assigns at start: a running guest and its definition read the same. Facts: libvirt 9.0 docs/formatdomain.rst.
  */
-import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import type { OtherHardware } from "@innkeeper/contract/resource/vm-spec.ts";
+import { childElements } from "#libvirt/xml.ts";
 import { attribute, child, children, text } from "./element.ts";
 
 /** libvirt's namespace for arguments to QEMU itself (docs/drvqemu.rst). */
@@ -12,7 +13,7 @@ const qemuNamespace = "http://libvirt.org/schemas/domain/qemu/1.0";
 /** Bounds what a domain of thousands of devices costs. */
 const itemMax = 256;
 
-type Reader = (device: Element) => string | undefined;
+type Reader = (device: ReadElement) => string | undefined;
 
 /** By element of <devices>. What is in every VM (controllers, input, sound of the desktop …) is not told. */
 const deviceReaders: Readonly<Record<string, Reader>> = {
@@ -44,7 +45,7 @@ const deviceReaders: Readonly<Record<string, Reader>> = {
       : undefined,
 };
 
-export function readOtherHardware(root: Element): OtherHardware[] {
+export function readOtherHardware(root: ReadElement): OtherHardware[] {
   const found: OtherHardware[] = [];
   const add = (kind: string, detail: string | undefined): void => {
     if (detail !== undefined && found.length < itemMax) found.push({ kind, detail });
@@ -62,7 +63,7 @@ export function readOtherHardware(root: Element): OtherHardware[] {
   return found;
 }
 
-function readHostDevice(device: Element): string {
+function readHostDevice(device: ReadElement): string {
   const type = attribute(device, "type");
   const source = child(device, "source");
   const mode = attribute(device, "mode");
@@ -82,7 +83,7 @@ function readHostDevice(device: Element): string {
 }
 
 /** As lspci prints it; an mdev has a UUID. */
-function pciAddress(address: Element | undefined): string | undefined {
+function pciAddress(address: ReadElement | undefined): string | undefined {
   const uuid = attribute(address, "uuid");
   if (address === undefined || uuid !== undefined) return uuid;
   const part = (name: string, digits: number): string =>
@@ -92,27 +93,32 @@ function pciAddress(address: Element | undefined): string | undefined {
   return `${part("domain", 4)}:${part("bus", 2)}:${part("slot", 2)}.${part("function", 1)}`;
 }
 
-function driverType(device: Element): string | undefined {
+function driverType(device: ReadElement): string | undefined {
   return attribute(child(device, "driver"), "type") ?? attribute(device, "type");
 }
 
-function sourceOf(device: Element): string | undefined {
+function sourceOf(device: ReadElement): string | undefined {
   const source = child(device, "source");
   return ["dir", "file", "dev", "socket", "name", "usage"]
     .map((name) => attribute(source, name))
     .find((value) => value !== undefined);
 }
 
-function sizeOf(size: Element | undefined): string | undefined {
+function sizeOf(size: ReadElement | undefined): string | undefined {
   const value = text(size);
   return value && `${value} ${attribute(size, "unit") ?? "KiB"}`;
 }
 
 /** How many: what they say is in the XML, and may be long. */
-function readCommandLine(root: Element): string | undefined {
-  const count = root.getElementsByTagNameNS(qemuNamespace, "arg").length;
-  const environment = root.getElementsByTagNameNS(qemuNamespace, "env").length;
+function readCommandLine(root: ReadElement): string | undefined {
+  const given = qemuElements(root).flatMap(qemuElements);
+  const count = given.filter(({ localName }) => localName === "arg").length;
+  const environment = given.filter(({ localName }) => localName === "env").length;
   return count + environment === 0 ? undefined : `${count} qemu:arg, ${environment} qemu:env`;
+}
+
+function qemuElements(parent: ReadElement): ReadElement[] {
+  return childElements(parent).filter(({ namespaceURI }) => namespaceURI === qemuNamespace);
 }
 
 function words(...parts: readonly (string | undefined)[]): string {

@@ -2,7 +2,7 @@
  * Sizes as libvirt writes them: a number and a unit attribute (libvirt 9.0 docs/formatdomain.rst "Memory Allocation",
  * virScaleInteger). Binary units are powers of 1024, those that end in B of 1000.
  */
-import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import { bytesPerUnit } from "@innkeeper/contract/unit.ts";
 import { attribute, text, wholeNumber } from "./element.ts";
 
@@ -14,13 +14,13 @@ export function scaledBytes(value: string | undefined, unit: string | undefined)
 }
 
 /** Whole KiB of an element such as <memory unit='GiB'>4</memory>, rounded up as libvirt does. */
-export function elementKiB(element: Element | undefined): number | undefined {
+export function elementKiB(element: ReadElement | undefined): number | undefined {
   const bytes = scaledBytes(text(element), attribute(element, "unit"));
   return bytes === undefined ? undefined : Math.ceil(bytes / 1024);
 }
 
 /** Whole MiB, rounded up. */
-export function elementMiB(element: Element | undefined): number | undefined {
+export function elementMiB(element: ReadElement | undefined): number | undefined {
   const kiB = elementKiB(element);
   return kiB === undefined ? undefined : Math.ceil(kiB / 1024);
 }

@@ -1,5 +1,5 @@
 /** Domain XML → the contract's VmSpec. Total: any domain of any driver is read, what is not there is left out. */
-import type { Element } from "@xmldom/xmldom";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { readCpu } from "./cpu.ts";
 import { readDisks } from "./disk.ts";
@@ -9,7 +9,7 @@ import { readMemory } from "./memory.ts";
 import { readNics } from "./nic.ts";
 import { readOtherHardware } from "./other-hardware.ts";
 
-export function readSpec(root: Element): VmSpec {
+export function readSpec(root: ReadElement): VmSpec {
   const otherHardware = readOtherHardware(root);
   return {
     domainType: attribute(root, "type") ?? "",
