@@ -11,8 +11,6 @@ import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
 import { poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
-import { makeDisks, poolNamesOf } from "#management/vm/disk-progress.ts";
-import { removeDisks } from "#management/vm/disk-make.ts";
 import { readGuestIfAny } from "#management/vm/guest-read.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { requireMovable } from "#management/vm/migration-check.ts";
@@ -21,6 +19,7 @@ import { cleanLeftovers, deleteCopied, type Leftover, rememberLeftover } from "#
 import { dropOther, isSilence, type Move, settle, type SettledPlace } from "#management/vm/migration-place.ts";
 import { type MigrationPlan, planMigration } from "#management/vm/migration-plan.ts";
 import { migrationUri } from "#management/vm/migration-uri.ts";
+import { fillCopies, makeCopies, type MadeCopies, removeCopies } from "#management/vm/migration-volume.ts";
 import { syncGuest, syncPools } from "#management/vm/sync.ts";
 import type { MigrationResult } from "#virtualization/port.ts";
 import type { OperationDeps } from "./deps.ts";
@@ -55,10 +54,11 @@ export function vmMigrate(deps: OperationDeps) {
         name: "volumes",
         async do(context) {
           const { targetId, copies } = context.result<MigrationPlan>("plan");
-          await makeDisks(deps, context, targetId, copies);
+          return { ...(await makeCopies(deps, targetId, copies, context)) };
         },
         undo: (context) => undoVolumes(deps, context),
       },
+      { name: "content", isNeedless: isFilled, do: (context) => fill(deps, context) },
       {
         name: "state",
         do: ({ result, signal }) => copyState(deps, result<MigrationPlan>("plan"), { signal }),
@@ -75,18 +75,7 @@ export function vmMigrate(deps: OperationDeps) {
         undo: (context) => undoMove(deps, context),
       },
       { name: "finish", pointOfNoReturn: true, do: (context) => finish(deps, context) },
-      {
-        name: "sync",
-        async do(context) {
-          const moved = context.result<MigrationPlan>("plan");
-          await syncBoth(deps, context, moved);
-          await follow(deps, context, moved);
-          await syncPools(deps, context, moved.targetId, poolNamesOf(moved.copies));
-          const { sourceId, copiedPaths } = moved;
-          await syncPools(deps, context, sourceId, poolNamesOfPaths(deps, sourceId, copiedPaths));
-          await cleanLeftovers(deps, context);
-        },
-      },
+      { name: "sync", do: (context) => sync(deps, context) },
     ],
     outcome({ result, resultIfAny }) {
       const { live, targetId, sourceId, findings } = result<MigrationPlan>("plan");
@@ -104,6 +93,16 @@ function check(deps: OperationDeps, { vmId, request }: Input): { vm: Vm; targetI
   deps.providers.get(vm.hostId);
   requireMovable(knownFacts(deps.inventory, vm, target, request));
   return { vm, targetId: target.id };
+}
+
+async function sync(deps: OperationDeps, context: Context): Promise<void> {
+  const moved = context.result<MigrationPlan>("plan");
+  const { sourceId, targetId, copiedPaths } = moved;
+  await syncBoth(deps, context, moved);
+  await follow(deps, context, moved);
+  await syncPools(deps, context, targetId, poolNamesOf(moved));
+  await syncPools(deps, context, sourceId, poolNamesOfPaths(deps, sourceId, copiedPaths));
+  await cleanLeftovers(deps, context);
 }
 
 /** The target first: the VM's document moves, and is never without a host. */
@@ -124,6 +123,26 @@ async function follow(deps: OperationDeps, context: Context, moved: MigrationPla
     await transaction.put("vm", { ...vm, hostId: target.id, state: "unknown", stateDetail });
   });
   await syncGuest(deps, context, { hostId: targetId, uuid });
+}
+
+/** Or the hypervisor fills them. */
+function isFilled({ result }: Pick<Context, "result">): boolean {
+  const { made, taken } = result<MadeCopies>("volumes");
+  return taken === undefined && made.every(({ source }) => source === undefined);
+}
+
+async function fill(deps: OperationDeps, context: Context): Promise<void> {
+  const { targetId, vmName } = context.result<MigrationPlan>("plan");
+  const { made, taken } = context.result<MadeCopies>("volumes");
+  if (taken !== undefined) {
+    const message = `The target host has another volume ${taken} by now; it was left as it is, and VM ${vmName} where it was.`;
+    throw new AppError("name_taken", message, { field: "copyDisks", remedy: "Move it away." });
+  }
+  await fillCopies(deps, context, targetId, made);
+}
+
+function poolNamesOf({ copies }: MigrationPlan): string[] {
+  return copies.map(({ volume }) => volume.poolName);
 }
 
 async function copyState(
@@ -224,7 +243,7 @@ async function send(
   const { bandwidthMiBps, maxDowntimeMs, postCopy, autoConverge, encrypt } = request;
   const options = {
     targetUri,
-    copyDisks: moving.copies.map((copy) => copy.disk.target),
+    copyDisks: moving.copies.map(({ target }) => target),
     postCopy: postCopy ?? false,
     autoConverge: autoConverge ?? false,
     encrypt: encrypt ?? false,
@@ -235,7 +254,8 @@ async function send(
 }
 
 /** Nobody comes back from here: what the source has left of it goes, now or when it can be asked. */
-async function finish(deps: OperationDeps, { result, signal }: Context): Promise<{ kept: string[] }> {
+async function finish(deps: OperationDeps, context: Context): Promise<{ kept: string[] }> {
+  const { result, signal } = context;
   const moved = result<MigrationPlan>("plan");
   const call = { signal };
   const handedOver = result<Partial<MigrationResult>>("move").totalMs !== undefined;
@@ -244,10 +264,10 @@ async function finish(deps: OperationDeps, { result, signal }: Context): Promise
   if (!isArrived(place)) {
     throw new AppError("conflict", "The VM is on its old host again; nothing there was touched.");
   }
-  if (place === "target-silent") await leave(deps, moved, targetId);
+  if (place === "target-silent") await leave(deps, context, targetId);
   else if (autostart) await deps.providers.get(targetId).guest.migration.setAutostart(uuid, true, call);
   if (place === "target-alone") {
-    await leave(deps, moved, sourceId);
+    await leave(deps, context, sourceId);
     return { kept: [] };
   }
   if (place === "target") await dropOther(deps, moved, "target", call);
@@ -257,9 +277,10 @@ async function finish(deps: OperationDeps, { result, signal }: Context): Promise
 }
 
 /** For when that host is back. */
-async function leave(deps: OperationDeps, plan: MigrationPlan, hostId: string): Promise<void> {
-  const { vmId, vmName, uuid, copies, copiedPaths, stateFiles, autostart, targetId } = plan;
-  const own = hostId === targetId ? { copies, copiedPaths: [] } : { copies: [], copiedPaths };
+async function leave(deps: OperationDeps, context: Context, hostId: string): Promise<void> {
+  const plan = context.result<MigrationPlan>("plan");
+  const { vmId, vmName, uuid, copiedPaths, stateFiles, autostart, targetId } = plan;
+  const own = hostId === targetId ? { ...ownCopies(context), copiedPaths: [] } : { copies: [], copiedPaths };
   const leftover: Leftover = { hostId, vmId, vmName, uuid, ...own, stateFiles, autostart };
   await rememberLeftover(deps, leftover);
 }
@@ -272,8 +293,8 @@ async function undoMove(deps: OperationDeps, context: Context): Promise<void> {
   const { sourceId, targetId, uuid } = moved;
   const place = await settle(deps, moved, call);
   if (place === "source" || place === "target") await dropOther(deps, moved, place, call);
-  if (place === "source-alone") await leave(deps, moved, targetId);
-  if (place === "source-silent" || place === "target-alone") await leave(deps, moved, sourceId);
+  if (place === "source-alone") await leave(deps, context, targetId);
+  if (place === "source-silent" || place === "target-alone") await leave(deps, context, sourceId);
   const isHere = place === "source" || place === "source-alone";
   if (isHere && moved.autostart) await deps.providers.get(sourceId).guest.migration.setAutostart(uuid, true, call);
   await syncBoth(deps, context, moved);
@@ -310,12 +331,19 @@ async function moveBack(deps: OperationDeps, moved: MigrationPlan, call: Call): 
 async function undoVolumes(deps: OperationDeps, context: Context): Promise<void> {
   const moved = context.resultIfAny<MigrationPlan>("plan");
   if (moved === undefined || moved.copies.length === 0) return;
-  const { targetId, copies } = moved;
+  const { targetId } = moved;
   const place = await settle(deps, moved, { signal: context.signal }, []);
   if (isArrived(place)) return;
-  if (place === "source-alone") return await leave(deps, moved, targetId);
-  await removeDisks(deps, targetId, copies, { signal: context.signal });
-  await syncPools(deps, context, targetId, poolNamesOf(copies));
+  if (place === "source-alone") return await leave(deps, context, targetId);
+  const { copies, areMade } = ownCopies(context);
+  await removeCopies(deps, targetId, copies, areMade, { signal: context.signal });
+  await syncPools(deps, context, targetId, poolNamesOf(moved));
+}
+
+/** What was made, or, when that was never stored, may have been made. */
+function ownCopies({ result, resultIfAny }: Context): Required<Pick<Leftover, "copies" | "areMade">> {
+  const stored = resultIfAny<MadeCopies>("volumes");
+  return { copies: stored?.made ?? result<MigrationPlan>("plan").copies, areMade: stored !== undefined };
 }
 
 async function undoState(deps: OperationDeps, context: Context): Promise<void> {
@@ -324,6 +352,6 @@ async function undoState(deps: OperationDeps, context: Context): Promise<void> {
   const { targetId, uuid, stateFiles } = moved;
   const place = await settle(deps, moved, { signal: context.signal }, []);
   if (isArrived(place)) return;
-  if (place === "source-alone") return await leave(deps, moved, targetId);
+  if (place === "source-alone") return await leave(deps, context, targetId);
   await deps.providers.get(targetId).guest.migration.deleteState({ uuid, paths: stateFiles }, context);
 }

@@ -149,20 +149,25 @@ async function transfer(
 ): Promise<string> {
   const { source, poolName, volumeName: name, format, capacityBytes } = origin;
   const { volume } = deps.providers.get(hostId).storage;
-  const { content, sizeBytes } = await deps.providers
-    .get(source.hostId)
-    .storage.volume.download(source.poolName, source.name, call);
-  let handedOver = false;
-  try {
-    const made = await volume.createVolume({ poolName, name, format, capacityBytes }, call);
-    handedOver = true;
-    await volume.upload(poolName, name, content, sizeBytes, call);
-    const stored = await volume.findVolume(poolName, name, call);
-    if (stored !== undefined && stored.capacityBytes < capacityBytes) {
-      await volume.resizeVolume(poolName, name, capacityBytes, call);
-    }
-    return made.path;
-  } finally {
-    if (!handedOver) await content.cancel().catch(() => undefined);
+  const made = await volume.createVolume({ poolName, name, format, capacityBytes }, call);
+  await fillVolume(deps, hostId, { poolName, name, capacityBytes }, source, call);
+  return made.path;
+}
+
+/** Puts another host's volume into one that was made for it, from its start. */
+export async function fillVolume(
+  deps: MakeDeps,
+  hostId: string,
+  { poolName, name, capacityBytes }: VolumeRef & { readonly capacityBytes: number },
+  source: VolumeRef & { readonly hostId: string },
+  call: LongCall,
+): Promise<void> {
+  const { volume } = deps.providers.get(hostId).storage;
+  const from = deps.providers.get(source.hostId).storage.volume;
+  const { content, sizeBytes } = await from.download(source.poolName, source.name, call);
+  await volume.upload(poolName, name, content, sizeBytes, call);
+  const stored = await volume.findVolume(poolName, name, call);
+  if (stored !== undefined && stored.capacityBytes < capacityBytes) {
+    await volume.resizeVolume(poolName, name, capacityBytes, call);
   }
 }

@@ -11,10 +11,9 @@ import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles } from "#management/snapshot/merge.ts";
 import { newEvent } from "#management/reconcile/resource-event.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
-import { removeDisks } from "./disk-make.ts";
-import type { DiskPlan } from "./disk-plan.ts";
 import { readGuestIfAny, removeGuest } from "./guest-read.ts";
 import { endDouble, isExecuting } from "./migration-place.ts";
+import { type DiskCopy, removeCopies } from "./migration-volume.ts";
 
 /** Key: host and UUID. */
 const space = "migration-leftover";
@@ -27,7 +26,9 @@ export interface Leftover {
   readonly vmName: string;
   readonly uuid: string;
   /** Volumes that the migration made there. */
-  readonly copies: readonly DiskPlan[];
+  readonly copies: readonly DiskCopy[];
+  /** It is known that the migration made them. */
+  readonly areMade?: boolean;
   /** Paths of disks that were there, and went along. */
   readonly copiedPaths: readonly string[];
   readonly stateFiles: readonly string[];
@@ -90,7 +91,7 @@ async function clean(deps: OperationDeps, leftover: Leftover, call: Call): Promi
 }
 
 async function removeRest(deps: OperationDeps, leftover: Leftover, call: Call): Promise<boolean> {
-  const { hostId, uuid, vmId, copies, copiedPaths, stateFiles } = leftover;
+  const { hostId, uuid, vmId, areMade = false, copiedPaths, stateFiles } = leftover;
   const { guest } = deps.providers.get(hostId);
   const here = await readGuestIfAny(guest, uuid, call);
   if (here !== undefined && isActive(here)) {
@@ -98,12 +99,37 @@ async function removeRest(deps: OperationDeps, leftover: Leftover, call: Call): 
     return here.state !== "paused"; // an incoming one that its libvirt has not dropped yet
   }
   if (here !== undefined) await removeGuest(guest, uuid, call);
-  await removeDisks(deps, hostId, copies, call);
+  await removeCopies(deps, hostId, await unusedCopies(deps, leftover, call), areMade, call);
   await deleteCopied(deps, { hostId, vmId, uuid, copiedPaths }, call);
   await guest.migration.deleteState({ uuid, paths: stateFiles }, call);
   await deps.hostSync.syncVm(hostId, uuid, call);
   deps.log.info({ hostId, uuid }, "removed what a migration had left");
   return true;
+}
+
+/** Those that nobody there has taken into use since. */
+async function unusedCopies(deps: OperationDeps, leftover: Leftover, call: Call): Promise<DiskCopy[]> {
+  const { hostId, copies } = leftover;
+  if (copies.length === 0) return [];
+  const isNeeded = await readNeeds(deps, leftover, call);
+  const pools = deps.inventory.byHost("storage-pool", hostId);
+  return copies.filter(({ volume: { poolName, name } }) => {
+    const folder = pools.find((pool) => pool.name === poolName)?.path;
+    return folder === undefined || !isNeeded(`${folder}/${name}`);
+  });
+}
+
+/** Whether someone on the host reads the volume at a path, besides the VM that has left. */
+async function readNeeds(
+  deps: OperationDeps,
+  { hostId, vmId, uuid }: Pick<Leftover, "hostId" | "vmId" | "uuid">,
+  call: Call,
+): Promise<(path: string) => boolean> {
+  const world = await readWorld(deps, hostId, [], call);
+  // The copy that is ended there may have been taken for a VM of its own.
+  const isSame = (id: string): boolean => id === vmId || deps.inventory.get("vm", id)?.uuid === uuid;
+  return (path) =>
+    childrenOf(world, path).length > 0 || world.holds.some((hold) => hold.path === path && !isSame(hold.id));
 }
 
 function unlessGone(error: unknown): void {
@@ -113,15 +139,12 @@ function unlessGone(error: unknown): void {
 /** Disks that went along, unless someone on their old host still reads them. Returns the paths that stay. */
 export async function deleteCopied(
   deps: OperationDeps,
-  { hostId, vmId, uuid, copiedPaths }: Pick<Leftover, "hostId" | "vmId" | "uuid" | "copiedPaths">,
+  gone: Pick<Leftover, "hostId" | "vmId" | "uuid" | "copiedPaths">,
   call: Call,
 ): Promise<string[]> {
+  const { hostId, copiedPaths } = gone;
   if (copiedPaths.length === 0) return [];
-  const world = await readWorld(deps, hostId, [], call);
-  // The copy that is ended there may have been taken for a VM of its own.
-  const isSame = (id: string): boolean => id === vmId || deps.inventory.get("vm", id)?.uuid === uuid;
-  const isNeeded = (path: string): boolean =>
-    childrenOf(world, path).length > 0 || world.holds.some((hold) => hold.path === path && !isSame(hold.id));
+  const isNeeded = await readNeeds(deps, gone, call);
   const doomed = copiedPaths.filter((path) => !isNeeded(path));
   const outside = await deleteFiles(deps, hostId, doomed, call);
   return [...copiedPaths.filter(isNeeded), ...outside];

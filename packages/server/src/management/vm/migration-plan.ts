@@ -6,19 +6,19 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
-import type { DiskPlan } from "./disk-plan.ts";
 import { requireMovable } from "./migration-check.ts";
 import { askedFacts, isShared, readDeparture } from "./migration-fact.ts";
 import type { Move } from "./migration-place.ts";
 import { migrationUri } from "./migration-uri.ts";
-import { requirePoolOfPath, sourceTypeIn, volumeNameIn } from "./storage-reach.ts";
+import type { DiskCopy } from "./migration-volume.ts";
+import { requirePoolOfPath, volumeNameIn } from "./storage-reach.ts";
 
 export interface MigrationPlan extends Move {
   readonly vmId: Vm["id"];
   readonly vmName: string;
   readonly targetUri: string;
   /** Volumes on the target for disks that are copied. */
-  readonly copies: readonly DiskPlan[];
+  readonly copies: readonly DiskCopy[];
   /** Their paths, the same on both hosts. */
   readonly copiedPaths: readonly string[];
   /** It starts with its host: so on the target, and meanwhile with neither. */
@@ -46,7 +46,7 @@ export async function planMigration(
     (disk) => disk.device === "disk" && !isShared(deps.inventory, vm, targetId, disk),
   );
   const live = isActive(vm);
-  const copies: DiskPlan[] = [];
+  const copies: DiskCopy[] = [];
   for (const disk of copied) copies.push(await planCopy(deps, vm, targetId, disk, live, call));
   return {
     sourceId: vm.hostId,
@@ -72,8 +72,8 @@ async function planCopy(
   disk: VmDisk,
   live: boolean,
   call: Call,
-): Promise<DiskPlan> {
-  const { source = "", format: stated = "raw", sourceType: _type, backingChain: _chain, ...device } = disk;
+): Promise<DiskCopy> {
+  const { target, source = "", format = "raw" } = disk;
   const what = `Disk ${disk.target} of VM ${vm.name}`;
   const own = requirePoolOfPath(deps.inventory, vm.hostId, source, what);
   const there = requirePoolOfPath(deps.inventory, targetId, source, what);
@@ -88,17 +88,10 @@ async function planCopy(
   }
   const volume = {
     poolName: there.name,
-    volumeName: name,
-    sourceType: sourceTypeIn(there),
-    format: stated === "qcow2" ? "qcow2" : "raw",
+    name,
+    format: format === "qcow2" ? "qcow2" : "raw",
     capacityBytes: stored.capacityBytes,
   } as const;
-  const origin = live
-    ? ({ kind: "new", ...volume } as const)
-    : ({
-        kind: "transfer",
-        source: { hostId: vm.hostId, poolName: own.name, name: volumeNameIn(own, source) },
-        ...volume,
-      } as const);
-  return { disk: device, origin };
+  if (live) return { target, volume };
+  return { target, volume, source: { hostId: vm.hostId, poolName: own.name, name: volumeNameIn(own, source) } };
 }
