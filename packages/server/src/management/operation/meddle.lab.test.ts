@@ -117,6 +117,7 @@ describe("virsh behind a task's back", () => {
     const makes = task.state === "succeeded" ? undefined : productOf(scenario);
     const excused = orphaned.filter((file) => makes === undefined || !path.basename(file).startsWith(makes));
     await checkWorld(new Set([...excused, ...byHand]));
+    if (meddling.title !== "paused" && scenario.operation !== "vm.suspend") await checkNonePaused();
     if (meddling.title !== "robbed of its disk") await checkChains();
     // A change by hand is not lost, unless the operation brings an older configuration back, or the domain to an end.
     const mayForget = ["vm.delete", "snapshot.revert"].includes(scenario.operation) || task.state !== "succeeded";
@@ -169,6 +170,12 @@ describe("virsh behind a task's back", () => {
       done; done`;
     const shown = await Promise.all(lab.hosts.map((host) => host.exec(["sh", "-c", look])));
     for (const { stdout, stderr } of shown) assert.equal(stdout, "", `a layer is gone: ${stderr}`);
+  }
+
+  /** A guest that was started paused for a merge has been stopped again. */
+  async function checkNonePaused(): Promise<void> {
+    const shown = await Promise.all(lab.hosts.map((host) => host.exec(["virsh", "-q", "list", "--state-paused"])));
+    for (const { stdout } of shown) assert.equal(stdout.trim(), "", "left paused");
   }
 
   async function hasTitle(): Promise<boolean> {

@@ -69,7 +69,7 @@ export function snapshotCreate(deps: OperationDeps) {
         async undo(context) {
           const plan = context.resultIfAny<Plan>("plan");
           if (plan === undefined) return;
-          await thaw(deps, plan.freeze, { signal: context.signal });
+          await thaw(deps, context, plan.freeze);
           await syncGuest(deps, context, plan.freeze, poolsOf(plan.freeze));
         },
       },

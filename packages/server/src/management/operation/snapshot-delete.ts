@@ -6,10 +6,9 @@
 import { Type } from "typebox";
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
-import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
-import { refuseForeignSnapshots, startPaused, stopPaused } from "#management/snapshot/freeze.ts";
+import { refuseForeignSnapshots, startPaused, stopPaused, whileActive } from "#management/snapshot/freeze.ts";
 import { checkForeign, foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
 import { type Merge, planCollect, without } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
@@ -33,7 +32,6 @@ interface Plan {
   readonly vmId: Vm["id"];
   readonly hostId: string;
   readonly uuid: string;
-  readonly wasActive: boolean;
   readonly snapshotIds: readonly string[];
   readonly names: readonly string[];
   readonly merges: readonly Merge[];
@@ -75,28 +73,20 @@ export function snapshotDelete(deps: OperationDeps) {
       ...ownSteps<Input>([
         {
           name: "prepare",
-          async do({ result, signal }) {
-            const plan = result<Plan>("plan");
-            if (plan.merges.length > 0) await startPaused(deps, plan, { signal });
+          async do(context) {
+            const plan = context.result<Plan>("plan");
+            if (plan.merges.length > 0) await startPaused(deps, context, plan);
           },
-          async undo({ resultIfAny, signal }) {
-            const plan = resultIfAny<Plan>("plan");
-            if (plan !== undefined && plan.merges.length > 0) await stopPaused(deps, plan, { signal });
+          async undo(context) {
+            const plan = context.resultIfAny<Plan>("plan");
+            if (plan !== undefined) await stopPaused(deps, context, plan);
           },
         },
         { name: "forget", pointOfNoReturn: true, do: ({ result }) => forget(deps, result<Plan>("plan")) },
         {
           name: "merge",
           pointOfNoReturn: true,
-          async do({ result, signal, progress }) {
-            const plan = result<Plan>("plan");
-            if (plan.merges.length === 0) return;
-            const onProgress = (done: number, total: number): void =>
-              progress({ done, total, unit: "byte" }, "merging layers");
-            await startPaused(deps, plan, { signal });
-            await mergeLayers(deps, plan, { signal, onProgress });
-            await stopPaused(deps, plan, { signal });
-          },
+          do: (context) => merge(deps, context),
         },
         {
           name: "clean",
@@ -157,7 +147,6 @@ async function planDeletion(
     vmId: vm.id,
     hostId: vm.hostId,
     uuid: vm.uuid,
-    wasActive: isActive(now),
     snapshotIds: [...droppedIds],
     names: dropped.map((each) => each.name),
     merges: layers.merges,
@@ -178,6 +167,14 @@ async function forget(deps: OperationDeps, plan: Plan): Promise<void> {
     for (const id of dropped) await forgetSnapshot(transaction, id);
     await putRetained(transaction, plan.vmId, plan.orphans);
   });
+}
+
+async function merge(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
+  const plan = context.result<Plan>("plan");
+  if (plan.merges.length === 0) return;
+  const onProgress = (done: number, total: number): void =>
+    context.progress({ done, total, unit: "byte" }, "merging layers");
+  await whileActive(deps, context, plan, () => mergeLayers(deps, plan, { signal: context.signal, onProgress }));
 }
 
 async function clean(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {

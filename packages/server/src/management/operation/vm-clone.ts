@@ -83,7 +83,7 @@ export function vmClone(deps: OperationDeps) {
         async undo(context) {
           const frozen = context.resultIfAny<Plan>("plan")?.freeze;
           if (frozen === undefined) return;
-          await thaw(deps, frozen, { signal: context.signal });
+          await thaw(deps, context, frozen);
           await syncGuest(deps, context, frozen, poolsOf(frozen));
         },
       },
@@ -105,9 +105,9 @@ export function vmClone(deps: OperationDeps) {
           const { freeze: frozen, snapshot } = result<Plan>("plan");
           return frozen === undefined || snapshot !== undefined;
         },
-        async do({ result, signal }) {
-          const { freeze: frozen } = result<Plan>("plan");
-          if (frozen !== undefined) await thaw(deps, frozen, { signal });
+        async do(context) {
+          const { freeze: frozen } = context.result<Plan>("plan");
+          if (frozen !== undefined) await thaw(deps, context, frozen);
         },
       },
       {

@@ -9,6 +9,7 @@ import { bytesPerMiB } from "@innkeeper/contract/unit.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
+import type { StepContext } from "#management/task/operation.ts";
 import { choosePool, requireRoom } from "#management/vm/disk-pool.ts";
 import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
 import { isWritten, refuseDisks, refuseUnsavable } from "#management/vm/device-rule.ts";
@@ -37,7 +38,7 @@ export interface FreezePlan {
   readonly uuid: string;
   readonly disks: readonly FrozenDisk[];
   readonly memory?: FileRef;
-  /** Whether the guest ran when the plan was made; a guest that did not is stopped again after a merge. */
+  /** Whether the guest ran when the plan was made. */
   readonly wasActive: boolean;
 }
 
@@ -142,7 +143,8 @@ async function refuseCovered(deps: OperationDeps, guest: Guest, plan: FreezePlan
 }
 
 /** Idempotent. Of a guest that is gone the overlays stay, for they hold its data; its saved memory is of no use. */
-export async function thaw(deps: OperationDeps, plan: FreezePlan, call: LongCall): Promise<void> {
+export async function thaw(deps: OperationDeps, context: MergeContext, plan: FreezePlan): Promise<void> {
+  const call = { signal: context.signal };
   const { guest } = deps.providers.get(plan.hostId);
   if ((await readGuestIfAny(guest, plan.uuid, call)) === undefined) {
     if (plan.memory !== undefined) await removeVolume(deps, plan.hostId, plan.memory, call);
@@ -153,7 +155,7 @@ export async function thaw(deps: OperationDeps, plan: FreezePlan, call: LongCall
   await refuseCovered(deps, now, plan, call);
   const switched = switchedDisks(now, plan);
   if (switched.length > 0) {
-    await whileActive(deps, plan, call, async () => {
+    await whileActive(deps, context, plan, async () => {
       for (const { target, overlay, frozen } of switched) {
         const layers = { target, topPath: overlay.path, basePath: frozen.path };
         await guest.snapshot.mergeDown(plan.uuid, layers, call);
@@ -188,43 +190,43 @@ async function waitForJobs(deps: OperationDeps, plan: FreezePlan, call: Call): P
   }
 }
 
+type MergeContext = Pick<StepContext<unknown>, "keep" | "resultIfAny" | "signal">;
+type GuestRef = Pick<FreezePlan, "hostId" | "uuid">;
+
+/** Under which a task keeps that it starts the guest for a merge: what anyone else has started is not its to stop. */
+const startedKey = "started for a merge";
+
 /** Runs `work` on a guest that has a process: one that is off is started paused for it, and stopped again. */
-async function whileActive(
+export async function whileActive(
   deps: OperationDeps,
-  plan: Pick<FreezePlan, "hostId" | "uuid" | "wasActive">,
-  call: Call,
+  context: MergeContext,
+  ref: GuestRef,
   work: () => Promise<void>,
 ): Promise<void> {
-  await startPaused(deps, plan, call);
+  await startPaused(deps, context, ref);
   try {
     await work();
   } finally {
     // Also after a failure: nobody asked for a guest that stays paused.
-    await stopPaused(deps, plan, call);
+    await stopPaused(deps, context, ref);
   }
 }
 
-export async function startPaused(
-  deps: OperationDeps,
-  plan: Pick<FreezePlan, "hostId" | "uuid">,
-  call: Call,
-): Promise<void> {
-  const { guest } = deps.providers.get(plan.hostId);
-  const now = await guest.inventory.read(plan.uuid, call);
+export async function startPaused(deps: OperationDeps, context: MergeContext, { hostId, uuid }: GuestRef) {
+  const { guest } = deps.providers.get(hostId);
+  const call = { signal: context.signal };
+  const now = await guest.inventory.read(uuid, call);
   if (isActive(now)) return;
   // Started, it would go on from the saved memory, which stopping it would then lose.
   refuseSavedMemory(now, "be started for a merge of its layers");
-  await guest.lifecycle.start(plan.uuid, { paused: true }, call);
+  await context.keep(startedKey, { uuid });
+  await guest.lifecycle.start(uuid, { paused: true }, call);
 }
 
 /** Stops what startPaused started, also before a crash. A guest that runs was started by someone meanwhile: it goes on. */
-export async function stopPaused(
-  deps: OperationDeps,
-  plan: Pick<FreezePlan, "hostId" | "uuid" | "wasActive">,
-  call: Call,
-): Promise<void> {
-  if (plan.wasActive) return;
-  const { guest } = deps.providers.get(plan.hostId);
-  if ((await readGuestIfAny(guest, plan.uuid, call))?.state === "paused")
-    await guest.lifecycle.forceOff(plan.uuid, call);
+export async function stopPaused(deps: OperationDeps, context: MergeContext, { hostId, uuid }: GuestRef) {
+  if (context.resultIfAny(startedKey) === undefined) return;
+  const { guest } = deps.providers.get(hostId);
+  const call = { signal: context.signal };
+  if ((await readGuestIfAny(guest, uuid, call))?.state === "paused") await guest.lifecycle.forceOff(uuid, call);
 }

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Type } from "typebox";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { AppError } from "#core/app-error.ts";
-import { type Operation, operation, type Step } from "#management/task/operation.ts";
+import { type Operation, operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { EngineFixture, failingStore, hastyClock } from "#management/task/engine-fixture.ts";
 
 const Input = Type.Object({ name: Type.String() }, { additionalProperties: false });
@@ -345,6 +345,42 @@ test("a stop leaves tasks as they are; the next engine finishes or undoes them",
   const task = await fixture.engine.wait(submitted.id, 5000);
   assert.equal(task.state, "succeeded");
   assert.deepEqual(done, ["choose", "make x1"]);
+});
+
+test("what a step keeps before it goes on is found by its next attempt, by later steps and by the undo", async () => {
+  const seen: string[] = [];
+  const look = (where: string, context: StepContext<Input>): void =>
+    void seen.push(`${where} ${JSON.stringify(context.resultIfAny("mark"))}`);
+  const begun = Promise.withResolvers<void>();
+  await using fixture = await EngineFixture.open([
+    sample([
+      {
+        name: "first",
+        async do(context) {
+          look("first", context);
+          if (context.repeated) return;
+          await context.keep("mark", { at: "once" });
+          look("then", context);
+          begun.resolve();
+          await new Promise((_, reject) => context.signal.addEventListener("abort", reject));
+        },
+        undo: async (context) => look("undo", context),
+      },
+      {
+        name: "second",
+        async do(context) {
+          look("second", context);
+          throw new Error("planned");
+        },
+      },
+    ]),
+  ]);
+  const { id } = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  await begun.promise;
+  await fixture.restart();
+  assert.equal((await fixture.engine.wait(id, 5000)).state, "failed");
+  const kept = '{"at":"once"}';
+  assert.deepEqual(seen, ["first undefined", `then ${kept}`, `first ${kept}`, `second ${kept}`, `undo ${kept}`]);
 });
 
 test("while the store is full a task waits, does no step twice, and goes on when there is space", async () => {

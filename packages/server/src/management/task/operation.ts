@@ -26,6 +26,11 @@ export interface StepContext<Input> {
   result<T = Record<string, unknown>>(step: string): T;
   /** The same for undo, where the step may have crashed before it stored one. */
   resultIfAny<T = Record<string, unknown>>(step: string): T | undefined;
+  /**
+   * Stores something at once, before the step goes on, for what its end would be too late: later steps, another attempt
+   * and the undo find it as the result of this name, whatever crashes.
+   */
+  keep(name: string, result: NonNullable<StepResult>): Promise<void>;
   /** Progress within the step and what it does in the user's words; throttled. */
   progress(progress: TaskProgress, message?: string): void;
 }

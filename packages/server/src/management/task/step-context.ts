@@ -20,7 +20,7 @@ interface StepContextDeps {
 /** The context, and how to end it: after that progress of a step that lingers is ignored. */
 export function stepContext(deps: StepContextDeps): { context: StepContext<unknown>; end: () => void } {
   const { journal, clock, signal } = deps;
-  const { task, record } = journal;
+  const { task } = journal;
   const over = new AbortController();
   let latest: (() => Promise<void>) | undefined;
   let writing = false;
@@ -42,10 +42,10 @@ export function stepContext(deps: StepContextDeps): { context: StepContext<unkno
     }
   }
 
-  const resultIfAny = <T>(step: string): T | undefined => record.results[step] as T | undefined;
+  const resultIfAny = <T>(step: string): T | undefined => journal.record.results[step] as T | undefined;
   const context: StepContext<unknown> = {
     taskId: task.id,
-    input: record.input,
+    input: journal.record.input,
     userName: task.createdBy,
     target: task.target,
     repeated: deps.repeated,
@@ -56,6 +56,11 @@ export function stepContext(deps: StepContextDeps): { context: StepContext<unkno
       const result = resultIfAny<T>(step);
       if (result === undefined) throw new Error(`step ${step} of ${task.operation} has stored no result`);
       return result;
+    },
+    async keep(name, result) {
+      const { results } = journal.record;
+      const kept = JSON.parse(JSON.stringify(result)) as typeof result;
+      await journal.save({ record: { results: { ...results, [name]: kept } } }, signal);
     },
     progress(progress, message) {
       if (over.signal.aborted) return;

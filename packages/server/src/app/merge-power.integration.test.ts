@@ -1,0 +1,88 @@
+/** Merging layers needs a guest that has a process; afterwards a VM on a simulated host is on or off as it was left to be. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { type Connection, connect } from "@innkeeper/libvirt";
+import { ControlPlane } from "./test-support/control-plane.ts";
+import { type ListeningSimHost, listeningSimHost } from "./test-support/sim-host.ts";
+import { StepTrap } from "./test-support/step-trap.ts";
+
+const mib = 1 << 20;
+
+describe("the power of a VM whose layers are merged", { timeout: 120_000 }, () => {
+  let sim: ListeningSimHost;
+  let plane: ControlPlane;
+  let virsh: Connection;
+  const trap = new StepTrap();
+
+  before(async () => {
+    sim = await listeningSimHost({ timing: { startMs: 0, bootMs: 0, shutdownMs: 0 } });
+    virsh = await connect(sim.uri);
+    plane = await ControlPlane.open({ onStepBoundary: trap.onStepBoundary });
+    await plane.succeed("host.add", { request: { uri: sim.uri, name: "h1" } });
+  });
+  afterEach(() => trap.clear());
+  after(async () => {
+    virsh?.close();
+    await plane?.[Symbol.asyncDispose]();
+    await sim?.[Symbol.asyncDispose]();
+  });
+
+  async function make(name: string, start = true): Promise<string> {
+    const disks = [{ capacityBytes: 64 * mib, pool: "local" }];
+    const request = { name, memory: { sizeMiB: 128 }, disks, start };
+    return (await plane.succeed<{ vmId: string }>("vm.create", { request })).vmId;
+  }
+  async function takeSnapshot(vmId: string): Promise<string> {
+    const input = { vmId, request: { name: "s" } };
+    return (await plane.succeed<{ snapshotId: string }>("snapshot.create", input)).snapshotId;
+  }
+  const stateOf = (name: string): string => {
+    const { state } = plane.vm(name);
+    assert.equal(sim.host.domains.byName(name).isActive, state !== "shutoff");
+    return state;
+  };
+  const layersOf = (name: string): number => (plane.vm(name).spec.disks[0]?.backingChain?.length ?? 0) + 1;
+  /** As by a guest that shuts itself down. */
+  async function powerOff(name: string): Promise<void> {
+    const { dom } = await virsh.remote.domainLookupByName({ name });
+    await virsh.remote.domainDestroy({ dom });
+  }
+  async function suspend(name: string): Promise<void> {
+    const { dom } = await virsh.remote.domainLookupByName({ name });
+    await virsh.remote.domainSuspend({ dom });
+  }
+
+  for (const step of ["prepare", "merge"]) {
+    test(`a snapshot of a running VM that goes off before ${step} is deleted: it is off`, async () => {
+      const name = `off-${step}`;
+      const snapshotId = await takeSnapshot(await make(name));
+      trap.set(step, () => powerOff(name));
+      await plane.succeed("snapshot.delete", { snapshotId });
+      assert.deepEqual([stateOf(name), layersOf(name)], ["shutoff", 1]);
+    });
+  }
+
+  test("a snapshot of a VM that someone started and paused meanwhile is deleted: it stays paused", async () => {
+    const snapshotId = await takeSnapshot(await make("paused", false));
+    trap.set("prepare", async () => {
+      const { dom } = await virsh.remote.domainLookupByName({ name: "paused" });
+      await virsh.remote.domainCreate({ dom });
+      await suspend("paused");
+    });
+    await plane.succeed("snapshot.delete", { snapshotId });
+    assert.deepEqual([stateOf("paused"), layersOf("paused")], ["paused", 1]);
+  });
+
+  test("a snapshot of a VM that is off is deleted: it is off", async () => {
+    const snapshotId = await takeSnapshot(await make("off", false));
+    await plane.succeed("snapshot.delete", { snapshotId });
+    assert.deepEqual([stateOf("off"), layersOf("off")], ["shutoff", 1]);
+  });
+
+  test("a running VM that is cloned goes off before its layers are merged again: it is off", async () => {
+    const vmId = await make("source");
+    trap.set("thaw", () => powerOff("source"));
+    await plane.succeed("vm.clone", { vmId, request: { name: "copy" } });
+    assert.deepEqual([stateOf("source"), layersOf("source")], ["shutoff", 1]);
+  });
+});
