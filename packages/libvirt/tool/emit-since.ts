@@ -6,14 +6,14 @@ import type { Release } from "./since-parser.ts";
 /** Debian 11's libvirt. */
 const BASE: Release = "7.0.0";
 
-/** @param procedures camelCase names of the remote program; a function is its procedure's name with "vir" before it. */
+/** @param procedures camelCase names; a function is its procedure's name with "vir" before it, and its program's within. */
 export function emitSince(
   procedures: readonly string[],
   functions: ReadonlyMap<string, Release>,
   constants: readonly HeaderConstant[],
   remarks: ReadonlyMap<string, Release>,
 ): string {
-  const byName = new Map([...functions].map(([name, release]) => [name.slice("vir".length).toLowerCase(), release]));
+  const byName = new Map([...functions].map(([name, release]) => [nameOf(name), release]));
   const table = (name: string, rows: readonly (readonly [string, Release | undefined])[]): string => {
     const lines = rows.flatMap(([key, release]) =>
       release !== undefined && isNewer(release, BASE) ? `  ${key}: ${JSON.stringify(release)},\n` : [],
@@ -31,4 +31,12 @@ export function emitSince(
       constants.map(({ name }) => [name, remarks.get(name)]),
     )}`,
   ].join("\n");
+}
+
+/** virDomainQemuMonitorCommand is domainMonitorCommand of the program qemu. */
+function nameOf(symbol: string): string {
+  return symbol
+    .replace(/^vir/u, "")
+    .replace(/Qemu|Lxc/u, "")
+    .toLowerCase();
 }

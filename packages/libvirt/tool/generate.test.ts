@@ -113,8 +113,10 @@ describe("generator", () => {
 
   test("releases of symbols and constants", () => {
     const symbols = parseSymbols(`LIBVIRT_7.0.0 {\n    global:\n        virOne;\n};
-LIBVIRT_7.10.0 {\n    global:\n        virTwo;\n        virThree;\n} LIBVIRT_7.0.0;\n`);
-    assert.deepEqual([symbols.get("virTwo"), symbols.get("virThree")], ["7.10.0", "7.10.0"]);
+LIBVIRT_7.10.0 {\n    global:\n        virTwo;\n        virThree;\n} LIBVIRT_7.0.0;
+LIBVIRT_QEMU_8.2.0 {\n    global:\n        virDomainQemuFour;\n} LIBVIRT_QEMU_1.2.3;\n`);
+    const named = ["virTwo", "virThree", "virDomainQemuFour"].map((name) => symbols.get(name));
+    assert.deepEqual(named, ["7.10.0", "7.10.0", "8.2.0"]);
     const remarks = new Map<string, string>();
     parseRemarks(
       `

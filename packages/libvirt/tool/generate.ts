@@ -81,10 +81,14 @@ export async function generate(source: string): Promise<GeneratedFile[]> {
   };
   emitProgram("net", [net], constant, add);
   const remoteProcedures = emitProgram("remote", [remote], constant, add);
-  emitProgram("qemu", [await xdr("src/remote/qemu_protocol.x"), remote], constant, add);
-  emitProgram("lxc", [await xdr("src/remote/lxc_protocol.x"), remote], constant, add);
-  const functions = parseSymbols(await readFile(join(source, "src/libvirt_public.syms"), "utf8"));
-  const names = remoteProcedures.map(({ name }) => name);
+  const calls = [
+    ...remoteProcedures,
+    ...emitProgram("qemu", [await xdr("src/remote/qemu_protocol.x"), remote], constant, add),
+    ...emitProgram("lxc", [await xdr("src/remote/lxc_protocol.x"), remote], constant, add),
+  ];
+  const symbols = ["public", "qemu", "lxc"].map((part) => readFile(join(source, `src/libvirt_${part}.syms`), "utf8"));
+  const functions = parseSymbols((await Promise.all(symbols)).join("\n"));
+  const names = calls.map(({ name }) => name);
   add("since", "When procedures and constants came.", emitSince(names, functions, constants, remarks));
   add("event", "Events by class and name.", emitEvents(remoteProcedures, constants));
   add(

@@ -1,12 +1,12 @@
-// When things came into libvirt: functions by the versions of its exported symbols (src/libvirt_public.syms, which
-// libvirt's own documentation takes them from), constants by the "Since:" remarks in its public headers.
+// When things came into libvirt: functions by the versions of its exported symbols (src/libvirt_{public,qemu,lxc}.syms,
+// which libvirt's own documentation takes them from), constants by the "Since:" remarks in its public headers.
 
 export type Release = string;
 
 /** Function → release in which it was first exported. */
 export function parseSymbols(source: string): Map<string, Release> {
   const since = new Map<string, Release>();
-  for (const [, release = "", body = ""] of source.matchAll(/^LIBVIRT_([\d.]+) \{([^}]*)\}/gmu)) {
+  for (const [, release = "", body = ""] of source.matchAll(/^LIBVIRT_(?:QEMU_|LXC_)?([\d.]+) \{([^}]*)\}/gmu)) {
     for (const [name] of body.matchAll(/\bvir\w+/gu)) since.set(name, release);
   }
   return since;

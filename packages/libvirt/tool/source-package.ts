@@ -26,14 +26,14 @@ const WANTED = [
   "src/*/*.c",
   "src/*/*.h",
   "src/*.h",
-  "src/libvirt_public.syms",
+  "src/libvirt_*.syms",
   "tests/*data/*.xml",
 ];
 
 export async function libvirtSource(release: string = LIBVIRT_RELEASE): Promise<string> {
   const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "innkeeper", "libvirt-source");
   const target = join(cache, `libvirt-${release}`);
-  const complete = ["src/remote/remote_protocol.x", "src/libvirt_public.syms", "tests/genericxml2xmlindata"];
+  const complete = ["src/remote/remote_protocol.x", "src/libvirt_qemu.syms", "tests/genericxml2xmlindata"];
   if (complete.every((path) => existsSync(join(target, path)))) return target;
   await mkdir(cache, { recursive: true });
   const work = join(cache, `fetch-${process.pid}`);

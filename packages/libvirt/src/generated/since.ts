@@ -21,6 +21,7 @@ export const procedureSince: Readonly<Record<string, string>> = {
   domainRestoreParams: "8.4.0",
   domainAbortJobFlags: "8.5.0",
   domainFdAssociate: "9.0.0",
+  domainMonitorCommandWithFiles: "8.2.0",
 };
 
 /** Constants that came later. */

@@ -190,16 +190,17 @@ export const domainChanges: readonly ComparedCall<NonnullDomain>[] = [
     async (remote, dom) => remote.domainRevertToSnapshot({ snap: { dom, name: "s1" } }),
     "o.revertToSnapshot(o.snapshotLookupByName('s1'))",
   ),
-  change(
+  effect(
     "domainBlockCommit",
     (remote, dom) => remote.domainBlockCommit({ dom, disk: "vda", base: null, top: null, bandwidth: 0n, flags: 4 }),
     "o.blockCommit('vda', None, None, 0, 4)",
+    // The XML tells how far it is.
+    `[ready(o), ${domainLook}]`,
   ),
   change(
     "domainBlockJobAbort",
     (remote, dom) => remote.domainBlockJobAbort({ dom, path: "vda", flags: 2 }),
     "o.blockJobAbort('vda', 2)",
-    "ready(o)",
   ),
   change(
     "domainBlockJobAbort",

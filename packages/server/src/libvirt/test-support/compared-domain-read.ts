@@ -155,4 +155,11 @@ export const domainReads: readonly ComparedCall<NonnullDomain>[] = [
       (await remote.domainListAllCheckpoints({ dom, needResults: 1 })).checkpoints.map(({ name }) => name),
     python: "o.listAllCheckpoints()",
   },
+  {
+    procedure: "domainMonitorCommand",
+    // Each answer has a number of its own.
+    ours: async (_remote, dom, connection) =>
+      JSON.parse((await connection.qemu.domainMonitorCommand({ dom, cmd: '{"execute":"query-yank"}' })).result).return,
+    python: "monitor(o, execute='query-yank')",
+  },
 ];

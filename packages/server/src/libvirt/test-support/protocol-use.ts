@@ -1,10 +1,10 @@
 /** What the drivers use of libvirt's protocol, read from their sources, so that nothing new escapes the tests. */
 import { globSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { remoteProgram } from "@innkeeper/libvirt/generated/remote-procedure.ts";
+import { programs } from "@innkeeper/libvirt/rpc/protocol.ts";
 
 interface ProtocolUse {
-  /** Names of procedures; those that carry streams are among them. */
+  /** Names of procedures of all programs; those that carry streams are among them. */
   readonly procedures: ReadonlySet<string>;
   /** `domain.lifecycle` … */
   readonly events: ReadonlySet<string>;
@@ -23,7 +23,7 @@ export function protocolUse(): ProtocolUse {
     if (file.endsWith(".test.ts") || file.includes("/test-support/")) continue;
     const text = readFileSync(path.join(sourceFolder, file), "utf8");
     for (const [name] of text.matchAll(/(?<=[."])[a-z][A-Za-z0-9]+(?=\(|")/gu)) {
-      if (Object.hasOwn(remoteProgram.procedures, name)) procedures.add(name);
+      if (programs.some((each) => Object.hasOwn(each.procedures, name))) procedures.add(name);
     }
     for (const [, kind, name] of text.matchAll(/\bevents\s*\.(\w+)\(\s*"(\w+)"/gu)) events.add(`${kind}.${name}`);
     for (const [name] of text.matchAll(/\bVIR_[A-Z0-9_]+\b/gu)) constants.add(name);

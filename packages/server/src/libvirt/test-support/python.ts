@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 
 /** Integers as text, so that 64 bits stay exact; objects by what names them. */
 const program = String.raw`
-import json, re, sys, time, libvirt
+import json, re, sys, time, libvirt, libvirt_qemu
 libvirt.registerErrorHandler(lambda *error: None, None)
 c = libvirt.open(sys.argv[1])
 def plain(v):
@@ -25,10 +25,13 @@ def screenshot(dom):
 def strip(xml):
     return re.sub(r"<(allocation|available).*", "", xml)
 def ready(dom):
-    while "ready='yes'" not in dom.XMLDesc(): time.sleep(0.02)
+    end = time.monotonic() + 30
+    while "ready='yes'" not in dom.XMLDesc() and time.monotonic() < end: time.sleep(0.02)
+def monitor(dom, **cmd):
+    return json.loads(libvirt_qemu.qemuMonitorCommand(dom, json.dumps(cmd), 0))["return"]
 def console(dom):
     st = c.newStream(); dom.openConsole(None, st, 0); st.abort()
-names = dict(c=c, libvirt=libvirt, upload=upload, download=download, screenshot=screenshot, console=console, ready=ready, strip=strip)
+names = dict(c=c, libvirt=libvirt, upload=upload, download=download, screenshot=screenshot, console=console, monitor=monitor, ready=ready, strip=strip)
 for line in sys.stdin:
     q = json.loads(line)
     try:
