@@ -3,6 +3,7 @@
  * document, typed client, and the test that walks all endpoints without rights come from them.
  */
 import { type Static, type TSchema, Type } from "typebox";
+import type { Kind } from "../id.ts";
 import type { Privilege } from "../privilege.ts";
 import { Task } from "../resource/task.ts";
 import { strict } from "../resource/base.ts";
@@ -36,6 +37,12 @@ export interface Endpoint {
     | "text/event-stream"
     | "application/xml"
     | "websocket";
+}
+
+/** Whose id a path parameter is: `vmId` a VM's, `poolId` a storage pool's. */
+export function kindOfParameter(name: string): Kind {
+  const noun = name.replace(/Id$/, "");
+  return (noun === "pool" ? "storage-pool" : noun) as Kind;
 }
 
 /** Keeps the literal types of a table while checking its shape. */

@@ -1,6 +1,7 @@
 /** Several control planes on one PostgreSQL: one leads, whatever happens to it another goes on, and nothing is lost or done twice. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { newId } from "@innkeeper/contract/id.ts";
 import type { Problem } from "@innkeeper/contract/problem.ts";
 import type { User } from "@innkeeper/contract/resource/user.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
@@ -60,9 +61,9 @@ class Load implements AsyncDisposable {
 
   async #ask(number: number): Promise<void> {
     const headers = { "idempotency-key": `load-${number}` };
+    const where = `/hosts/${newId("host")}/refresh`;
     for (;;) {
       const plane = pick(this.#planes.up, this.#random);
-      const where = `/hosts/host-load${number}/refresh`;
       const answer = plane && (await this.#planes.ask(plane, "POST", where, { headers }).catch(() => undefined));
       if (answer?.status === 202) return void this.taskIds.add((answer.body as Task).id);
       if (answer !== undefined && answer.status < 500) this.refusals.push(JSON.stringify(answer));
@@ -172,7 +173,7 @@ test(
     const { plane: still, lease } = await planes.leader();
     const ids = new Set<string>();
     for (let number = 1; number <= 5; number++) {
-      const { id } = await planes.call<Task>(still, "POST", `/hosts/host-still${number}/refresh`);
+      const { id } = await planes.call<Task>(still, "POST", `/hosts/${newId("host")}/refresh`);
       ids.add(id);
     }
     process.kill(still.pid, "SIGSTOP");
@@ -189,7 +190,7 @@ test(
       planes.call<{ role: string; leaderUrl?: string }>(still, "GET", "/system").catch(() => undefined);
     while ((await role())?.leaderUrl !== awake.url) await systemClock.sleep(50, signal);
     // Asked there, it is done by the one that leads.
-    const task = await planes.call<Task>(still, "POST", "/hosts/host-after/refresh?waitMs=20000");
+    const task = await planes.call<Task>(still, "POST", `/hosts/${newId("host")}/refresh?waitMs=20000`);
     assert.equal(task.state, "succeeded");
     const notes = await planes.notes();
     const own = notes.filter(({ taskId }) => taskId === task.id);
@@ -220,7 +221,7 @@ test(
       await planes.call(leader, "POST", "/users", newUser("before"));
       const ids = new Set<string>();
       for (let number = 1; number <= 5; number++) {
-        ids.add((await planes.call<Task>(leader, "POST", `/hosts/host-away${number}/refresh`)).id);
+        ids.add((await planes.call<Task>(leader, "POST", `/hosts/${newId("host")}/refresh`)).id);
       }
       proxy[fault]();
       // Longer than any of them leads without having asked.

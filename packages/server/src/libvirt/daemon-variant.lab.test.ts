@@ -88,7 +88,7 @@ describe("daemons that differ", { timeout: 300_000 }, () => {
     const { proxy, uri } = await proxied(() => oldDaemon(7_000_000n, log));
     await using _proxy = proxy;
     const { result } = await server.succeed("POST", "/hosts", { uri, name: "old" });
-    const { hardware } = await server.call<Host>("GET", `/hosts/${String(result?.["hostId"])}`);
+    const { id, hardware } = await server.call<Host>("GET", `/hosts/${String(result?.["hostId"])}`);
     assert.equal(hardware?.libvirtVersion, "7.0.0");
     await mainFlow("on-old");
     for (const firmware of ["uefi", "uefi-secure"]) {
@@ -100,7 +100,7 @@ describe("daemons that differ", { timeout: 300_000 }, () => {
     assert.equal(log.refused.includes("domainDefineXmlFlags firmware"), false);
     // Not to be fooled by a proxy that hid nothing.
     assert.ok(log.refused.includes("domainUndefineFlags flags"), String(log.refused));
-    await server.succeed("DELETE", "/hosts/old");
+    await server.succeed("DELETE", `/hosts/${id}`);
   });
 
   test("libvirt 6.10 is refused when it is added, with the reason", async () => {
@@ -120,7 +120,7 @@ describe("daemons that differ", { timeout: 300_000 }, () => {
     await writeFile(domainFile, futureXml);
     await host.exec(["virsh", "define", domainFile]);
     const { result } = await server.succeed("POST", "/hosts", { uri, name: "new" });
-    const { hardware } = await server.call<Host>("GET", `/hosts/${String(result?.["hostId"])}`);
+    const { id, hardware } = await server.call<Host>("GET", `/hosts/${String(result?.["hostId"])}`);
     assert.equal(hardware?.libvirtVersion, "12.0.0");
     const { items } = await server.call<{ items: Vm[] }>("GET", "/vms");
     assert.deepEqual(
@@ -129,7 +129,7 @@ describe("daemons that differ", { timeout: 300_000 }, () => {
     );
     await mainFlow("on-new");
     await host.exec(["virsh", "undefine", futureName]);
-    await server.succeed("DELETE", "/hosts/new");
+    await server.succeed("DELETE", `/hosts/${id}`);
   });
 
   test("a daemon that asks for name and password: refused by field until they are right, kept for reconnects", async () => {

@@ -1,9 +1,9 @@
 /** Every endpoint of the contract's table, found by walking it: refused without login, without the privilege, and with bad requests. What random requests do is in fuzz.test.ts. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import { type Endpoint, kindOfParameter } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { endpoint } from "@innkeeper/contract/endpoint/table.ts";
-import { newId, idPrefix, type Kind } from "@innkeeper/contract/id.ts";
+import { newId } from "@innkeeper/contract/id.ts";
 import { role } from "@innkeeper/contract/privilege.ts";
 import { Problem } from "@innkeeper/contract/problem.ts";
 import { Value } from "typebox/value";
@@ -14,10 +14,7 @@ const withBody = all.filter(([, each]) => each.body !== undefined);
 
 /** A path with ids of the right form that nothing has. */
 function pathOf(each: Endpoint): string {
-  return each.path.replace(/\{(\w+)Id\}/g, (_, noun: string) => {
-    const kind = (noun === "pool" ? "storage-pool" : noun) as Kind;
-    return newId(kind in idPrefix ? kind : "vm");
-  });
+  return each.path.replace(/\{(\w+)\}/g, (_, name: string) => newId(kindOfParameter(name)));
 }
 
 function assertProblem(answer: Answer, status: number | readonly number[], what: string): void {
@@ -84,6 +81,17 @@ describe("every endpoint", () => {
       assertProblem(await send(`{"name":"${"x".repeat(1_100_000)}"}`), 413, operationId);
     });
   }
+
+  test("paths take ids: a name is refused, even if something has it", async () => {
+    for (const [operationId, each] of all) {
+      const [, parameter] = /\{(\w+)\}/.exec(each.path) ?? [];
+      if (parameter === undefined) continue;
+      const answer = await server.admin(each.method, each.path.replace(/\{\w+\}/, "admin"));
+      assertProblem(answer, 404, operationId);
+      assert.equal(answer.body["field"], parameter, operationId);
+    }
+    assert.equal((await server.admin("GET", "/users?filter=name=admin")).body["totalCount"], 1);
+  });
 
   test("unknown query parameters, bad ids and bad paths are refused", async () => {
     for (const [operationId, each] of all) {

@@ -3,10 +3,10 @@
  * what OpenAPI 3.1 takes; named ones become components.
  */
 import type { TSchema } from "typebox";
-import { apiPrefix, type Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import { apiPrefix, type Endpoint, kindOfParameter } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { endpoint } from "@innkeeper/contract/endpoint/table.ts";
 import { Problem, problemContentType } from "@innkeeper/contract/problem.ts";
-import { idPrefix, IdOf, type Kind } from "@innkeeper/contract/id.ts";
+import { IdOf } from "@innkeeper/contract/id.ts";
 import { component } from "./openapi-component.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -71,15 +71,8 @@ function pathParameters(path: string): Json[] {
     name,
     in: "path",
     required: true,
-    schema: parameterSchema(name),
+    schema: resolve(IdOf(kindOfParameter(name))),
   }));
-}
-
-/** `vmId` is an id of a VM, `poolId` of a storage pool. */
-function parameterSchema(name: string): unknown {
-  const noun = name.replace(/Id$/, "");
-  const kind = noun === "pool" ? "storage-pool" : noun;
-  return Object.hasOwn(idPrefix, kind) ? resolve(IdOf(kind as Kind)) : { type: "string" };
 }
 
 function queryParameters(each: Endpoint): Json[] {

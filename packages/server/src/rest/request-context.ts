@@ -1,10 +1,12 @@
-/** Reads a request as the contract has it: query, body, headers, who asks, and how long it may take. */
+/** Reads a request as the contract has it: path, query, body, headers, who asks, and how long it may take. */
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import { type Endpoint, kindOfParameter } from "@innkeeper/contract/endpoint/endpoint.ts";
 import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import type { OperationId } from "@innkeeper/contract/endpoint/table.ts";
+import { idPrefix, isId } from "@innkeeper/contract/id.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Principal } from "#management/access/access.ts";
+import { kindTitle } from "#management/inventory/inventory.ts";
 import type { HandlerContext } from "#rest/handler.ts";
 import type { RestServices } from "#rest/service.ts";
 import { validateBody, validateQuery } from "#rest/validation.ts";
@@ -46,7 +48,7 @@ declare module "fastify" {
   }
 }
 
-/** What a handler is given; refuses a query, body or header that is not the contract's. */
+/** What a handler is given; refuses a path, query, body or header that is not the contract's. */
 export function requestContext(
   services: RestServices,
   operationId: string,
@@ -54,13 +56,14 @@ export function requestContext(
   request: FastifyRequest,
   reply: FastifyReply,
 ): HandlerContext<OperationId> {
+  const parameters = readParameters(request.params as Readonly<Record<string, string>>);
   const query = validateQuery(each.query, request.query);
   const body = readBody(each, request);
   const ifRevision = readIfMatch(request);
   const { principal } = request.inn;
   let signal: AbortSignal | undefined;
   return {
-    parameters: request.params as never,
+    parameters: parameters as never,
     query: query as never,
     body: body as never,
     get principal(): Principal {
@@ -77,6 +80,19 @@ export function requestContext(
     request,
     reply,
   };
+}
+
+/** Ids alone: one thing has one name in what is claimed, listed and audited. */
+function readParameters(parameters: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  for (const [field, value] of Object.entries(parameters)) {
+    const kind = kindOfParameter(field);
+    if (isId(kind, value)) continue;
+    throw new AppError("not_found", `There is no ${kindTitle(kind)} with the id ${JSON.stringify(value)}.`, {
+      field,
+      remedy: `A path takes an id (${idPrefix[kind]}-…); the list with ?filter=name=… finds it by name.`,
+    });
+  }
+  return parameters;
 }
 
 function readBody(each: Endpoint, request: FastifyRequest): unknown {

@@ -68,10 +68,9 @@ export class Inventory implements Disposable {
   require<K extends ResourceKind>(
     kind: K,
     idOrName: string,
-    options: { readonly field?: string; readonly hostId?: string; readonly idOnly?: boolean } = {},
+    options: { readonly field?: string; readonly hostId?: string } = {},
   ): ResourceMap[K] {
-    const isAnId = options.idOnly === true || isId(kind, idOrName);
-    const found = isAnId ? this.#byIdOrUndefined(kind, idOrName) : this.by(kind, "name", idOrName);
+    const found = isId(kind, idOrName) ? this.#byIdOrUndefined(kind, idOrName) : this.by(kind, "name", idOrName);
     const matching = found.filter(
       (resource) => options.hostId === undefined || !("hostId" in resource) || resource.hostId === options.hostId,
     );

@@ -37,7 +37,7 @@ export class MetricService {
 
   /** AppErrors: not_found; invalid_field for `metrics`, `from`, `to`. `field` names the thing in the path. */
   async series(kind: MeasuredKind, id: string, query: MetricQuery, field: string): Promise<MetricSeries> {
-    this.#deps.inventory.require(kind, id, { field, idOnly: true });
+    this.#deps.inventory.require(kind, id, { field });
     const names = readNames(kind, query.metrics);
     const nowSeconds = Math.floor(this.#deps.clock.now() / 1000);
     const to = query.to === undefined ? nowSeconds : Math.floor(Date.parse(query.to) / 1000);

@@ -26,7 +26,7 @@ export function networkCreate(deps: OperationDeps) {
       providers.get(host.id).network.check(definition(request));
       refuseOverlap(request, inventory.byHost("network", host.id));
     },
-    claims: ({ request }) => ({ exclusive: [`network:${request.host}:${request.name}`] }),
+    claims: ({ request }) => ({ exclusive: [`network:${hostOf(request).id}:${request.name}`] }),
     target: () => undefined,
     steps: [
       {

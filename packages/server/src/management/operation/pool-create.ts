@@ -31,7 +31,7 @@ export function poolCreate(deps: OperationDeps) {
       }
       providers.get(host.id);
     },
-    claims: ({ request }) => ({ exclusive: [`pool:${request.host}:${request.name}`] }),
+    claims: ({ request }) => ({ exclusive: [`pool:${hostOf(request).id}:${request.name}`] }),
     target: () => undefined,
     steps: [
       {

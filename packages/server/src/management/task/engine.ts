@@ -132,7 +132,7 @@ export class TaskEngine {
   async retry(taskId: string, userName: string): Promise<Task> {
     this.#checkRunning();
     const { store, inventory } = this.#deps;
-    const left = inventory.require("task", taskId, { field: "taskId", idOnly: true });
+    const left = inventory.require("task", taskId, { field: "taskId" });
     const operation = this.#operation(left.operation);
     const { task, journal } = await store.transaction(async (transaction) => {
       const { draft, record } = await takeOver(transaction, this.#deps, left, userName);

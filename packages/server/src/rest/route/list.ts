@@ -45,7 +45,7 @@ export function listHandlers({ inventory, lists, access }: RestServices): Handle
     handlers[`${noun}Get`] = ({ parameters }) => {
       const field = `${noun}Id`;
       const id = (parameters as Readonly<Record<string, string>>)[field] ?? "";
-      return inventory.require(kind, id, { field, idOnly: true });
+      return inventory.require(kind, id, { field });
     };
   }
   return handlers as HandlerTable;

@@ -18,13 +18,13 @@ export function taskHandlers(services: RestServices): HandlerTable {
   const table: HandlerTable = {
     taskGet: (context) =>
       waited(
-        inventory.require("task", context.parameters.taskId, { field: "taskId", idOnly: true }),
+        inventory.require("task", context.parameters.taskId, { field: "taskId" }),
         context as HandlerContext<OperationId>,
       ),
     taskCancel: async (context) =>
       waited(await tasks.cancel(context.parameters.taskId), context as HandlerContext<OperationId>),
     taskRetry: async (context) => {
-      const { id, operation } = inventory.require("task", context.parameters.taskId, { field: "taskId", idOnly: true });
+      const { id, operation } = inventory.require("task", context.parameters.taskId, { field: "taskId" });
       // What goes on is the operation itself: who may not begin it may not finish it.
       const [, begun] = Object.entries<Endpoint>(endpoint).find(([name]) => operationName(name) === operation) ?? [];
       if (begun !== undefined && begun.access !== "open") services.access.authorize(context.principal, begun.access);

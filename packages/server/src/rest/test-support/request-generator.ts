@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import type { TSchema } from "typebox";
-import type { Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
+import { type Endpoint, kindOfParameter } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { idPrefix, type Kind, newId } from "@innkeeper/contract/id.ts";
 
 export interface FuzzRequest {
@@ -169,9 +169,7 @@ function textOf({ pattern, minLength = 0, maxLength = 40 }: Node): fc.Arbitrary<
 }
 
 function idOf(parameter: string, known: KnownIds): fc.Arbitrary<string> {
-  const noun = parameter.replace(/Id$/, "");
-  const kind = (noun === "pool" ? "storage-pool" : noun) as Kind;
-  const fresh = fc.nat().map(() => `${idPrefix[kind] ?? noun}-${"0".repeat(12)}`);
+  const fresh = fc.constant(`${idPrefix[kindOfParameter(parameter)]}-${"0".repeat(12)}`);
   const existing = known[parameter] ?? [];
   return fc.oneof(
     { weight: 4, arbitrary: existing.length === 0 ? fresh : fc.constantFrom(...existing) },
