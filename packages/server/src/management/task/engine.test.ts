@@ -347,6 +347,35 @@ test("a stop leaves tasks as they are; the next engine finishes or undoes them",
   assert.deepEqual(done, ["choose", "make x1"]);
 });
 
+test("after a start hosts that are not connected yet are waited for in each step, not only in the first", async () => {
+  const begun = Promise.withResolvers<void>();
+  let tries = 0;
+  const steps: Step<Input>[] = [
+    {
+      name: "plan",
+      do: async ({ signal }) => {
+        begun.resolve();
+        if (tries === 0)
+          await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      },
+    },
+    {
+      name: "make",
+      do: async () => {
+        if (++tries < 8) throw new AppError("host_unreachable", "not connected");
+      },
+    },
+  ];
+  await using fixture = await EngineFixture.open([sample(steps)]);
+  const { id } = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  await begun.promise;
+  await fixture.engine.stop();
+  tries = 1;
+  await fixture.restart();
+  assert.equal((await fixture.engine.wait(id, 5000)).state, "succeeded");
+  assert.equal(tries, 8);
+});
+
 test("what a step keeps before it goes on is found by its next attempt, by later steps and by the undo", async () => {
   const seen: string[] = [];
   const look = (where: string, context: StepContext<Input>): void =>

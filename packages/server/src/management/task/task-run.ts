@@ -41,7 +41,7 @@ export class TaskRun {
   readonly #stop: AbortSignal;
   readonly #cancel = new AbortController();
   readonly #taken = new Map<string, number>();
-  #resumed: boolean;
+  readonly #resumed: boolean;
 
   constructor(
     deps: TaskRunDeps,
@@ -172,7 +172,6 @@ export class TaskRun {
         end();
       }
     });
-    this.#resumed = false;
     this.#taken.set(step.name, this.#deps.clock.monotonicMs() - startMs);
     const { results } = this.#journal.record;
     this.#journal.advance(
