@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { Type } from "typebox";
 import { AppError } from "#core/app-error.ts";
 import { type Operation, operation, type Step } from "#management/task/operation.ts";
-import { EngineFixture } from "#management/task/engine-fixture.ts";
+import { prepareForRecheck } from "#management/recover/recheck.ts";
+import { EngineFixture, hastyClock } from "#management/task/engine-fixture.ts";
 
 const Input = Type.Object({ name: Type.String() });
 type Input = { name: string };
@@ -94,6 +95,20 @@ test("what was past its point of no return is finished", async () => {
     new Set(world.log),
     new Set([`commit /made-by-${failed.id}, for the first time`, `commit /made-by-${failed.id}, again`]),
   );
+});
+
+test("after a restore from a backup there is no way to go on, and that is said", async () => {
+  const world: World = { broken: true, log: [] };
+  await using fixture = await EngineFixture.open(operations(world));
+  const failed = await fixture.run("sample.bad", { name: "a" });
+  await fixture.engine.stop();
+  await prepareForRecheck(fixture.store, hastyClock, { type: "system.restored", message: "Restored" });
+  await fixture.restart();
+  await assert.rejects(fixture.engine.retry(failed.id, "tester"), (error: AppError) => {
+    assert.deepEqual([error.code, error.field], ["conflict", "taskId"]);
+    assert.match(error.message, /restored or recovered/);
+    return true;
+  });
 });
 
 test("a retry that fails can be tried again itself; the one before it can't any more", async () => {

@@ -33,7 +33,7 @@ export async function takeOver(
     });
   }
   const record = await readRecord(transaction, deps.secretBox, task.id);
-  if (record?.input === undefined) throw new AppError("internal", `The record of task ${task.id} is missing.`);
+  if (record?.input === undefined) throw recordLost(task);
   await refuseOvertaken(transaction, deps.secretBox, task, record, tasks);
   const isUndo = record.direction === "undo";
   const error = record.end?.error ?? task.error;
@@ -62,6 +62,15 @@ function nothingLeft(task: Task): AppError {
     field: "taskId",
     remedy: hasEnded ? "Make the request again." : "Wait for its end.",
   });
+}
+
+/** prepareForRecheck leaves none: what the hosts have is no longer what the steps knew. */
+function recordLost(task: Task): AppError {
+  return new AppError(
+    "conflict",
+    `Task ${task.id} can't be gone on with: the control plane was restored or recovered since, and how far it came is not known any more. Nothing was changed.`,
+    { field: "taskId", remedy: "Put right by hand what is left; the task's error names it." },
+  );
 }
 
 /** A task that ran later under one of the same exclusive claims. */
