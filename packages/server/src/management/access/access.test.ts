@@ -174,6 +174,53 @@ test("a changed password ends the sessions; one's own needs the present one", as
   await under.users.login({ name: "alice", password: "new password" }, here);
 });
 
+test("a login or change with the old password that is under way while it is changed gives nothing", async () => {
+  await using under = await accessFixture();
+  await under.users.createFirstAdministrator("admin password");
+  const user = await under.users.create(alice);
+  const login = { name: "admin", password: "admin password" };
+  const admin = await under.access.authenticate((await under.users.login(login, here)).secret);
+  const own = await under.access.authenticate((await under.users.login(alice, here)).secret);
+  // One of the two places in which hashes are made is taken: those below come one after the other.
+  const slow = `$argon2id$v=19$m=19456,t=60,p=1$${"A".repeat(22)}$${"A".repeat(43)}`;
+  const busy = verifyPassword("x", slow);
+  const changing = under.users.changePassword(admin, user.id, { newPassword: "given by admin" }, here);
+  const outcomes = await Promise.allSettled([
+    under.users.login(alice, here),
+    under.users.changePassword(own, user.id, { currentPassword: alice.password, newPassword: "old hand's" }, here),
+    changing,
+    busy,
+  ]);
+  const [session, changed] = outcomes;
+  assert.equal(outcomes[2].status, "fulfilled");
+  if (session.status === "fulfilled") {
+    await assert.rejects(under.access.authenticate(session.value.secret), { code: "unauthenticated" });
+  }
+  assert.equal(changed.status, "rejected");
+  await under.users.login({ name: "alice", password: "given by admin" }, here);
+});
+
+test("what a clock that was ahead has noted of a session does not make it last longer", async () => {
+  await using under = await accessFixture();
+  await under.users.create(alice);
+  const { secret } = await under.users.login(alice, here);
+  const { secret: left } = await under.users.login(alice, here);
+  const yearMs = 365 * 86_400_000;
+  // Set right before anything was forgotten, or ended.
+  under.time.aheadMs = sessionMs - 1000;
+  for (const each of [secret, left]) await under.access.authenticate(each);
+  under.time.aheadMs = sessionMs - 1000 - yearMs;
+  await under.access.authenticate(secret);
+  await under.credentials.prune();
+  under.time.aheadMs += sessionMs - 1000;
+  await under.access.authenticate(secret);
+  await assert.doesNotReject(under.access.authenticate(left));
+  under.time.aheadMs += sessionMs + 1;
+  for (const each of [secret, left]) {
+    await assert.rejects(under.access.authenticate(each), { code: "unauthenticated" });
+  }
+});
+
 test("guessing is slowed down, where it happens, and not for ever", async () => {
   await using under = await accessFixture();
   await under.users.create(alice);

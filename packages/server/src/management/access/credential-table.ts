@@ -69,7 +69,7 @@ export class CredentialTable {
   /** Whether the next `use` would be noted. */
   isUseDue(secret: string): boolean {
     const credential = this.find(secret)?.credential;
-    return credential !== undefined && this.#clock.now() - (credential.usedAtMs ?? 0) >= usedMs;
+    return credential !== undefined && !isNoted(credential, this.#clock.now());
   }
 
   /** Whether it still holds: for streams that outlive the request. */
@@ -85,7 +85,7 @@ export class CredentialTable {
   async use(key: string): Promise<void> {
     const credential = this.#byDigest.get(key);
     const now = this.#clock.now();
-    if (credential === undefined || now - (credential.usedAtMs ?? 0) < usedMs) return;
+    if (credential === undefined || isNoted(credential, now)) return;
     const expires = credential.type === "session" ? { expiresAtMs: now + sessionMs } : {};
     const used = { ...credential, ...expires, usedAtMs: now };
     this.#byDigest.set(key, used);
@@ -118,11 +118,19 @@ export class CredentialTable {
     };
   }
 
-  /** Forgets those that are over. */
+  /** Forgets those that are over. A session that a clock ahead of this one has given a later end gets the end of now. */
   async prune(): Promise<void> {
-    const forget = await this.#store.transaction((transaction) =>
-      this.end(transaction, (credential) => this.#isOver(credential)),
-    );
+    const latestMs = this.#clock.now() + sessionMs;
+    const isLate = ({ type, expiresAtMs = 0 }: Credential): boolean => type === "session" && expiresAtMs > latestMs;
+    const { late, forget } = await this.#store.transaction(async (transaction) => {
+      const late = new Map([...this.#byDigest].filter(([, credential]) => isLate(credential)));
+      for (const [key, credential] of late) {
+        late.set(key, { ...credential, expiresAtMs: latestMs });
+        await transaction.putPrivate(credentialSpace, key, late.get(key));
+      }
+      return { late, forget: await this.end(transaction, (credential) => this.#isOver(credential)) };
+    });
+    for (const [key, credential] of late) if (this.#byDigest.has(key)) this.#byDigest.set(key, credential);
     forget();
   }
 
@@ -148,4 +156,9 @@ export class CredentialTable {
   #isOver(credential: Credential): boolean {
     return credential.expiresAtMs !== undefined && credential.expiresAtMs <= this.#clock.now();
   }
+}
+
+/** Not if it was noted by a clock that was ahead of this one. */
+function isNoted({ usedAtMs = 0 }: Credential, nowMs: number): boolean {
+  return usedAtMs <= nowMs && nowMs - usedAtMs < usedMs;
 }

@@ -80,16 +80,14 @@ export class UserService {
     const [user] = inventory.by("user", "name", login.name);
     const hash = user && (await store.transaction((transaction) => transaction.getPrivate(passwordSpace, user.id)));
     const right = await verifyPassword(login.password, typeof hash === "string" ? hash : undefined);
-    if (!right || user === undefined || user.disabled) {
-      throw new AppError("wrong_credentials", "User name or password is wrong.");
-    }
+    if (!right || user === undefined || user.disabled) throw wrongLogin();
     attempt.succeeded();
     const expiresAtMs = clock.now() + sessionMs;
     const { session, keep } = await store.transaction(async (transaction) => {
       const present = await transaction.get("user", user.id);
-      if (present === undefined || present.disabled) {
-        throw new AppError("wrong_credentials", "User name or password is wrong.");
-      }
+      // Checking takes its time: of a password that was changed meanwhile no session is made.
+      const isSame = (await transaction.getPrivate(passwordSpace, user.id)) === hash;
+      if (present === undefined || present.disabled || !isSame) throw wrongLogin();
       const { secret, keep } = await credentials.create(transaction, { type: "session", userId: user.id, expiresAtMs });
       const written = await transaction.put("user", { ...present, lastLoginAt: timestamp(clock) });
       return { session: { secret, expiresAt: new Date(expiresAtMs).toISOString(), user: written }, keep };
@@ -140,13 +138,14 @@ export class UserService {
     const { store, access, loginLimit } = this.#deps;
     const own = principal.user.id === userId;
     if (!own) access.authorize(principal, "user.change");
-    await store.transaction((transaction) => this.#require(transaction, userId));
+    const present = await store.transaction(async (transaction) => {
+      await this.#require(transaction, userId);
+      return transaction.getPrivate(passwordSpace, userId);
+    });
     if (own) {
       const attempt = loginLimit.attempt(principal.user.name, address);
-      const hash = await store.transaction((transaction) => transaction.getPrivate(passwordSpace, userId));
-      const right = await verifyPassword(request.currentPassword ?? "", typeof hash === "string" ? hash : undefined);
-      if (!right)
-        throw new AppError("wrong_credentials", "The present password is wrong.", { field: "currentPassword" });
+      const given = request.currentPassword ?? "";
+      if (!(await verifyPassword(given, typeof present === "string" ? present : undefined))) throw wrongPresent();
       attempt.succeeded();
     }
     const hash = await hashPassword(request.newPassword);
@@ -154,6 +153,8 @@ export class UserService {
       (credential) => credential.type === "session" && credential.userId === userId,
       async (transaction) => {
         await this.#require(transaction, userId);
+        // Changed while it was checked: the one that was given is not the present one any more.
+        if (own && (await transaction.getPrivate(passwordSpace, userId)) !== present) throw wrongPresent();
         await transaction.putPrivate(passwordSpace, userId, hash);
       },
     );
@@ -250,4 +251,12 @@ export class UserService {
       remedy: "Make another user an administrator first.",
     });
   }
+}
+
+function wrongLogin(): AppError {
+  return new AppError("wrong_credentials", "User name or password is wrong.");
+}
+
+function wrongPresent(): AppError {
+  return new AppError("wrong_credentials", "The present password is wrong.", { field: "currentPassword" });
 }
