@@ -140,7 +140,7 @@ async function newestBackup(
   box: SecretBox,
   log: Logger,
 ): Promise<FromBackup | undefined> {
-  for (const { file } of await automaticBackups(folder)) {
+  for (const { file } of await automaticBackups(folder, systemClock.now())) {
     const target = path.join(staged, ".backup");
     try {
       await mkdir(target);

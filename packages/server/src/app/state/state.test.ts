@@ -337,7 +337,7 @@ test("daily backups: one a day, so many are kept, opened by the state's own key 
     );
     for (let half = 0; half < 8; half++, now += 12 * 3_600_000) await automatic.runIfDue();
   }
-  const made = await automaticBackups(target);
+  const made = await automaticBackups(target, now);
   assert.equal(made.length, 2);
   assert.deepEqual(await readdir(target), made.map(({ file }) => path.basename(file)).toSorted());
   const newest = await readFile(made[0]?.file ?? "");
@@ -346,6 +346,34 @@ test("daily backups: one a day, so many are kept, opened by the state's own key 
   await rm(store(folder));
   await restore(folder, newest);
   assert.deepEqual(await names(folder, "user"), ["anna"]);
+});
+
+test("a clock that was ahead for a while, or is behind, neither stops the daily backups nor costs one", async (context) => {
+  const folder = await madeState(context);
+  const target = stateLayout(folder).backup;
+  const today = Date.parse("2026-03-01T00:00:00.000Z");
+  let now = today;
+  await using state = await openState(folder);
+  const deps = { backup: serviceOf(state, folder), store: state.store, log: silentLogger };
+  const clock = { ...systemClock, now: () => now };
+  const automatic = new AutomaticBackup({ ...deps, clock }, { folder: target, keep: 2 });
+  const runOn = async (...days: number[]): Promise<string[]> => {
+    for (const day of days) {
+      now = today + day * 86_400_000;
+      await automatic.runIfDue();
+    }
+    const made = await automaticBackups(target, now);
+    return made.map(({ file }) => path.basename(file).slice("auto-".length, "auto-2026-03-01".length));
+  };
+  assert.deepEqual(await runOn(0, 1), ["2026-03-02", "2026-03-01"]);
+  // A year ahead, and set right; what is dated in the future is the last to be recovered from.
+  assert.deepEqual(await runOn(366), ["2027-03-02", "2026-03-02"]);
+  assert.deepEqual(await runOn(2, 3, 4), ["2026-03-05", "2026-03-04", "2027-03-02"]);
+  // A dead clock's battery: those of before stay.
+  assert.deepEqual(await runOn(-20_000, -19_999), ["1971-05-30", "1971-05-29", "2027-03-02", "2026-03-05"]);
+  const events = await state.store.transaction((transaction) => transaction.list("event"));
+  const odd = events.filter(({ severity, message }) => severity === "warning" && /in the future/.test(message));
+  assert.equal(odd.length, 3 + 2);
 });
 
 test("a crash at any moment of a replacement leaves the old state or the new, and the other one kept", async (context) => {

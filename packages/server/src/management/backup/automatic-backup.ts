@@ -1,6 +1,7 @@
 /**
  * A backup a day without anybody's asking, beside the state or in a folder of choice; the oldest beyond a number are
- * removed, never before the new one is whole. Without a password they are sealed by the state's key file: what lies
+ * removed, never before the new one is whole. One that is dated in the future, by a clock that was ahead then or is behind
+ * now, says nothing of when it was made: it neither stands for today's nor takes a place from others. Without a password they are sealed by the state's key file: what lies
  * there gives nothing away, and a damaged store is brought back on the spot.
  */
 import { createWriteStream } from "node:fs";
@@ -28,6 +29,11 @@ interface AutomaticBackupDeps {
   readonly log: Logger;
 }
 
+interface BackupFile {
+  readonly file: string;
+  readonly atMs: number;
+}
+
 const intervalMs = 86_400_000;
 const namePattern = /^auto-(\d{4}-\d\d-\d\dT\d\d)-(\d\d)-(\d\d)Z\.innbackup$/;
 
@@ -47,11 +53,14 @@ export class AutomaticBackup {
     const { folder, keep } = this.#options;
     if (keep === 0) return;
     try {
-      const [newest] = await automaticBackups(folder);
-      if (newest !== undefined && clock.now() - newest.atMs < intervalMs) return;
+      const { past, future } = await this.#present();
+      if (past[0] !== undefined && clock.now() - past[0].atMs < intervalMs) return;
       const file = await this.#run();
       log.info({ file }, "automatic backup made");
-      await this.#tell("system.backup", "info", `The control plane's daily backup was made: ${file}`);
+      const made = `The control plane's daily backup was made: ${file}`;
+      if (future[0] === undefined) return await this.#tell("system.backup", "info", made);
+      const odd = `${future[0].file} is dated in the future: the clock was ahead then, or is behind now`;
+      await this.#tell("system.backup", "warning", `${made}; ${odd}`);
     } catch (error) {
       log.error({ err: error, folder }, "the automatic backup failed");
       const why = error instanceof Error ? error.message : String(error);
@@ -81,12 +90,19 @@ export class AutomaticBackup {
       if (!(error instanceof Error && "code" in error && error.code === "ENOSPC")) throw error;
       throw new AppError("disk_full", `No space is left in ${folder} for the backup.`, { cause: error });
     }
-    const old = (await automaticBackups(folder)).slice(keep);
-    for (const each of old) await rm(each.file);
+    const { past, future } = await this.#present();
+    for (const each of [...past.slice(keep), ...future.slice(keep)]) await rm(each.file);
     return file;
   }
 
-  async #tell(type: string, severity: "info" | "error", message: string): Promise<void> {
+  /** Each newest first. */
+  async #present(): Promise<{ readonly past: readonly BackupFile[]; readonly future: readonly BackupFile[] }> {
+    const now = this.#deps.clock.now();
+    const all = await automaticBackups(this.#options.folder, now);
+    return { past: all.filter(({ atMs }) => atMs <= now), future: all.filter(({ atMs }) => atMs > now) };
+  }
+
+  async #tell(type: string, severity: "info" | "warning" | "error", message: string): Promise<void> {
     const { store, clock, log } = this.#deps;
     const event = { id: newId("event"), time: timestamp(clock), type, severity, message, resources: [] };
     await store
@@ -95,15 +111,15 @@ export class AutomaticBackup {
   }
 }
 
-/** Those in a folder, newest first; none if there is no such folder. */
-export async function automaticBackups(folder: string): Promise<{ readonly file: string; readonly atMs: number }[]> {
+/** Those in a folder, newest first, but what is dated in the future last; none if there is no such folder. */
+export async function automaticBackups(folder: string, nowMs: number): Promise<BackupFile[]> {
   const names = await readdir(folder).catch(() => []);
   const found = names.flatMap((name) => {
     const [, hour, minute, second] = namePattern.exec(name) ?? [];
     if (hour === undefined) return [];
     return [{ file: path.join(folder, name), atMs: Date.parse(`${hour}:${minute}:${second}Z`) }];
   });
-  return found.toSorted((a, b) => b.atMs - a.atMs);
+  return found.toSorted((a, b) => Number(a.atMs > nowMs) - Number(b.atMs > nowMs) || b.atMs - a.atMs);
 }
 
 async function sync(target: string): Promise<void> {
