@@ -6,7 +6,7 @@ import { AppError } from "#core/app-error.ts";
 import { forgetHost } from "#management/host/forget-host.ts";
 import type { HostOperationDeps } from "#management/host/host-operation-deps.ts";
 import { operation } from "#management/task/operation.ts";
-import { hostClaim, placementClaim, tasksOnHost } from "#management/task/resource-claim.ts";
+import { hostClaim, tasksOnHost } from "#management/task/resource-claim.ts";
 import { hostTarget } from "./host-refresh.ts";
 
 export function hostRemove(deps: HostOperationDeps) {
@@ -18,7 +18,7 @@ export function hostRemove(deps: HostOperationDeps) {
       const host = inventory.require("host", hostId, { field: "hostId" });
       requireIdle(host, tasksOnHost(inventory, host.id)[0]);
     },
-    claims: ({ hostId }) => ({ exclusive: [hostClaim(hostId), placementClaim] }),
+    claims: ({ hostId }) => ({ exclusive: [hostClaim(hostId)] }),
     target: ({ hostId }) => hostTarget(inventory, hostId),
     steps: [
       {

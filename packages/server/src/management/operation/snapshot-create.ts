@@ -20,7 +20,8 @@ import {
   snapshotsOf,
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
-import { operation } from "#management/task/operation.ts";
+import { planStep } from "#management/task/claimed-plan.ts";
+import { operation, type StepContext } from "#management/task/operation.ts";
 import { isWritten, refuseDisks, refuseUnsavable } from "#management/vm/device-rule.ts";
 import { refuse } from "#management/vm/field-check.ts";
 import { unlessGone } from "#management/vm/guest-read.ts";
@@ -54,10 +55,11 @@ export function snapshotCreate(deps: OperationDeps) {
     claims: ({ vmId }) => ({ exclusive: [vmClaim(deps.inventory, vmId)] }),
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [
-      {
-        name: "plan",
-        do: async ({ input, signal }) => ({ ...(await plan(deps, input, { signal })) }),
-      },
+      planStep(
+        deps.inventory,
+        ({ input, signal }: StepContext<Input>) => plan(deps, input, { signal }),
+        ({ freeze: frozen }) => ({ hostId: frozen.hostId, poolNames: poolsOf(frozen) }),
+      ),
       {
         name: "freeze",
         async do({ input, result, repeated, signal, progress }) {

@@ -10,7 +10,14 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { type FileRef, refuseForeignSnapshots } from "#management/snapshot/freeze.ts";
-import { checkForeign, foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
+import {
+  checkForeign,
+  type ForeignPlan,
+  foreignStep,
+  isForeign,
+  ownSteps,
+  planForeign,
+} from "#management/snapshot/foreign.ts";
 import { chainOf, planCollect } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
@@ -25,7 +32,8 @@ import {
   unpackConfiguration,
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
-import { operation } from "#management/task/operation.ts";
+import { planStep } from "#management/task/claimed-plan.ts";
+import { operation, type StepContext } from "#management/task/operation.ts";
 import { removeVolume } from "#management/vm/guest-file.ts";
 import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requireNotTemplate, requireState } from "#management/vm/lookup.ts";
@@ -60,6 +68,8 @@ interface Plan {
   readonly detached: readonly string[];
 }
 
+type Input = { snapshotId: string };
+
 export function snapshotRevert(deps: OperationDeps) {
   return operation({
     name: "snapshot.revert",
@@ -75,15 +85,12 @@ export function snapshotRevert(deps: OperationDeps) {
     claims: ({ snapshotId }) => ({ exclusive: [`vm:${find(deps, snapshotId).vm.id}`] }),
     target: ({ snapshotId }) => snapshotTarget(deps, snapshotId),
     steps: [
-      {
-        name: "plan",
-        async do({ input, taskId, signal }) {
-          const { snapshot, vm } = find(deps, input.snapshotId);
-          if (snapshot.source === undefined) return { ...(await planRevert(deps, snapshot.id, taskId, { signal })) };
-          return { ...(await planForeign(deps, vm, snapshot, { act: "revert", children: false }, { signal })) };
-        },
-      },
-      ...ownSteps<{ snapshotId: string }>([
+      planStep(
+        deps.inventory,
+        (context: StepContext<Input>) => plan(deps, context),
+        (planned) => ({ hostId: planned.hostId, poolNames: "disks" in planned ? poolsOf(planned) : [] }),
+      ),
+      ...ownSteps<Input>([
         {
           name: "overlays",
           do: ({ result, repeated, signal }) => makeOverlays(deps, result<Plan>("plan"), repeated, { signal }),
@@ -141,6 +148,12 @@ export function snapshotRevert(deps: OperationDeps) {
       return { snapshotId, vmState, deletedLayers, keptVolumes: detached };
     },
   });
+}
+
+async function plan(deps: OperationDeps, { input, taskId, signal }: StepContext<Input>): Promise<Plan | ForeignPlan> {
+  const { snapshot, vm } = find(deps, input.snapshotId);
+  if (snapshot.source === undefined) return planRevert(deps, snapshot.id, taskId, { signal });
+  return planForeign(deps, vm, snapshot, { act: "revert", children: false }, { signal });
 }
 
 async function planRevert(deps: OperationDeps, snapshotId: string, taskId: string, call: Call): Promise<Plan> {

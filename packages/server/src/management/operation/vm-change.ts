@@ -12,7 +12,8 @@ import { childrenOf } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
-import { operation } from "#management/task/operation.ts";
+import { planStep } from "#management/task/claimed-plan.ts";
+import { operation, type StepContext } from "#management/task/operation.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
 import { checkChange, diskOf } from "#management/vm/change-check.ts";
 import { whyKept } from "#management/vm/device-rule.ts";
@@ -61,7 +62,11 @@ export function vmChange(deps: OperationDeps) {
     },
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [
-      { name: "plan", do: async ({ input, taskId, signal }) => ({ ...(await plan(deps, input, taskId, { signal })) }) },
+      planStep(
+        deps.inventory,
+        ({ input, taskId, signal }: StepContext<Input>) => plan(deps, input, taskId, { signal }),
+        ({ hostId, disks }) => ({ hostId, poolNames: poolNamesOf(disks) }),
+      ),
       disksStep(deps),
       {
         name: "change",

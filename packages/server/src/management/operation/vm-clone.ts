@@ -22,6 +22,7 @@ import {
   unpackConfiguration,
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
+import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { isCopied } from "#management/vm/device-rule.ts";
 import type { DiskPlan } from "#management/vm/disk-plan.ts";
@@ -70,7 +71,14 @@ export function vmClone(deps: OperationDeps) {
     claims: ({ vmId, request }) => ({ exclusive: [vmClaim(deps.inventory, vmId), nameClaim(request.name)] }),
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [
-      { name: "plan", do: async ({ input, taskId, signal }) => ({ ...(await plan(deps, input, taskId, signal)) }) },
+      planStep(
+        deps.inventory,
+        ({ input, taskId, signal }: StepContext<Input>) => plan(deps, input, taskId, signal),
+        ({ hostId, disks, freeze: frozen }) => ({
+          hostId,
+          poolNames: [...poolNamesOf(disks), ...(frozen === undefined ? [] : poolsOf(frozen))],
+        }),
+      ),
       {
         name: "freeze",
         isNeedless: ({ result }) => result<Plan>("plan").freeze === undefined,

@@ -9,7 +9,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Call } from "#core/call.ts";
 import { timestamp } from "#core/clock.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
-import { placementClaim } from "#management/task/resource-claim.ts";
+import { planClaimed } from "#management/task/claimed-plan.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
 import { poolNamesOf } from "#management/vm/disk-progress.ts";
 import { refuse } from "#management/vm/field-check.ts";
@@ -39,16 +39,21 @@ export function vmCreate(deps: OperationDeps) {
     claims({ request }) {
       const host = request.host === undefined ? undefined : deps.inventory.require("host", request.host).id;
       const { exclusive, shared } = diskClaims(deps.inventory, host, request.disks ?? []);
-      const placing = host === undefined ? [placementClaim] : [];
       const identity = [nameClaim(request.name), ...(request.uuid === undefined ? [] : [uuidClaim(request.uuid)])];
-      return { exclusive: [...identity, ...exclusive], shared: [...shared, ...placing] };
+      return { exclusive: [...identity, ...exclusive], shared };
     },
     target: ({ request }) => ({ kind: "vm", id: newId("vm"), name: request.name }),
     steps: [
       {
         name: "plan",
-        async do({ input, target, signal }) {
-          const planned = planVm(deps.inventory, input.request, target?.id as VmId);
+        async do(context) {
+          const { input, target, signal } = context;
+          const planned = await planClaimed(
+            deps.inventory,
+            context,
+            () => planVm(deps.inventory, input.request, target?.id as VmId),
+            ({ placement, disks }) => ({ hostId: placement.hostId, poolNames: poolNamesOf(disks) }),
+          );
           const plan: Plan = { ...planned, hostId: planned.placement.hostId, createdAt: timestamp(deps.clock) };
           const { guest } = deps.providers.get(plan.hostId);
           if (input.request.uuid !== undefined) await requireFreeUuid(guest, input.request.uuid, { signal });

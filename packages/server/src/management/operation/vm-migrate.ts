@@ -10,6 +10,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
 import { poolNamesOfPaths } from "#management/snapshot/merge.ts";
+import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
 import { readGuestIfAny } from "#management/vm/guest-read.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
@@ -43,13 +44,14 @@ export function vmMigrate(deps: OperationDeps) {
     },
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [
-      {
-        name: "plan",
-        async do({ input, signal }) {
+      planStep(
+        deps.inventory,
+        ({ input, signal }: Context) => {
           const { vm, targetId } = check(deps, input);
-          return { ...(await planMigration(deps, vm, targetId, input.request, { signal })) };
+          return planMigration(deps, vm, targetId, input.request, { signal });
         },
-      },
+        (planned) => ({ hostId: planned.targetId, poolNames: poolNamesOf(planned) }),
+      ),
       {
         name: "volumes",
         async do(context) {

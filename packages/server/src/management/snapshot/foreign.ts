@@ -18,7 +18,7 @@ import { deleteFiles, poolNamesOfPaths } from "./merge.ts";
 import { foreignSnapshotsOf, metadataOf, snapshotsOf } from "./snapshot-record.ts";
 import { withDescendants } from "./tree.ts";
 
-interface ForeignPlan {
+export interface ForeignPlan {
   readonly foreign: true;
   readonly act: "revert" | "delete";
   readonly vmId: Vm["id"];

@@ -57,13 +57,21 @@ export class ClaimTable {
    */
   acquireNow(what: string, claims: Claims): () => void {
     const claimant = claimantOf(what, claims, "");
-    const other = this.#holderInTheWay(claimant) ?? this.#waiting.find((waiter) => collide(waiter, claimant));
+    const other = this.#inTheWay(claimant);
     if (other !== undefined || this.#isAtLimit(claimant)) {
       const who = other === undefined ? "others of its kind are under way" : `${other.name} has not ended yet`;
       throw new AppError("conflict", `${what} can't begin: ${who}. Nothing was changed.`, {
         remedy: "Wait for its end, or cancel it.",
       });
     }
+    this.#hold(claimant);
+    return this.#releaseOnce(claimant);
+  }
+
+  /** The claims at once, or undefined if somebody has one of them, or asked for it first. The result gives them back. */
+  tryAcquire(taskId: string, claims: Claims): (() => void) | undefined {
+    const claimant = claimantOf(taskId, claims, "");
+    if (this.#inTheWay(claimant) !== undefined || this.#isAtLimit(claimant)) return undefined;
     this.#hold(claimant);
     return this.#releaseOnce(claimant);
   }
@@ -109,6 +117,10 @@ export class ClaimTable {
       if (waiter !== undefined) return waiter;
     }
     return undefined;
+  }
+
+  #inTheWay(claimant: Claimant): Claimant | undefined {
+    return this.#holderInTheWay(claimant) ?? this.#waiting.find((waiter) => collide(waiter, claimant));
   }
 
   #holderInTheWay({ exclusive, shared }: Claimant): Claimant | undefined {

@@ -13,6 +13,7 @@ import type { SecretBox } from "#core/secret-box.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { checkRevision } from "#management/inventory/precondition.ts";
 import type { ClaimTable } from "#management/task/claim-table.ts";
+import { HeldClaims } from "#management/task/held-claims.ts";
 import { DurationHistory } from "#management/task/duration-history.ts";
 import { readRecord, TaskJournal, type TaskRecord } from "#management/task/journal.ts";
 import type { Operation } from "#management/task/operation.ts";
@@ -227,18 +228,18 @@ export class TaskEngine {
     const untouched = record.direction === "do" && record.cursor === 0 && !record.begun;
     // What has begun must be undone in its turn; only what has not may leave the queue.
     const signal = untouched ? run.waitSignal : this.#stop.signal;
-    const release = await this.#deps.claims.acquire(task.id, record.claims, signal, task.createdBy);
-    if (release === undefined) return run.endUnstarted();
+    const held = new HeldClaims(this.#deps.claims, task, record.claims);
+    if (!(await held.acquire(signal))) return run.endUnstarted();
     // Its end is its last write: who sees it may claim at once what it held.
     const stopListening = this.#deps.inventory.onChange((changes) => {
       if (changes.some(({ id, resource }) => id === task.id && resource !== undefined && hasEnded(resource as Task)))
-        release();
+        held.release();
     });
     try {
-      await run.run();
+      await run.run(held);
     } finally {
       stopListening();
-      release();
+      held.release();
     }
   }
 

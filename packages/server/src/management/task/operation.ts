@@ -27,6 +27,11 @@ export interface StepContext<Input> {
   /** The same for undo, where the step may have crashed before it stored one. */
   resultIfAny<T = Record<string, unknown>>(step: string): T | undefined;
   /**
+   * In the first step: claims what it chose, to have it until the task ends. True if it was free; false if it had to be
+   * waited for, while the task held nothing: then what was chosen must be chosen anew (claimed-choice.ts).
+   */
+  claim(claims: Claims): Promise<boolean>;
+  /**
    * Stores something at once, before the step goes on, for what its end would be too late: later steps, another attempt
    * and the undo find it as the result of this name, whatever crashes.
    */

@@ -10,9 +10,6 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import { volumeClaimOfPath } from "#management/pool/volume-claim.ts";
 import type { Claims } from "#management/task/operation.ts";
 
-/** Shared by what chooses its host as it runs, so that no host goes between the choice and the work. */
-export const placementClaim = "placement";
-
 export function hostClaim(hostId: string): string {
   return `host:${hostId}`;
 }
@@ -23,6 +20,12 @@ export function isHostClaim(claim: string): boolean {
 
 export function poolClaim(poolId: string): string {
   return `storage-pool:${poolId}`;
+}
+
+/** Of a place that a task chooses as it runs: that it stays. */
+export function placeClaims(inventory: Inventory, hostId: string, poolNames: readonly string[]): Claims {
+  const pools = inventory.byHost("storage-pool", hostId).filter(({ name }) => poolNames.includes(name));
+  return { exclusive: [], shared: [hostClaim(hostId), ...pools.map(({ id }) => poolClaim(id))] };
 }
 
 export function withSharedClaims(

@@ -13,6 +13,7 @@ interface StepContextDeps {
   readonly log: Logger;
   readonly signal: AbortSignal;
   readonly repeated: boolean;
+  readonly claim: StepContext<unknown>["claim"];
   /** Estimate of the remaining time of the task, given the progress of this step. */
   readonly remainingMs: (progress: TaskProgress) => number | undefined;
 }
@@ -57,6 +58,7 @@ export function stepContext(deps: StepContextDeps): { context: StepContext<unkno
       if (result === undefined) throw new Error(`step ${step} of ${task.operation} has stored no result`);
       return result;
     },
+    claim: deps.claim,
     async keep(name, result) {
       const { results } = journal.record;
       const kept = JSON.parse(JSON.stringify(result)) as typeof result;

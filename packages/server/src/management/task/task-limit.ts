@@ -35,16 +35,22 @@ const anyInAll = 256;
 
 /** The claims with the limits that hold for the operation. */
 export function withLimits(operation: string, claims: Claims): Claims {
-  const hosts = [...claims.exclusive, ...(claims.shared ?? [])].filter(isHostClaim);
   const load = loadOf[operation];
-  const { perHost, inAll } = load === undefined ? { perHost: anyPerHost, inAll: anyInAll } : loads[load];
-  const limited = [
+  const inAll = [
     { key: "task", max: anyInAll },
-    ...(load === undefined ? [] : [{ key: load, max: inAll }]),
-    ...hosts.flatMap((host) => [
-      { key: `task on ${host}`, max: anyPerHost },
-      ...(load === undefined ? [] : [{ key: `${load} on ${host}`, max: perHost }]),
-    ]),
+    ...(load === undefined ? [] : [{ key: load, max: loads[load].inAll }]),
   ];
-  return { ...claims, limited: [...(claims.limited ?? []), ...limited] };
+  const { limited = [], ...rest } = withHostLimits(operation, claims);
+  return { ...rest, limited: [...inAll, ...limited] };
+}
+
+/** Only with those of its hosts: for what is claimed besides. */
+export function withHostLimits(operation: string, claims: Claims): Claims {
+  const load = loadOf[operation];
+  const hosts = [...claims.exclusive, ...(claims.shared ?? [])].filter(isHostClaim);
+  const onHosts = hosts.flatMap((host) => [
+    { key: `task on ${host}`, max: anyPerHost },
+    ...(load === undefined ? [] : [{ key: `${load} on ${host}`, max: loads[load].perHost }]),
+  ]);
+  return { ...claims, limited: [...(claims.limited ?? []), ...onHosts] };
 }

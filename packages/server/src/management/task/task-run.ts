@@ -5,16 +5,19 @@
  */
 import type { Problem } from "@innkeeper/contract/problem.ts";
 import type { TaskStep, TaskStepState } from "@innkeeper/contract/resource/task.ts";
-import { AppError, toProblem } from "#core/app-error.ts";
+import { toProblem } from "#core/app-error.ts";
 import { type Clock, timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
+import { attempt, words } from "#management/task/attempt.ts";
 import type { DurationHistory } from "#management/task/duration-history.ts";
+import type { HeldClaims } from "#management/task/held-claims.ts";
 import { type JournalChange, type TaskJournal, TaskParkedError } from "#management/task/journal.ts";
-import type { Operation, Step } from "#management/task/operation.ts";
-import { mustSucceed, nextDelayMs, once, resumed, type RetryPolicy } from "#management/task/retry.ts";
+import type { Claims, Operation, Step } from "#management/task/operation.ts";
+import { mustSucceed, once, resumed } from "#management/task/retry.ts";
 import { stepContext } from "#management/task/step-context.ts";
 import { cancelledProblem, leftBehindProblem, stepProblem, unfinishedProblem } from "#management/task/task-problem.ts";
 import { taskEvent } from "#management/task/task-event.ts";
+import { withHostLimits } from "#management/task/task-limit.ts";
 
 export type StepPhase = "before" | "after" | "undo-before" | "undo-after";
 
@@ -41,6 +44,7 @@ export class TaskRun {
   readonly #stop: AbortSignal;
   readonly #cancel = new AbortController();
   readonly #taken = new Map<string, number>();
+  #held: HeldClaims | undefined;
   readonly #resumed: boolean;
 
   constructor(
@@ -83,7 +87,8 @@ export class TaskRun {
   }
 
   /** Resolves when the task has ended, or when the server stops. */
-  async run(): Promise<void> {
+  async run(held: HeldClaims): Promise<void> {
+    this.#held = held;
     try {
       if (this.#journal.record.direction === "do" && !(await this.#forward())) return;
       if (this.#journal.record.direction === "undo") await this.#backward();
@@ -156,7 +161,7 @@ export class TaskRun {
     const irreversible = this.#irreversible();
     const policy = irreversible ? mustSucceed : this.#resumed ? resumed : once;
     const signal = irreversible ? this.#stop : this.waitSignal;
-    const result = await this.#attempt(step, policy, signal, async (tries) => {
+    const result = await attempt(this.#deps, { step, journal: this.#journal, policy, signal }, async (tries) => {
       const { context, end } = stepContext({
         ...this.#contextDeps(step),
         signal,
@@ -236,7 +241,7 @@ export class TaskRun {
       this.#stop,
     );
     try {
-      await this.#attempt(step, mustSucceed, this.#stop, async () => {
+      await attempt(this.#deps, { step, journal: this.#journal, policy: mustSucceed, signal: this.#stop }, async () => {
         const { context, end } = stepContext({
           ...this.#contextDeps(step),
           signal: this.#stop,
@@ -322,29 +327,6 @@ export class TaskRun {
     );
   }
 
-  async #attempt<T>(
-    step: Step<unknown>,
-    policy: RetryPolicy,
-    signal: AbortSignal,
-    work: (tries: number) => Promise<T>,
-  ): Promise<T> {
-    for (let tries = 1; ; tries++) {
-      try {
-        signal.throwIfAborted();
-        return await work(tries);
-      } catch (error) {
-        const delayMs = signal.aborted ? undefined : nextDelayMs(policy, tries, error);
-        if (delayMs === undefined) throw error;
-        this.#deps.log.info({ err: error, step: step.name, tries, delayMs }, "trying a step again");
-        const detail = error instanceof AppError ? error.message : toProblem(error).title;
-        await this.#journal
-          .saveProgress({ message: `${words(step)}: trying again (${tries}): ${detail}` })
-          .catch((failure: unknown) => this.#deps.log.warn({ err: failure }, "progress could not be stored"));
-        await this.#deps.clock.sleep(delayMs, signal);
-      }
-    }
-  }
-
   #irreversible(): boolean {
     const { cursor, begun } = this.#journal.record;
     const point = this.#operation.steps.findIndex((step) => step.pointOfNoReturn === true);
@@ -363,7 +345,22 @@ export class TaskRun {
   #contextDeps(step: Step<unknown> | undefined) {
     const { clock, log } = this.#deps;
     const taskId = this.#journal.task.id;
-    return { journal: this.#journal, clock, log: log.child({ taskId, ...(step && { step: step.name }) }) };
+    const claim = (claims: Claims): Promise<boolean> => this.#claim(claims);
+    return { journal: this.#journal, clock, claim, log: log.child({ taskId, ...(step && { step: step.name }) }) };
+  }
+
+  async #claim(claims: Claims): Promise<boolean> {
+    const { cursor, direction } = this.#journal.record;
+    if (this.#held === undefined || cursor > 0 || direction === "undo") throw new Error("only a first step claims");
+    const more = withHostLimits(this.#operation.name, claims);
+    const message = "waiting for its turn on the host and the pools that it chose";
+    const isFree = await this.#held.claim(more, this.waitSignal, () =>
+      this.#journal
+        .saveProgress({ message })
+        .catch((error: unknown) => this.#deps.log.warn({ err: error }, "progress could not be stored")),
+    );
+    this.#journal.advance({}, { claims: this.#held.claims });
+    return isFree;
   }
 
   /** For what is asked of an operation between its steps. */
@@ -389,9 +386,4 @@ export class TaskRun {
   #now(): string {
     return timestamp(this.#deps.clock);
   }
-}
-
-/** A step's name as people read it. */
-function words(step: Step<unknown>): string {
-  return step.name.replaceAll("-", " ");
 }

@@ -1,0 +1,42 @@
+/** Trying a step's work again by a policy; each failure that is not the last is told in the task's message. */
+import { AppError, toProblem } from "#core/app-error.ts";
+import type { Clock } from "#core/clock.ts";
+import type { Logger } from "#core/log.ts";
+import type { TaskJournal } from "#management/task/journal.ts";
+import type { Step } from "#management/task/operation.ts";
+import { nextDelayMs, type RetryPolicy } from "#management/task/retry.ts";
+
+interface Attempt {
+  readonly step: Step<unknown>;
+  readonly journal: TaskJournal;
+  readonly policy: RetryPolicy;
+  readonly signal: AbortSignal;
+}
+
+/** `work` is told which try it is, from 1. */
+export async function attempt<T>(
+  { clock, log }: { readonly clock: Clock; readonly log: Logger },
+  { step, journal, policy, signal }: Attempt,
+  work: (tries: number) => Promise<T>,
+): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      signal.throwIfAborted();
+      return await work(tries);
+    } catch (error) {
+      const delayMs = signal.aborted ? undefined : nextDelayMs(policy, tries, error);
+      if (delayMs === undefined) throw error;
+      log.info({ err: error, step: step.name, tries, delayMs }, "trying a step again");
+      const detail = error instanceof AppError ? error.message : toProblem(error).title;
+      await journal
+        .saveProgress({ message: `${words(step)}: trying again (${tries}): ${detail}` })
+        .catch((failure: unknown) => log.warn({ err: failure }, "progress could not be stored"));
+      await clock.sleep(delayMs, signal);
+    }
+  }
+}
+
+/** A step's name as people read it. */
+export function words(step: Pick<Step<unknown>, "name">): string {
+  return step.name.replaceAll("-", " ");
+}

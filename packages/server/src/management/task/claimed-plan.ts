@@ -1,0 +1,38 @@
+/** Planning, in an operation's first step, on what could not be claimed before: the host and the pools that it chooses. */
+import type { Inventory } from "#management/inventory/inventory.ts";
+import type { Step, StepContext } from "#management/task/operation.ts";
+import { placeClaims } from "#management/task/resource-claim.ts";
+
+interface Place {
+  readonly hostId: string;
+  readonly poolNames: readonly string[];
+}
+
+/** The step `plan`, whose result is the plan. */
+export function planStep<Input, P extends object>(
+  inventory: Inventory,
+  plan: (context: StepContext<Input>) => Promise<P>,
+  placeOf: (planned: P) => Place,
+): Step<Input> {
+  return {
+    name: "plan",
+    async do(context) {
+      const planned: object = await planClaimed(inventory, context, () => plan(context), placeOf);
+      return { ...planned };
+    },
+  };
+}
+
+/** Whose place is had by others plans anew once it is free: by then the host may be gone, the pool full. */
+export async function planClaimed<P extends object>(
+  inventory: Inventory,
+  { claim }: Pick<StepContext<unknown>, "claim">,
+  plan: () => P | Promise<P>,
+  placeOf: (planned: P) => Place,
+): Promise<P> {
+  for (;;) {
+    const planned = await plan();
+    const { hostId, poolNames } = placeOf(planned);
+    if (await claim(placeClaims(inventory, hostId, poolNames))) return planned;
+  }
+}
