@@ -129,6 +129,19 @@ interface Damage {
 const store = (folder: string): string => stateLayout(folder).store;
 const key = (folder: string): string => stateLayout(folder).key;
 
+/** As a process that was killed has left it, but for these bytes of what was not yet taken into the file. */
+async function damagedLog(folder: string, at: number, length: number): Promise<void> {
+  const [file, log] = [store(folder), `${store(folder)}-wal`];
+  const held = await openSqliteStore({ file });
+  for (let index = 0; index < 30; index++) {
+    await held.transaction((transaction) => transaction.put("event", eventDraft(`late ${index}`)));
+  }
+  const [bytes, logBytes] = await Promise.all([readFile(file), readFile(log)]);
+  await held[Symbol.asyncDispose]();
+  await writeFile(file, bytes);
+  await writeFile(log, logBytes.fill(0xa5, at, at + length));
+}
+
 const damages: readonly Damage[] = [
   {
     what: "store lost",
@@ -169,6 +182,18 @@ const damages: readonly Damage[] = [
     },
     file: "store.sqlite",
     message: /is corrupted\. SQLite says/,
+  },
+  {
+    what: "write-ahead log damaged",
+    break: (folder) => damagedLog(folder, 32 + 200, 300),
+    file: "store.sqlite",
+    message: /is corrupted\. Its write-ahead log is damaged at frame 1: \d\d commits/,
+  },
+  {
+    what: "write-ahead log's header damaged",
+    break: (folder) => damagedLog(folder, 0, 8),
+    file: "store.sqlite",
+    message: /is corrupted\. The header of its write-ahead log is damaged/,
   },
   {
     what: "another program's",

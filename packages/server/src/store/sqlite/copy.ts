@@ -27,7 +27,7 @@ function checkCopy(source: string, file: string): void {
   const copy = new DatabaseSync(file);
   try {
     const findings = quickCheck(copy);
-    if (findings !== undefined) throw corruptedStore(source, findings);
+    if (findings !== undefined) throw corruptedStore(source, `SQLite says: ${findings}`);
     // One file, without a log beside it.
     copy.exec("pragma journal_mode = delete");
   } finally {

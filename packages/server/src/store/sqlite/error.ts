@@ -52,9 +52,8 @@ const meaning: Readonly<Record<number, Meaning>> = {
 
 /** The AppError that an error of node:sqlite means; others as they are. */
 export function translateSqliteError(error: unknown, file: string): unknown {
-  if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") return error;
-  const row = meaning[error.errcode & 0xff]; // the low byte is the primary code
-  if (row === undefined) return error;
+  const row = meaning[primaryCode(error) ?? 0];
+  if (!hasCode(error) || row === undefined) return error;
   const words = row === damaged ? ` SQLite says: ${error.message}.` : "";
   return new AppError(row.code, row.message(file) + words, {
     ...(row.remedy === undefined ? {} : { remedy: row.remedy }),
@@ -66,12 +65,25 @@ export function translateSqliteError(error: unknown, file: string): unknown {
 
 /** Whether SQLite found that what it read is no sound database. */
 export function isCorruption(error: unknown): boolean {
-  if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") return false;
-  return meaning[error.errcode & 0xff] === damaged;
+  return meaning[primaryCode(error) ?? 0] === damaged;
 }
 
+/** Whether no space was left. */
+export function isFull(error: unknown): boolean {
+  return primaryCode(error) === 13; // SQLITE_FULL
+}
+
+function primaryCode(error: unknown): number | undefined {
+  return hasCode(error) ? error.errcode & 0xff : undefined; // the low byte
+}
+
+function hasCode(error: unknown): error is Error & { errcode: number } {
+  return error instanceof Error && "errcode" in error && typeof error.errcode === "number";
+}
+
+/** `findings`: what is wrong with it, as a sentence without its point. */
 export function corruptedStore(file: string, findings: string): AppError {
-  return new AppError("store_unavailable", `${damaged.message(file)} SQLite says: ${findings}`, {
+  return new AppError("store_unavailable", `${damaged.message(file)} ${findings}.`, {
     remedy: corrupted,
     retryable: false,
   });

@@ -140,7 +140,8 @@ test("a writer that is killed leaves all that it was told is stored, whole trans
 test(
   "a full disk refuses the write, leaves nothing of it, and is over when there is space",
   { timeout: 60_000 },
-  () => {
+  async () => {
+    await using place = await folder();
     const mount = spawnSync("unshare", ["--mount", "true"]);
     if (mount.status !== 0)
       throw new Error("this test needs root: it mounts a small file system in a namespace of its own");
@@ -152,7 +153,7 @@ test(
         "-c",
         'mount -t tmpfs -o size=2m tmpfs "$1" && exec "$2" "$3" "$1"',
         "sh",
-        tmpdir(),
+        path.dirname(place.file),
         process.execPath,
         path.join(import.meta.dirname, "full-disk.child.ts"),
       ],

@@ -14,7 +14,8 @@ import { selectRevision, updateRevision } from "#store/query/change.ts";
 import type { StoreSchema } from "#store/schema.ts";
 import { copyDatabase, quickCheck } from "#store/sqlite/copy.ts";
 import { nodeSqliteDialect } from "#store/sqlite/dialect.ts";
-import { corruptedStore, foreignFile, translateSqliteError } from "#store/sqlite/error.ts";
+import { corruptedStore, foreignFile, isFull, translateSqliteError } from "#store/sqlite/error.ts";
+import { checkLog } from "#store/sqlite/log-check.ts";
 
 /** "Innk" in the file's header, so that `file` and we know whose it is: https://sqlite.org/fileformat.html#application_id */
 const applicationId = 0x49_6e_6e_6b;
@@ -53,6 +54,8 @@ export async function openSqliteDatabase(options: SqliteStoreOptions): Promise<S
   try {
     // Made with this mode before SQLite sees it: its journal files take the mode from it.
     closeSync(openSync(file, "a", 0o600));
+    const logFindings = checkLog(file);
+    if (logFindings !== undefined) throw corruptedStore(file, logFindings);
     database = new DatabaseSync(file, { timeout: busyTimeoutMs, enableForeignKeyConstraints: true });
     prepare(database, file);
     const kysely = new Kysely<StoreSchema>({ dialect: nodeSqliteDialect(database) });
@@ -81,7 +84,17 @@ function prepare(database: DatabaseSync, file: string): void {
   if (isEmpty) database.exec(`pragma application_id = ${applicationId}`);
   database.exec("commit");
   const findings = quickCheck(database);
-  if (findings !== undefined) throw corruptedStore(file, findings);
+  if (findings !== undefined) throw corruptedStore(file, `SQLite says: ${findings}`);
+  emptyLog(database);
+}
+
+/** What a process that was killed has left in the log is no part of this one's: log-check.ts counts on it. */
+function emptyLog(database: DatabaseSync): void {
+  try {
+    database.exec("pragma wal_checkpoint(truncate)");
+  } catch (error) {
+    if (!isFull(error)) throw error;
+  }
 }
 
 function single(database: DatabaseSync, sql: string): unknown {
