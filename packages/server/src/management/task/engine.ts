@@ -45,6 +45,8 @@ interface TaskEngineDeps {
 
 /** How long `stop` waits for steps to notice it. */
 const stopTimeoutMs = 10_000;
+/** The longest pause before a task that stopped unexpectedly goes on. */
+const maxPauseMs = 10 * 60_000;
 
 export function hasEnded(task: Pick<Task, "state">): boolean {
   return task.state === "succeeded" || task.state === "failed" || task.state === "cancelled";
@@ -229,17 +231,40 @@ export class TaskEngine {
     // What has begun must be undone in its turn; only what has not may leave the queue.
     const signal = untouched ? run.waitSignal : this.#stop.signal;
     const held = new HeldClaims(this.#deps.claims, task, record.claims);
-    if (!(await held.acquire(signal))) return run.endUnstarted();
+    if (!(await held.acquire(signal))) return this.#untilDone(run, () => run.endUnstarted());
     // Its end is its last write: who sees it may claim at once what it held.
     const stopListening = this.#deps.inventory.onChange((changes) => {
       if (changes.some(({ id, resource }) => id === task.id && resource !== undefined && hasEnded(resource as Task)))
         held.release();
     });
     try {
-      await run.run(held);
+      await this.#untilDone(run, () => run.run(held));
     } finally {
       stopListening();
       held.release();
+    }
+  }
+
+  /**
+   * What stops a task outside of its steps (a store that is broken, a fault of ours) doesn't end it: half-done, it keeps
+   * what it claims, and goes on in a while.
+   */
+  async #untilDone({ journal }: TaskRun, work: () => Promise<void>): Promise<void> {
+    const { clock, log } = this.#deps;
+    for (let delayMs = 5_000; ; delayMs = Math.min(delayMs * 2, maxPauseMs)) {
+      try {
+        return await work();
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        log.error(
+          { err: error, taskId: journal.task.id, delayMs },
+          "a task stopped unexpectedly; it goes on in a while",
+        );
+        const message = "stopped by a fault of the control plane (see its log); goes on in a while";
+        await journal.saveProgress({ message }).catch(() => undefined);
+        await clock.sleep(delayMs, this.#stop.signal).catch(() => undefined);
+        if (this.#stop.signal.aborted) return;
+      }
     }
   }
 

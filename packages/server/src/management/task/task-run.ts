@@ -11,11 +11,12 @@ import type { Logger } from "#core/log.ts";
 import { attempt, words } from "#management/task/attempt.ts";
 import type { DurationHistory } from "#management/task/duration-history.ts";
 import type { HeldClaims } from "#management/task/held-claims.ts";
-import { type JournalChange, type TaskJournal, TaskParkedError } from "#management/task/journal.ts";
+import { type JournalChange, type TaskJournal, TaskParkedError, type TaskRecord } from "#management/task/journal.ts";
 import type { Claims, Operation, Step } from "#management/task/operation.ts";
 import { mustSucceed, once, resumed } from "#management/task/retry.ts";
 import { stepContext } from "#management/task/step-context.ts";
 import { cancelledProblem, leftBehindProblem, stepProblem, unfinishedProblem } from "#management/task/task-problem.ts";
+import type { StoreTransaction } from "#store/port.ts";
 import { taskEvent } from "#management/task/task-event.ts";
 import { withHostLimits } from "#management/task/task-limit.ts";
 
@@ -45,6 +46,8 @@ export class TaskRun {
   readonly #cancel = new AbortController();
   readonly #taken = new Map<string, number>();
   #held: HeldClaims | undefined;
+  /** The write that ends it, once it has come to its end: what it says is decided once. */
+  #ending: (() => Promise<void>) | undefined;
   readonly #resumed: boolean;
 
   constructor(
@@ -86,10 +89,14 @@ export class TaskRun {
     await this.#finish("cancelled", cancelledProblem());
   }
 
-  /** Resolves when the task has ended, or when the server stops. */
+  /**
+   * Resolves when the task has ended, or when the server stops. Throws for what is no step's failure, such as a store that
+   * can't be written; called again, it goes on where it was.
+   */
   async run(held: HeldClaims): Promise<void> {
     this.#held = held;
     try {
+      if (this.#ending !== undefined) return await this.#ending();
       if (this.#journal.record.direction === "do" && !(await this.#forward())) return;
       if (this.#journal.record.direction === "undo") await this.#backward();
     } catch (error) {
@@ -114,9 +121,13 @@ export class TaskRun {
         return true;
       }
       const repeated = this.#journal.record.begun;
-      if (!repeated && step.isNeedless?.(this.#idleContext(step)) === true) {
-        await this.#skip(step, cursor);
-        continue;
+      try {
+        if (!repeated && step.isNeedless?.(this.#idleContext(step)) === true) {
+          await this.#skip(step, cursor);
+          continue;
+        }
+      } catch (error) {
+        return await this.#stepFailed(step, error);
       }
       await this.#begin(step, cursor);
       try {
@@ -274,24 +285,29 @@ export class TaskRun {
   async #succeed(result = this.#outcome()): Promise<void> {
     const { task } = this.#journal;
     const total = this.#operation.steps.length;
-    await this.#journal.save(
-      {
-        task: {
-          state: "succeeded",
-          message: "",
-          finishedAt: this.#now(),
-          progress: { done: total, total, unit: "step" },
-          estimatedRemainingMs: 0,
-          ...(result === undefined ? {} : { result }),
-        },
-        record: { input: undefined, results: {} },
-      },
-      this.#stop,
-      async (transaction) => {
-        await this.#deps.durations.record(transaction, task.operation, this.#taken);
-        await transaction.put("event", taskEvent(this.#deps.clock, this.#journal.task, "succeeded"));
-      },
+    const change = {
+      message: "",
+      finishedAt: this.#now(),
+      progress: { done: total, total, unit: "step" },
+      estimatedRemainingMs: 0,
+      ...(result === undefined ? {} : { result }),
+    } as const;
+    await this.#end("succeeded", { task: change, record: { input: undefined, results: {} } }, (transaction) =>
+      this.#deps.durations.record(transaction, task.operation, this.#taken),
     );
+  }
+
+  async #end(
+    state: NonNullable<TaskRecord["end"]>["state"],
+    { task, record = {} }: JournalChange,
+    also: (transaction: StoreTransaction) => Promise<void> = async () => {},
+  ): Promise<void> {
+    this.#ending = () =>
+      this.#journal.save({ task: { ...task, state }, record }, this.#stop, async (transaction) => {
+        await also(transaction);
+        await transaction.put("event", taskEvent(this.#deps.clock, this.#journal.task, state));
+      });
+    await this.#ending();
   }
 
   /** All steps are done, so a fault in the summary of their results doesn't make the task fail. */
@@ -315,16 +331,8 @@ export class TaskRun {
     error: Problem,
     { task, record }: JournalChange = { task: {}, record: { input: undefined, results: {} } },
   ): Promise<void> {
-    await this.#journal.save(
-      {
-        task: { state, error, message: "", finishedAt: this.#now(), estimatedRemainingMs: 0, ...task },
-        record: record ?? {},
-      },
-      this.#stop,
-      async (transaction) => {
-        await transaction.put("event", taskEvent(this.#deps.clock, this.#journal.task, state));
-      },
-    );
+    const change = { error, message: "", finishedAt: this.#now(), estimatedRemainingMs: 0, ...task };
+    await this.#end(state, { task: change, record: record ?? {} });
   }
 
   #irreversible(): boolean {
