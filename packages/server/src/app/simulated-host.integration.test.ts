@@ -71,6 +71,31 @@ describe("the control plane on a simulated host", { timeout: 120_000 }, () => {
     await plane.succeed("volume.delete", { volumeId });
   });
 
+  test("a VM that starts while its disk is downloaded breaks the download off; nothing of it stays claimed", async () => {
+    const vmId = await make("torn", { disks: [{ capacityBytes: 32 * mib, format: "raw", pool: "local" }] });
+    const source = diskOf("torn");
+    const volumeId = plane.inventory.list("volume").find((each) => each.path === source)?.id ?? "";
+    const whole = await plane.wiring.volume.download(volumeId, context);
+    const overwritten = plane.wiring.volume.upload(volumeId, streamOf(content), content.byteLength, context);
+    await assert.rejects(overwritten, /The download of volume .* has not ended yet/);
+    assert.equal((await new Response(whole.content).arrayBuffer()).byteLength, whole.sizeBytes);
+    const { content: cut } = await plane.wiring.volume.download(volumeId, context);
+    const reader = cut.getReader();
+    await reader.read();
+    await plane.succeed("vm.start", { vmId });
+    await plane.succeed("vm.force-off", { vmId });
+    await assert.rejects(
+      async () => {
+        while (!(await reader.read()).done);
+      },
+      { code: "conflict" },
+    );
+    const { content: left } = await plane.wiring.volume.download(volumeId, context);
+    await left.cancel();
+    await plane.succeed("vm.delete", { vmId });
+    await plane.succeed("volume.delete", { volumeId });
+  });
+
   test("snapshots of a running VM: taken, gone back to with memory, merged under it", async () => {
     const vmId = await make("snap", { start: true });
     const take = async (name: string, more: object = {}): Promise<string> =>

@@ -12,7 +12,7 @@ import type { HostSync } from "#management/reconcile/host-sync.ts";
 import type { ClaimTable } from "#management/task/claim-table.ts";
 import { hostClaim, poolClaim } from "#management/task/resource-claim.ts";
 import type { Store } from "#store/port.ts";
-import { describeUsers, volumeUsers } from "./volume-user.ts";
+import { describeUsers, onWriter, volumeUsers } from "./volume-user.ts";
 
 interface VolumeServiceDeps {
   readonly store: Store;
@@ -66,7 +66,10 @@ export class VolumeService {
     }
   }
 
-  /** The file as it is: of a qcow2 volume, the qcow2 file. */
+  /**
+   * The file as it is: of a qcow2 volume, the qcow2 file. A VM that comes to write to it is not kept from that; the content
+   * then ends with an error, for what was read is of no moment in time.
+   */
   async download(
     volumeId: string,
     context: ServiceContext,
@@ -74,13 +77,26 @@ export class VolumeService {
     const { inventory, providers } = this.#deps;
     const volume = inventory.require("volume", volumeId, { field: "volumeId" });
     const pool = requireRunningPool(requirePoolOf(inventory, volume));
-    const writer = volumeUsers(inventory, volume).find((user) => user.writing);
-    if (writer !== undefined) {
-      const message = `Volume ${volume.name} is being written by ${writer.words}: what would be read is not whole.`;
-      throw new AppError("conflict", message, { remedy: "Stop the VM, or take a snapshot and download its layer." });
+    const release = this.#deps.claims.acquireNow(`The download of volume ${volume.name}`, {
+      exclusive: [],
+      shared: [volumeClaim(pool, volume.name), hostClaim(pool.hostId), poolClaim(pool.id)],
+    });
+    let torn: AppError | undefined;
+    const stopListening = onWriter(inventory, volume, (words) => (torn ??= beingWritten(volume, words)));
+    const end = (): void => {
+      stopListening();
+      release();
+    };
+    try {
+      const writer = volumeUsers(inventory, volume).find((user) => user.writing);
+      if (writer !== undefined) throw beingWritten(volume, writer.words);
+      const { volume: volumes } = providers.get(pool.hostId).storage;
+      const { content, sizeBytes } = await volumes.download(pool.name, volume.name, context);
+      return { content: guarded(content, () => torn, end), sizeBytes, fileName: volume.name };
+    } catch (error) {
+      end();
+      throw error;
     }
-    const { volume: volumes } = providers.get(pool.hostId).storage;
-    return { ...(await volumes.download(pool.name, volume.name, context)), fileName: volume.name };
   }
 
   #requireWritable(volume: Volume): void {
@@ -90,6 +106,43 @@ export class VolumeService {
       field: "volumeId",
     });
   }
+}
+
+function beingWritten({ name }: Volume, words: string): AppError {
+  const message = `Volume ${name} is being written by ${words}: what would be read is not whole.`;
+  return new AppError("conflict", message, { remedy: "Stop the VM, or take a snapshot and download its layer." });
+}
+
+/** The content, until `fault` has one; `end` is called when it is over, one way or another. */
+function guarded(
+  content: ReadableStream<Uint8Array>,
+  fault: () => Error | undefined,
+  end: () => void,
+): ReadableStream<Uint8Array> {
+  const reader = content.getReader();
+  const cancel = async (reason: unknown): Promise<void> => {
+    end();
+    await reader.cancel(reason);
+  };
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read();
+          const error = fault();
+          if (error !== undefined) throw error;
+          if (value !== undefined) return controller.enqueue(value);
+          if (done) end();
+          controller.close();
+        } catch (error) {
+          await cancel(error).catch(() => undefined);
+          throw error;
+        }
+      },
+      cancel,
+    },
+    { highWaterMark: 0 },
+  );
 }
 
 /** A qcow2 file is looked at as an image is; in a raw volume it would be taken for an overlay by whoever probes it. */

@@ -25,13 +25,9 @@ type Located = Pick<Volume, "hostId" | "path">;
 
 /** `exceptImageId`: an image is no user of its own volume. */
 export function volumeUsers(inventory: Inventory, volume: Located, exceptImageId?: string): VolumeUser[] {
-  const paths = new Map<string, string | undefined>();
-  const isIt = (hostId: string, path: string | undefined): boolean => {
-    if (!paths.has(hostId)) paths.set(hostId, pathOn(inventory, volume.hostId, hostId, volume.path));
-    return path !== undefined && path === paths.get(hostId);
-  };
+  const isIt = matcher(inventory, volume);
   return [
-    ...vmUsers(inventory, isIt),
+    ...inventory.list("vm").flatMap((vm) => disksOf(vm, isIt)),
     ...snapshotUsers(inventory, isIt),
     ...inventory
       .list("image")
@@ -51,18 +47,35 @@ export function volumeUsers(inventory: Inventory, volume: Located, exceptImageId
 
 type Matches = (hostId: string, path: string | undefined) => boolean;
 
-function vmUsers(inventory: Inventory, isIt: Matches): VolumeUser[] {
-  return inventory.list("vm").flatMap((vm) =>
-    vm.spec.disks
-      .filter((disk) => [disk.source, ...(disk.backingChain ?? [])].some((path) => isIt(vm.hostId, path)))
-      .map((disk) => ({
-        kind: "vm" as const,
-        id: vm.id,
-        words: `disk ${disk.target} of VM ${vm.name}`,
-        running: runs(vm),
-        writing: runs(vm) && disk.device === "disk" && disk.readOnly !== true && isIt(vm.hostId, disk.source),
-      })),
-  );
+function matcher(inventory: Inventory, volume: Located): Matches {
+  const paths = new Map<string, string | undefined>();
+  return (hostId, path) => {
+    if (!paths.has(hostId)) paths.set(hostId, pathOn(inventory, volume.hostId, hostId, volume.path));
+    return path !== undefined && path === paths.get(hostId);
+  };
+}
+
+function disksOf(vm: Vm, isIt: Matches): VolumeUser[] {
+  return vm.spec.disks
+    .filter((disk) => [disk.source, ...(disk.backingChain ?? [])].some((path) => isIt(vm.hostId, path)))
+    .map((disk) => ({
+      kind: "vm",
+      id: vm.id,
+      words: `disk ${disk.target} of VM ${vm.name}`,
+      running: runs(vm),
+      writing: runs(vm) && disk.device === "disk" && disk.readOnly !== true && isIt(vm.hostId, disk.source),
+    }));
+}
+
+/** Calls back with the words for a VM that comes to write to the volume from now on. Returns how to stop. */
+export function onWriter(inventory: Inventory, volume: Located, came: (words: string) => void): () => void {
+  const isIt = matcher(inventory, volume);
+  return inventory.onChange((changes) => {
+    for (const { kind, resource } of changes) {
+      const users = kind === "vm" && resource !== undefined ? disksOf(resource as Vm, isIt) : [];
+      for (const { writing, words } of users) if (writing) came(words);
+    }
+  });
 }
 
 /** A VM whose host can't be asked may run. */
