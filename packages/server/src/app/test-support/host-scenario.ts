@@ -5,6 +5,8 @@
 import assert from "node:assert/strict";
 import type { Lab } from "@innkeeper/lab/lab.ts";
 import type { ControlPlane, LabAccess } from "./control-plane.ts";
+import type { LabChange } from "./lab-change.ts";
+import type { LabState } from "./lab-state.ts";
 
 /** What a scenario works with besides the control plane, which is another after each crash. */
 export interface World {
@@ -25,6 +27,8 @@ export interface HostScenario {
   present(plane: ControlPlane, world: World): Promise<Present>;
   /** For operations that remove: it is there when the task failed. */
   readonly removes?: boolean;
+  /** On the hosts, when it is done. */
+  readonly change?: LabChange;
   cleanUp(plane: ControlPlane): Promise<void>;
 }
 
@@ -34,6 +38,21 @@ const imagesFolder = "/var/lib/libvirt/images";
 const volumeFile = `${imagesFolder}/${made.volume}`;
 const imageFile = `${imagesFolder}/${made.image}.img`;
 const poolRequest = { request: { host: "h1", name: made.pool, type: "dir", path: "/var/lib/libvirt/cp" } };
+/** As they are when they were just made. */
+const poolLines: Partial<LabState> = {
+  definitions: [`h1:/etc/libvirt/storage/${made.pool}.xml`, `h1:/etc/libvirt/storage/autostart/${made.pool}.xml`],
+  objects: [`h1: pool ${made.pool} active yes`],
+};
+const networkLines: Partial<LabState> = {
+  definitions: [
+    `h1:/etc/libvirt/qemu/networks/${made.network}.xml`,
+    `h1:/etc/libvirt/qemu/networks/autostart/${made.network}.xml`,
+  ],
+  objects: [`h1: network ${made.network} active yes yes`],
+};
+const active: Partial<LabState> = { objects: [`h1: network ${made.network} active yes yes`] };
+const inactive: Partial<LabState> = { objects: [`h1: network ${made.network} inactive yes yes`] };
+const volumeLines: Partial<LabState> = { files: [`h1:${volumeFile}`] };
 const networkRequest = {
   request: { host: "h1", name: made.network, forwardMode: "isolated", address: "10.213.9.1/24" },
 };
@@ -120,8 +139,11 @@ export const hostScenarios: readonly HostScenario[] = [
     async present(plane) {
       const host = plane.inventory.by("host", "name", made.host)[0];
       const isWhole = host?.connectionState === "connected" && plane.inventory.byHost("network", host.id).length > 0;
-      const left = plane.inventory.list("storage-pool").length + plane.inventory.list("network").length;
-      assert.ok(host !== undefined || left === 4, `${left} pools and networks are stored`);
+      const known = new Set(plane.inventory.list("host").map(({ id }) => id));
+      const left = [...plane.inventory.list("storage-pool"), ...plane.inventory.list("network")].filter(
+        ({ hostId }) => !known.has(hostId),
+      );
+      assert.deepEqual(left, [], "pools and networks of a host that is not stored");
       return { onHost: isWhole, stored: host !== undefined };
     },
     async cleanUp(plane) {
@@ -182,10 +204,17 @@ export const hostScenarios: readonly HostScenario[] = [
     },
     cleanUp: nothing,
   },
-  { operation: "pool.create", prepare: async () => poolRequest, present: pool.present, cleanUp: pool.cleanUp },
+  {
+    operation: "pool.create",
+    change: { comes: poolLines },
+    prepare: async () => poolRequest,
+    present: pool.present,
+    cleanUp: pool.cleanUp,
+  },
   {
     operation: "pool.delete",
     removes: true,
+    change: { goes: poolLines },
     async prepare(plane) {
       const { poolId } = await plane.succeed("pool.create", poolRequest);
       return { poolId };
@@ -195,6 +224,7 @@ export const hostScenarios: readonly HostScenario[] = [
   },
   {
     operation: "volume.create",
+    change: { comes: volumeLines },
     prepare: async (plane) => volume.request(plane),
     present: volume.present,
     cleanUp: volume.cleanUp,
@@ -214,18 +244,21 @@ export const hostScenarios: readonly HostScenario[] = [
   {
     operation: "volume.delete",
     removes: true,
+    change: { goes: volumeLines },
     prepare: volume.make,
     present: volume.present,
     cleanUp: volume.cleanUp,
   },
   {
     operation: "network.create",
+    change: { comes: networkLines },
     prepare: async () => networkRequest,
     present: network.present,
     cleanUp: network.cleanUp,
   },
   {
     operation: "network.start",
+    change: { goes: inactive, comes: active },
     async prepare(plane) {
       const input = await network.make(plane);
       await plane.succeed("network.stop", input);
@@ -237,6 +270,7 @@ export const hostScenarios: readonly HostScenario[] = [
   {
     operation: "network.stop",
     removes: true,
+    change: { goes: active, comes: inactive },
     prepare: network.make,
     present: network.active,
     cleanUp: network.cleanUp,
@@ -244,6 +278,7 @@ export const hostScenarios: readonly HostScenario[] = [
   {
     operation: "network.delete",
     removes: true,
+    change: { goes: networkLines },
     prepare: network.make,
     present: network.present,
     cleanUp: network.cleanUp,
@@ -251,6 +286,7 @@ export const hostScenarios: readonly HostScenario[] = [
   {
     operation: "image.delete",
     removes: true,
+    change: { goes: { files: [`h1:${imageFile}`] } },
     async prepare(plane, { lab }) {
       const context = { userName: "tester", signal: AbortSignal.timeout(30_000) };
       await lab.host("h1").exec(["truncate", "-s", "4096", imageFile]);

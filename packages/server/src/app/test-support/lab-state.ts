@@ -6,7 +6,7 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import { readRetained } from "#management/snapshot/snapshot-record.ts";
 import type { Store } from "#store/port.ts";
 
-const localFolder = "/var/lib/libvirt/images";
+export const localFolder = "/var/lib/libvirt/images";
 /**
  * Firmware variables, saved memory, metadata of snapshots and checkpoints, dumps, TPMs: by VM name, TPMs by UUID
  * (https://libvirt.org/drvqemu.html, "Location of configuration files"; libvirt 9.0 src/qemu/qemu_conf.c).
@@ -37,13 +37,17 @@ export interface LabState {
 export async function labState(lab: Lab): Promise<LabState> {
   const found = await Promise.all(lab.hosts.map((host, index) => hostState(host, index === 0 ? lab.sharedFolder : "")));
   const all = (part: keyof LabState): string[] => found.flatMap((each) => each[part]).toSorted();
+  return mapParts(all);
+}
+
+export function mapParts(of: (part: keyof LabState) => readonly string[]): LabState {
   return {
-    domains: all("domains"),
-    files: all("files"),
-    kept: all("kept"),
-    definitions: all("definitions"),
-    objects: all("objects"),
-    processes: all("processes"),
+    domains: of("domains"),
+    files: of("files"),
+    kept: of("kept"),
+    definitions: of("definitions"),
+    objects: of("objects"),
+    processes: of("processes"),
   };
 }
 

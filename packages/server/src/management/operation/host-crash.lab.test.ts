@@ -13,6 +13,7 @@ import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import { type CrashMoment, crashMoments } from "#app/test-support/crash-moment.ts";
+import { changed, undocumented } from "#app/test-support/lab-change.ts";
 import { labState } from "#app/test-support/lab-state.ts";
 import { type HostScenario, hostScenarios, type World } from "#app/test-support/host-scenario.ts";
 
@@ -68,15 +69,21 @@ describe("kill -9 at every step", () => {
     const last = plane.inventory.list("task").reduce((a, b) => (a.createdAt >= b.createdAt ? a : b));
     assert.equal(last.operation, scenario.operation);
     const task = await plane.engine.wait(last.id, 60_000);
-    const allowed = moment.failAfter === undefined ? ["succeeded", "failed"] : ["failed"];
-    assert.ok(allowed.includes(task.state), `${what}: ${task.state} at ${task.message}`);
+    const wanted = moment.failAfter === undefined ? "succeeded" : "failed";
+    assert.equal(task.state, wanted, `${what}: ${task.message} ${task.error?.detail ?? ""}`);
     assert.equal(task.unfinished, undefined, what);
     await plane.connected();
-    if (task.state !== "succeeded")
-      assert.deepEqual(await labState(world.lab), state, `${what}: undone, but not as before`);
-    const wanted = (task.state === "succeeded") !== (scenario.removes === true);
+    const isDone = task.state === "succeeded";
+    const left = await labState(world.lab);
+    assert.deepEqual(left, isDone ? changed(state, scenario.change ?? {}) : state, `${what}: the task ${task.state}`);
+    const isThere = isDone !== (scenario.removes === true);
     const present = await scenario.present(plane, world);
-    assert.deepEqual(present, { onHost: wanted, stored: wanted }, `${what}: the task ${task.state}`);
+    assert.deepEqual(present, { onHost: isThere, stored: isThere }, `${what}: the task ${task.state}`);
+    // The rest of the hosts is read again at the same time.
+    await plane.until(
+      "documents as the hosts are",
+      () => undocumented(world.lab, left, plane.inventory).length === 0 || undefined,
+    );
     await scenario.cleanUp(plane);
     return task;
   }
