@@ -49,7 +49,8 @@ export interface PoolPort {
 }
 
 export interface VolumePort {
-  listVolumes(poolName: string, call: Call): Promise<readonly HostVolume[]>;
+  /** Those of `known` that are still there are not read again. */
+  listVolumes(poolName: string, call: Call, known?: readonly HostVolume[]): Promise<readonly HostVolume[]>;
   /**
    * undefined if there is none; looks on the storage itself, not in libvirt's cache. One that can't be read is an error;
    * conflict (retryable) while the pool is too busy with copies to tell whether there is one.

@@ -2,6 +2,7 @@
  * Takes a snapshot: the disks' present layers are frozen under new overlays, with `memory` the guest's memory is saved
  * at the same instant, and the configuration is kept. Undone, the overlays are merged back.
  */
+import type { VolumeRef } from "#management/vm/guest-file.ts";
 import { Type } from "typebox";
 import { newId, type SnapshotId } from "@innkeeper/contract/id.ts";
 import { checkName } from "@innkeeper/contract/name.ts";
@@ -72,17 +73,17 @@ export function snapshotCreate(deps: OperationDeps) {
           const plan = context.resultIfAny<Plan>("plan");
           if (plan === undefined) return;
           await thaw(deps, context, plan.freeze);
-          await syncGuest(deps, context, plan.freeze, poolsOf(plan.freeze));
+          await syncGuest(deps, context, plan.freeze, filesOf(plan.freeze));
         },
       },
       {
         name: "record",
         async do(context) {
           const plan = context.result<Plan>("plan");
-          await addSnapshot(deps.store, snapshotDocument(plan, context.input.request), plan.configuration);
+          const added = addSnapshot(deps.store, snapshotDocument(plan, context.input.request), plan.configuration);
           await Promise.all([
-            writeMetadata(deps, plan.vmId, { signal: context.signal }),
-            syncGuest(deps, context, plan.freeze, poolsOf(plan.freeze)),
+            added.then(() => writeMetadata(deps, plan.vmId, { signal: context.signal })),
+            syncGuest(deps, context, plan.freeze, filesOf(plan.freeze)),
           ]);
         },
         async undo({ resultIfAny, signal }) {
@@ -119,8 +120,8 @@ async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan
   };
 }
 
-export function poolsOf(plan: FreezePlan): string[] {
-  return [...plan.disks.map(({ overlay }) => overlay.poolName), ...(plan.memory ? [plan.memory.poolName] : [])];
+export function filesOf(plan: FreezePlan): VolumeRef[] {
+  return [...plan.disks.map(({ overlay }) => overlay), ...(plan.memory ? [plan.memory] : [])];
 }
 
 function checkSnapshot(deps: OperationDeps, vm: Vm, request: SnapshotCreate): void {

@@ -12,7 +12,7 @@ import { refuseForeignSnapshots, startPaused, stopPaused, whileActive } from "#m
 import { checkForeign, foreignStep, isForeign, ownSteps, planForeign } from "#management/snapshot/foreign.ts";
 import { type Merge, planCollect, without } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
-import { deleteFiles, mergeLayers, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
+import { deleteFiles, mergeLayers, volumesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
 import {
   forgetSnapshot,
   putRetained,
@@ -187,5 +187,7 @@ async function clean(deps: OperationDeps, plan: Plan, call: Call): Promise<void>
 
 async function sync<I>(deps: OperationDeps, context: StepContext<I>): Promise<void> {
   const plan = context.result<Plan>("plan");
-  await syncGuest(deps, context, plan, poolNamesOfPaths(deps, plan.hostId, plan.deletes));
+  // What lay on a layer that is gone lies on another now.
+  const pools = volumesOfPaths(deps, plan.hostId, plan.deletes).map(({ poolName }) => poolName);
+  await syncGuest(deps, context, plan, pools);
 }

@@ -20,7 +20,7 @@ import {
 } from "#management/snapshot/foreign.ts";
 import { chainOf, planCollect } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
-import { deleteFiles, poolNamesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
+import { deleteFiles, volumesOfPaths, retainedLayers } from "#management/snapshot/merge.ts";
 import {
   metadataOf,
   packConfiguration,
@@ -34,7 +34,7 @@ import {
 } from "#management/snapshot/snapshot-record.ts";
 import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
-import { removeVolume } from "#management/vm/guest-file.ts";
+import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
 import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requireNotTemplate, requireState } from "#management/vm/lookup.ts";
 import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
@@ -99,7 +99,7 @@ export function snapshotRevert(deps: OperationDeps) {
             if (plan === undefined) return;
             for (const { overlay } of plan.disks)
               await removeVolume(deps, plan.hostId, overlay, { signal: context.signal });
-            await syncGuest(deps, context, plan, poolsOf(plan));
+            await syncGuest(deps, context, plan, overlaysOf(plan));
           },
         },
         {
@@ -132,8 +132,8 @@ export function snapshotRevert(deps: OperationDeps) {
           name: "sync",
           do(context) {
             const plan = context.result<Plan>("plan");
-            const pools = [...poolsOf(plan), ...poolNamesOfPaths(deps, plan.hostId, plan.abandoned)];
-            return syncGuest(deps, context, plan, pools);
+            const changed = [...overlaysOf(plan), ...volumesOfPaths(deps, plan.hostId, plan.abandoned)];
+            return syncGuest(deps, context, plan, changed);
           },
         },
       ]),
@@ -291,6 +291,6 @@ async function start(deps: OperationDeps, plan: Plan, call: Call): Promise<void>
   else await guest.snapshot.restoreMemory(plan.memoryPath, { disks: overlayMap(plan), paused }, call);
 }
 
-function poolsOf(plan: Plan): string[] {
-  return plan.disks.map(({ overlay }) => overlay.poolName);
+function overlaysOf(plan: Plan): VolumeRef[] {
+  return plan.disks.map(({ overlay }) => overlay);
 }

@@ -10,7 +10,7 @@ import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { childrenOf } from "#management/snapshot/layer.ts";
 import { readWorld } from "#management/snapshot/layer-world.ts";
-import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
+import { deleteFiles, volumesOfPaths } from "#management/snapshot/merge.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
@@ -18,7 +18,7 @@ import { diskClaims } from "#management/vm/disk-claim.ts";
 import { checkChange, diskOf } from "#management/vm/change-check.ts";
 import { whyKept } from "#management/vm/device-rule.ts";
 import { type DiskPlan, planDisks } from "#management/vm/disk-plan.ts";
-import { poolNamesOf } from "#management/vm/disk-progress.ts";
+import { volumesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { type ResolvedChange, toGuestChange, toInverse } from "#management/vm/guest-change.ts";
 import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
@@ -97,8 +97,8 @@ export function vmChange(deps: OperationDeps) {
         name: "sync",
         async do(context) {
           const made = context.result<Plan>("plan");
-          const pools = [...poolNamesOf(made.disks), ...poolNamesOfPaths(deps, made.hostId, sourcesOf(made.spec))];
-          await syncGuest(deps, context, made, pools);
+          const changed = [...volumesOf(made.disks), ...volumesOfPaths(deps, made.hostId, sourcesOf(made.spec))];
+          await syncGuest(deps, context, made, changed);
         },
       },
     ],

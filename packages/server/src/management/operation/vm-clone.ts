@@ -26,7 +26,7 @@ import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { isCopied } from "#management/vm/device-rule.ts";
 import type { DiskPlan } from "#management/vm/disk-plan.ts";
-import { poolNamesOf } from "#management/vm/disk-progress.ts";
+import { volumesOf } from "#management/vm/disk-progress.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { newGuestMetadata } from "#management/vm/guest-metadata.ts";
 import { checkClone, cloneSource, isAsFrozen } from "#management/vm/clone-check.ts";
@@ -36,7 +36,7 @@ import { syncGuest } from "#management/vm/sync.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { OperationDeps } from "./deps.ts";
-import { poolsOf } from "./snapshot-create.ts";
+import { filesOf } from "./snapshot-create.ts";
 
 interface Plan {
   readonly hostId: string;
@@ -92,7 +92,7 @@ export function vmClone(deps: OperationDeps) {
           const frozen = context.resultIfAny<Plan>("plan")?.freeze;
           if (frozen === undefined) return;
           await thaw(deps, context, frozen);
-          await syncGuest(deps, context, frozen, poolsOf(frozen));
+          await syncGuest(deps, context, frozen, filesOf(frozen));
         },
       },
       baseStep(deps),
@@ -127,8 +127,8 @@ export function vmClone(deps: OperationDeps) {
         name: "sync",
         async do(context) {
           const made = context.result<Plan>("plan");
-          await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid }, poolNamesOf(made.disks));
-          if (made.freeze !== undefined) await syncGuest(deps, context, made.freeze, poolsOf(made.freeze));
+          await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid }, volumesOf(made.disks));
+          if (made.freeze !== undefined) await syncGuest(deps, context, made.freeze, filesOf(made.freeze));
         },
       },
     ],

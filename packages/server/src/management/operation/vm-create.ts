@@ -11,7 +11,7 @@ import { timestamp } from "#core/clock.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { planClaimed } from "#management/task/claimed-plan.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
-import { poolNamesOf } from "#management/vm/disk-progress.ts";
+import { volumesOf } from "#management/vm/disk-progress.ts";
 import { refuse } from "#management/vm/field-check.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
 import { readGuestIfAny, removeOwnGuest } from "#management/vm/guest-read.ts";
@@ -85,7 +85,7 @@ export function vmCreate(deps: OperationDeps) {
         name: "sync",
         async do(context) {
           const plan = context.result<Plan>("plan");
-          await syncGuest(deps, context, guestOf(plan), poolNamesOf(plan.disks));
+          await syncGuest(deps, context, guestOf(plan), volumesOf(plan.disks));
         },
       },
     ],

@@ -7,7 +7,7 @@ import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
-import { deleteFiles, poolNamesOfPaths } from "#management/snapshot/merge.ts";
+import { deleteFiles, volumesOfPaths } from "#management/snapshot/merge.ts";
 import { forgetSnapshots } from "#management/snapshot/snapshot-record.ts";
 import { operation } from "#management/task/operation.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
@@ -72,7 +72,7 @@ export function vmDelete(deps: OperationDeps) {
         name: "sync",
         async do(context) {
           const plan = context.result<Plan>("plan");
-          await syncGuest(deps, context, plan, poolNamesOfPaths(deps, plan.hostId, plan.owned));
+          await syncGuest(deps, context, plan, volumesOfPaths(deps, plan.hostId, plan.owned));
           // While another host can't be asked, what vanished is kept; this one was deleted here.
           if (deps.inventory.get("vm", plan.vmId)?.hostId !== plan.hostId) return;
           await deps.store.transaction((transaction) => transaction.delete("vm", plan.vmId));

@@ -9,9 +9,10 @@ import { VmMigrate, type Vm } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
-import { poolNamesOfPaths } from "#management/snapshot/merge.ts";
+import { volumesOfPaths } from "#management/snapshot/merge.ts";
 import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
+import type { VolumeRef } from "#management/vm/guest-file.ts";
 import { readGuestIfAny } from "#management/vm/guest-read.ts";
 import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { requireMovable } from "#management/vm/migration-check.ts";
@@ -102,8 +103,8 @@ async function sync(deps: OperationDeps, context: Context): Promise<void> {
   const { sourceId, targetId, copiedPaths } = moved;
   await syncBoth(deps, context, moved);
   await follow(deps, context, moved);
-  await syncPools(deps, context, targetId, poolNamesOf(moved));
-  await syncPools(deps, context, sourceId, poolNamesOfPaths(deps, sourceId, copiedPaths));
+  await syncPools(deps, context, targetId, copiesOf(moved));
+  await syncPools(deps, context, sourceId, volumesOfPaths(deps, sourceId, copiedPaths));
   await cleanLeftovers(deps, context);
 }
 
@@ -143,8 +144,8 @@ async function fill(deps: OperationDeps, context: Context): Promise<void> {
   await fillCopies(deps, context, targetId, made);
 }
 
-function poolNamesOf({ copies }: MigrationPlan): string[] {
-  return copies.map(({ volume }) => volume.poolName);
+function copiesOf({ copies }: MigrationPlan): VolumeRef[] {
+  return copies.map(({ volume }) => volume);
 }
 
 async function copyState(
@@ -339,7 +340,7 @@ async function undoVolumes(deps: OperationDeps, context: Context): Promise<void>
   if (place === "source-alone") return await leave(deps, context, targetId);
   const { copies, areMade } = ownCopies(context);
   await removeCopies(deps, targetId, copies, areMade, { signal: context.signal });
-  await syncPools(deps, context, targetId, poolNamesOf(moved));
+  await syncPools(deps, context, targetId, copiesOf(moved));
 }
 
 /** What was made, or, when that was never stored, may have been made. */

@@ -19,8 +19,8 @@ export class HostReconciler implements HostSync {
   readonly network: NetworkSync;
   readonly hardware: HardwareSync;
   readonly #deps: ReconcileDeps;
-  /** Ids of the pools whose background refresh is yet to begin. */
-  readonly #duePeers = new Set<string>();
+  /** Pools whose background refresh is yet to begin, by id: which of their volumes changed; undefined: any may have. */
+  readonly #duePeers = new Map<string, Set<string> | undefined>();
 
   constructor(deps: ReconcileDeps) {
     this.#deps = deps;
@@ -43,9 +43,14 @@ export class HostReconciler implements HostSync {
     await this.hardware.syncUsage(hostId, call);
   }
 
-  async syncPool(hostId: string, poolName: string, call: Call): Promise<StoragePool | undefined> {
-    const pool = await this.storage.syncPool(hostId, poolName, true, call);
-    if (pool?.shared === true) this.#syncPeers(pool);
+  async syncPool(
+    hostId: string,
+    poolName: string,
+    call: Call,
+    changed?: ReadonlySet<string>,
+  ): Promise<StoragePool | undefined> {
+    const pool = await this.storage.syncPool(hostId, poolName, true, call, changed);
+    if (pool?.shared === true) this.#syncPeers(pool, changed);
     return pool;
   }
 
@@ -54,16 +59,17 @@ export class HostReconciler implements HostSync {
   }
 
   /** The other hosts' libvirt learns of a change on shared storage only by a refresh; nobody waits for it. */
-  #syncPeers(pool: StoragePool): void {
+  #syncPeers(pool: StoragePool, changed: ReadonlySet<string> | undefined): void {
     const { inventory, providers } = this.#deps;
     const connected = new Set(providers.connectedHostIds());
     const peers = inventory
       .by("storage-pool", "name", pool.name)
       .filter((peer) => peer.shared && peer.hostId !== pool.hostId && connected.has(peer.hostId));
     for (const peer of peers) {
-      if (this.#duePeers.has(peer.id)) continue;
-      this.#duePeers.add(peer.id);
-      void this.#syncPeer(peer);
+      const isDue = this.#duePeers.has(peer.id);
+      const due = isDue ? this.#duePeers.get(peer.id) : new Set<string>();
+      this.#duePeers.set(peer.id, changed && due?.union(changed));
+      if (!isDue) void this.#syncPeer(peer);
     }
   }
 
@@ -72,8 +78,9 @@ export class HostReconciler implements HostSync {
     const signal = AbortSignal.timeout(peerDeadlineMs);
     try {
       await clock.sleep(peerSettleMs, signal);
+      const changed = this.#duePeers.get(id);
       this.#duePeers.delete(id);
-      await this.storage.syncPool(hostId, name, true, { signal });
+      await this.storage.syncPool(hostId, name, true, { signal }, changed);
     } catch (error) {
       log.debug({ err: error, hostId, pool: name }, "shared pool could not be refreshed on a peer");
     }

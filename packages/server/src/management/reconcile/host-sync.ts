@@ -13,8 +13,16 @@ export interface HostSync {
   syncVm(hostId: string, uuid: string, call: Call): Promise<Vm | undefined>;
   /** Reads hardware, pools, volumes, networks and all guests. */
   syncHost(hostId: string, call: Call): Promise<void>;
-  /** Reads a pool's volumes anew from the storage; undefined when the host has no such pool. */
-  syncPool(hostId: string, poolName: string, call: Call): Promise<StoragePool | undefined>;
+  /**
+   * Reads a pool anew from the storage; undefined when the host has no such pool. `changed`: the names of those volumes
+   * that are read also if they are known; default: all.
+   */
+  syncPool(
+    hostId: string,
+    poolName: string,
+    call: Call,
+    changed?: ReadonlySet<string>,
+  ): Promise<StoragePool | undefined>;
   /** Reads all networks of a host. */
   syncNetworks(hostId: string, call: Call): Promise<void>;
 }

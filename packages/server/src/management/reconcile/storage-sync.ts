@@ -31,7 +31,11 @@ export class StorageSync {
     const pools = await providers.get(hostId).storage.pool.listPools(call);
     for (const pool of pools) {
       await this.#lock
-        .run(`${hostId} ${pool.name}`, () => this.#read(hostId, pool, refresh, call))
+        .run(`${hostId} ${pool.name}`, async () => {
+          const refreshed =
+            refresh && pool.state === "running" ? await this.#refresh(hostId, pool.name, call) : undefined;
+          return this.#read(hostId, refreshed ?? pool, call);
+        })
         .catch((error: unknown) => {
           // One broken pool (a server that is down) must not hide the others.
           call.signal.throwIfAborted();
@@ -46,21 +50,45 @@ export class StorageSync {
     });
   }
 
-  /** One pool and its volumes; undefined (and its documents are gone) when the host has it no longer. */
-  syncPool(hostId: string, poolName: string, refresh: boolean, call: Call): Promise<StoragePool | undefined> {
+  /**
+   * One pool and its volumes; undefined (and its documents are gone) when the host has it no longer. `changed`: those of
+   * its volumes, by name, that are read also if they are known; default: all.
+   */
+  syncPool(
+    hostId: string,
+    poolName: string,
+    refresh: boolean,
+    call: Call,
+    changed?: ReadonlySet<string>,
+  ): Promise<StoragePool | undefined> {
     return this.#lock.run(`${hostId} ${poolName}`, async () => {
-      const refreshed = refresh ? await this.#refresh(hostId, poolName, call) : undefined;
-      if (refreshed !== undefined) return this.#read(hostId, refreshed, false, call);
-      const pool = await this.#deps.providers.get(hostId).storage.pool.findPool(poolName, call);
-      return pool === undefined ? this.#gone(hostId, poolName) : this.#read(hostId, pool, false, call);
+      const pool =
+        (refresh ? await this.#refresh(hostId, poolName, call) : undefined) ??
+        (await this.#deps.providers.get(hostId).storage.pool.findPool(poolName, call));
+      return pool === undefined ? this.#gone(hostId, poolName) : this.#read(hostId, pool, call, changed);
     });
   }
 
-  async #read(hostId: string, known: HostPool, refresh: boolean, call: Call): Promise<StoragePool | undefined> {
-    if (known.state !== "running") return this.#write(hostId, known, undefined);
-    const pool = (refresh ? await this.#refresh(hostId, known.name, call) : undefined) ?? known;
+  async #read(
+    hostId: string,
+    pool: HostPool,
+    call: Call,
+    changed?: ReadonlySet<string>,
+  ): Promise<StoragePool | undefined> {
+    if (pool.state !== "running") return this.#write(hostId, pool, undefined);
+    const known = changed === undefined ? [] : this.#volumesOf(hostId, pool).filter(({ name }) => !changed.has(name));
     const { volume } = this.#deps.providers.get(hostId).storage;
-    return this.#write(hostId, pool, await volume.listVolumes(known.name, call));
+    return this.#write(hostId, pool, await volume.listVolumes(pool.name, call, known));
+  }
+
+  /** As they were read last. */
+  #volumesOf(hostId: string, pool: HostPool): HostVolume[] {
+    const { inventory } = this.#deps;
+    const document = inventory.byHost("storage-pool", hostId).find(({ uuid }) => uuid === pool.uuid);
+    if (document === undefined) return [];
+    return inventory
+      .by("volume", "poolId", document.id)
+      .map(({ id: _i, revision: _r, hostId: _h, poolId: _p, ...volume }) => ({ ...volume, poolName: pool.name }));
   }
 
   /** undefined when it can't be: busy with copies, off, gone, its server down. What libvirt knows is still right to show. */

@@ -14,7 +14,7 @@ import { requirePersistent } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import { foreignReaders } from "./layer.ts";
 import { readWorld } from "./layer-world.ts";
-import { deleteFiles, poolNamesOfPaths } from "./merge.ts";
+import { deleteFiles, volumesOfPaths } from "./merge.ts";
 import { foreignSnapshotsOf, metadataOf, snapshotsOf } from "./snapshot-record.ts";
 import { withDescendants } from "./tree.ts";
 
@@ -134,7 +134,7 @@ export function foreignStep<I>(deps: OperationDeps): Step<I> {
         await snapshot.deleteForeign(plan.uuid, plan.name, plan, call);
         await deleteFiles(deps, plan.hostId, plan.memoryPaths, call);
       }
-      await syncGuest(deps, context, plan, poolNamesOfPaths(deps, plan.hostId, plan.memoryPaths));
+      await syncGuest(deps, context, plan, volumesOfPaths(deps, plan.hostId, plan.memoryPaths));
     },
   };
 }

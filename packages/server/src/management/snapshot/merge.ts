@@ -5,7 +5,7 @@
 import { posix } from "node:path";
 import type { Call, LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
-import { removeVolume } from "#management/vm/guest-file.ts";
+import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
 import { pathOn, poolOfPath, volumeNameIn } from "#management/vm/storage-reach.ts";
 import { type Merge, planCollect } from "./layer.ts";
 import { readWorld } from "./layer-world.ts";
@@ -88,8 +88,16 @@ async function releaseRetained(deps: OperationDeps, hostId: string, call: Call):
   }
 }
 
-export function poolNamesOfPaths(deps: Pick<OperationDeps, "inventory">, hostId: string, paths: Iterable<string>) {
-  return [...paths].flatMap((path) => poolOfPath(deps.inventory, hostId, path)?.name ?? []);
+/** Those in the host's pools. */
+export function volumesOfPaths(
+  deps: Pick<OperationDeps, "inventory">,
+  hostId: string,
+  paths: readonly string[],
+): VolumeRef[] {
+  return paths.flatMap((path) => {
+    const pool = poolOfPath(deps.inventory, hostId, path);
+    return pool === undefined ? [] : [{ poolName: pool.name, name: volumeNameIn(pool, path) }];
+  });
 }
 
 export function retainedLayers(

@@ -15,7 +15,7 @@ type MakeDeps = Pick<OperationDeps, "providers" | "clock">;
 type MadeOrigin = Exclude<DiskOrigin, { kind: "empty" | "existing" }>;
 
 /** The volume that the plan makes; undefined if it makes none. */
-function madeVolume(plan: DiskPlan): VolumeRef | undefined {
+export function madeVolume(plan: DiskPlan): VolumeRef | undefined {
   const { origin } = plan;
   return "volumeName" in origin ? { poolName: origin.poolName, name: origin.volumeName } : undefined;
 }

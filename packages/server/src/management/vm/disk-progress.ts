@@ -1,8 +1,9 @@
 /** Making all disks of a plan as one step, with progress in bytes over all of them. */
+import type { VolumeRef } from "./guest-file.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import type { StepContext } from "#management/task/operation.ts";
-import { makeDisk } from "./disk-make.ts";
+import { madeVolume, makeDisk } from "./disk-make.ts";
 import type { DiskPlan } from "./disk-plan.ts";
 
 export async function makeDisks<I>(
@@ -20,8 +21,8 @@ export async function makeDisks<I>(
   return disks;
 }
 
-export function poolNamesOf(plans: readonly DiskPlan[]): string[] {
-  return plans.flatMap(({ origin }) => ("poolName" in origin ? [origin.poolName] : []));
+export function volumesOf(plans: readonly DiskPlan[]): VolumeRef[] {
+  return plans.flatMap((plan) => madeVolume(plan) ?? []);
 }
 
 function describe({ disk, origin }: DiskPlan): string {

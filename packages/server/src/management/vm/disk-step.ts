@@ -7,7 +7,7 @@ import type { OperationDeps } from "#management/operation/deps.ts";
 import type { Step } from "#management/task/operation.ts";
 import { removeDisks } from "./disk-make.ts";
 import type { DiskPlan } from "./disk-plan.ts";
-import { makeDisks, poolNamesOf } from "./disk-progress.ts";
+import { makeDisks, volumesOf } from "./disk-progress.ts";
 import { syncPools } from "./sync.ts";
 
 interface PlanWithDisks {
@@ -28,7 +28,7 @@ export function disksStep<Input>(deps: OperationDeps): Step<Input> {
       if (plan === undefined) return;
       const isMade = context.resultIfAny("disks") !== undefined;
       await removeDisks(deps, plan.hostId, plan.disks, { signal: context.signal }, isMade);
-      await syncPools(deps, context, plan.hostId, poolNamesOf(plan.disks));
+      await syncPools(deps, context, plan.hostId, volumesOf(plan.disks));
     },
   };
 }

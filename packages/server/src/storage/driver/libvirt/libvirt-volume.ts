@@ -39,7 +39,8 @@ export class LibvirtVolume implements VolumePort {
     this.#context = context;
   }
 
-  listVolumes(poolName: string, call: Call): Promise<readonly HostVolume[]> {
+  listVolumes(poolName: string, call: Call, known: readonly HostVolume[] = []): Promise<readonly HostVolume[]> {
+    const knownByName = new Map(known.map((volume) => [volume.name, volume]));
     const what = `list volumes of pool ${poolName}`;
     return onConnection(
       this.#context,
@@ -49,7 +50,11 @@ export class LibvirtVolume implements VolumePort {
         const { connection, options } = connected;
         const pool = await lookUpPool(connected, poolName);
         const { vols } = await connection.remote.storagePoolListAllVolumes({ pool, needResults: 1 }, options);
-        const volumes = await mapLimited(vols, parallelCalls, (volume) => this.#describeIfReadable(connected, volume));
+        const volumes = await mapLimited(
+          vols,
+          parallelCalls,
+          async (vol) => knownByName.get(vol.name) ?? this.#describeIfReadable(connected, vol),
+        );
         return volumes.filter((volume) => volume !== undefined);
       },
       longDeadlineMs,

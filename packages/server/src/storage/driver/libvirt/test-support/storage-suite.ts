@@ -138,6 +138,16 @@ export function storageSuite<Bench extends StorageBench>(
       await assert.rejects(volume.cloneVolume(source, small, call), { code: "invalid_field", field: "capacityBytes" });
       await volume.resizeVolume("p1", "c.qcow2", 1 << 26, call);
       await assert.rejects(volume.resizeVolume("p1", "c.qcow2", 1 << 20, call), { code: "invalid_field" });
+      const before = { ...overlay, capacityBytes: 1 };
+      const listed = await volume.listVolumes("p1", call, [before, { ...before, name: "gone.qcow2" }]);
+      assert.deepEqual(
+        new Map(listed.map(({ name, capacityBytes }) => [name, capacityBytes])),
+        new Map([
+          ["b.qcow2", base.capacityBytes],
+          ["c.qcow2", 1 << 26],
+          ["o.qcow2", 1],
+        ]),
+      );
       for (const name of ["o.qcow2", "c.qcow2", "b.qcow2"]) await volume.deleteVolume("p1", name, call);
       assert.deepEqual(await volume.listVolumes("p1", call), []);
     });
