@@ -59,7 +59,7 @@ export function snapshotCreate(deps: OperationDeps) {
       planStep(
         deps.inventory,
         ({ input, signal }: StepContext<Input>) => plan(deps, input, { signal }),
-        ({ freeze: frozen }) => ({ hostId: frozen.hostId, poolNames: poolsOf(frozen) }),
+        ({ freeze: frozen }) => ({ hostId: frozen.hostId, volumes: filesOf(frozen) }),
       ),
       {
         name: "freeze",

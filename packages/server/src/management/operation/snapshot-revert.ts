@@ -88,7 +88,7 @@ export function snapshotRevert(deps: OperationDeps) {
       planStep(
         deps.inventory,
         (context: StepContext<Input>) => plan(deps, context),
-        (planned) => ({ hostId: planned.hostId, poolNames: "disks" in planned ? poolsOf(planned) : [] }),
+        (planned) => ({ hostId: planned.hostId, volumes: "disks" in planned ? overlaysOf(planned) : [] }),
       ),
       ...ownSteps<Input>([
         {

@@ -65,7 +65,7 @@ export function vmChange(deps: OperationDeps) {
       planStep(
         deps.inventory,
         ({ input, taskId, signal }: StepContext<Input>) => plan(deps, input, taskId, { signal }),
-        ({ hostId, disks }) => ({ hostId, poolNames: poolNamesOf(disks) }),
+        ({ hostId, disks }) => ({ hostId, volumes: volumesOf(disks) }),
       ),
       disksStep(deps),
       {

@@ -76,7 +76,7 @@ export function vmClone(deps: OperationDeps) {
         ({ input, taskId, signal }: StepContext<Input>) => plan(deps, input, taskId, signal),
         ({ hostId, disks, freeze: frozen }) => ({
           hostId,
-          poolNames: [...poolNamesOf(disks), ...(frozen === undefined ? [] : poolsOf(frozen))],
+          volumes: [...volumesOf(disks), ...(frozen === undefined ? [] : filesOf(frozen))],
         }),
       ),
       {

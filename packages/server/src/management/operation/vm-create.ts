@@ -52,7 +52,7 @@ export function vmCreate(deps: OperationDeps) {
             deps.inventory,
             context,
             () => planVm(deps.inventory, input.request, target?.id as VmId),
-            ({ placement, disks }) => ({ hostId: placement.hostId, poolNames: poolNamesOf(disks) }),
+            ({ placement, disks }) => ({ hostId: placement.hostId, volumes: volumesOf(disks) }),
           );
           const plan: Plan = { ...planned, hostId: planned.placement.hostId, createdAt: timestamp(deps.clock) };
           const { guest } = deps.providers.get(plan.hostId);

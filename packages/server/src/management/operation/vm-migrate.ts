@@ -51,7 +51,7 @@ export function vmMigrate(deps: OperationDeps) {
           const { vm, targetId } = check(deps, input);
           return planMigration(deps, vm, targetId, input.request, { signal });
         },
-        (planned) => ({ hostId: planned.targetId, poolNames: poolNamesOf(planned) }),
+        (planned) => ({ hostId: planned.targetId, volumes: copiesOf(planned) }),
       ),
       {
         name: "volumes",

@@ -5,7 +5,8 @@ import { placeClaims } from "#management/task/resource-claim.ts";
 
 interface Place {
   readonly hostId: string;
-  readonly poolNames: readonly string[];
+  /** That it will make. */
+  readonly volumes: readonly { readonly poolName: string }[];
 }
 
 /** The step `plan`, whose result is the plan. */
@@ -32,7 +33,8 @@ export async function planClaimed<P extends object>(
 ): Promise<P> {
   for (;;) {
     const planned = await plan();
-    const { hostId, poolNames } = placeOf(planned);
+    const { hostId, volumes } = placeOf(planned);
+    const poolNames = volumes.map(({ poolName }) => poolName);
     if (await claim(placeClaims(inventory, hostId, poolNames))) return planned;
   }
 }
