@@ -197,6 +197,19 @@ suite("guests on a real host", () => {
     assert.equal(await sum("uefi-copy"), before);
     assert.equal(await shell(`ls ${folder} | sort | tr '\\n' ,`), "uefi 2_VARS.fd,uefi-copy_VARS.fd,");
     assert.doesNotMatch(await shell("virsh pool-list --all --name"), /nvram/);
+    // A VM whose definition names a file that is called after another.
+    await shell(
+      `virsh dumpxml uefi-copy --inactive | sed "s#<name>.*</name>#<name>holder</name>#; /<uuid>/d" > /run/holder.xml
+       virsh undefine uefi-copy --keep-nvram; virsh define /run/holder.xml`,
+    );
+    await assert.rejects(lifecycle.rename(uuid, "uefi-copy", call), hasCode("conflict"));
+    await assert.rejects(
+      lifecycle.defineXml(xml, { name: "uefi-copy", uuid: crypto.randomUUID() }, call),
+      hasCode("conflict"),
+    );
+    assert.equal(await sum("uefi-copy"), before);
+    await shell("virsh undefine holder --keep-nvram");
+    await lifecycle.defineXml(xml, { name: "uefi-copy", uuid: copyUuid }, call);
     await lifecycle.start(copyUuid, { paused: true }, call);
     await lifecycle.forceOff(copyUuid, call);
     await lifecycle.undefine(copyUuid, call);

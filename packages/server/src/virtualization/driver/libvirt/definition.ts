@@ -88,7 +88,7 @@ export async function defineFromXml(
   await checkName(connection, name, uuid, options);
   await restoreSecrets(connection, root, edits.secretsOf ?? uuid, options);
   if (uuid !== sourceUuid && sourceNvram !== undefined && !(await exists(connection, uuid, options))) {
-    await copyNvram(connection, sourceNvram, name, options);
+    await copyNvram(connection, sourceNvram, { name, uuid }, options);
   }
   const { dom } = await connection.remote.domainDefineXml({ xml: serializeXml(root) }, options);
   return await readGuest(connection.remote, dom.uuid, options);
@@ -128,15 +128,16 @@ export async function renameGuest({ connection, remote, dom, options }: DomainCa
   const { xml } = await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE }, options);
   const nvram = nvramFile(connection, readXml(xml));
   const isNamedAfterIt = nvram === defaultNvramFile(present.dom.name);
-  const copied = isNamedAfterIt && (await copyNvram(connection, nvram, name, options));
+  const copied = isNamedAfterIt && (await copyNvram(connection, nvram, { name, uuid: dom.uuid }, options));
   try {
     await remote.domainRename({ dom: present.dom, newName: name }, options);
   } catch (error) {
     // Only when libvirt said no: of an answer that was lost nobody knows which file the VM has.
-    if (copied && error instanceof LibvirtError) await deleteNvram(connection, defaultNvramFile(name), options);
+    if (copied && error instanceof LibvirtError)
+      await deleteNvram(connection, defaultNvramFile(name), dom.uuid, options);
     throw error;
   }
-  if (copied) await deleteNvram(connection, nvram, options);
+  if (copied) await deleteNvram(connection, nvram, dom.uuid, options);
 }
 
 export async function undefineGuest({ remote, dom, options }: DomainCall): Promise<void> {

@@ -102,6 +102,13 @@ export async function writeFileIn(folder: Folder, name: string, bytes: Uint8Arra
   await stream.completed;
 }
 
+export async function hasFileIn({ connection, pool, options }: Folder, name: string): Promise<boolean> {
+  const found = await connection.remote.storageVolLookupByName({ pool, name }, options).catch((error: unknown) => {
+    if (!isNotFound(error)) throw error;
+  });
+  return found !== undefined;
+}
+
 /** Fine if there is none. */
 export async function deleteFileIn({ connection, pool, options }: Folder, name: string): Promise<void> {
   try {

@@ -12,7 +12,7 @@ import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { GuestStateFile } from "#virtualization/port.ts";
 import { deleteFileIn, inFolder, readFileIn, removeFolder, writeFileIn } from "./folder-pool.ts";
 import { attribute, child } from "./domain-xml/element.ts";
-import { nvramFile, nvramFolder } from "./nvram.ts";
+import { deleteNvram, nvramFile, nvramFolder, requireOwnNvram } from "./nvram.ts";
 import type { DomainCall } from "./driver-context.ts";
 
 const tpmFolder = "/var/lib/libvirt/swtpm";
@@ -60,7 +60,10 @@ export async function writeState(
       connection,
       path.dirname(file),
       options,
-      (folder) => writeFileIn(folder, path.basename(file), bytes),
+      async (folder) => {
+        if (path.dirname(file) === nvramFolder) await requireOwnNvram(folder, file, dom.uuid);
+        await writeFileIn(folder, path.basename(file), bytes);
+      },
       true,
     );
     await write;
@@ -75,7 +78,8 @@ export async function deleteState(
   await refuseIfPresent({ remote, dom, options });
   for (const file of paths) {
     checkPlace(dom.uuid, file);
-    await inFolder(connection, path.dirname(file), options, (folder) => deleteFileIn(folder, path.basename(file)));
+    if (path.dirname(file) === nvramFolder) await deleteNvram(connection, file, dom.uuid, options);
+    else await inFolder(connection, path.dirname(file), options, (folder) => deleteFileIn(folder, path.basename(file)));
   }
   const folders = new Set(
     paths.map((file) => path.dirname(file)).filter((folder) => folder.startsWith(`${tpmFolder}/`)),

@@ -2,14 +2,16 @@
  * UEFI variables, which libvirt keeps in a file per VM beside the XML: with them goes what the guest boots from. libvirt 9.0
  * names the file after the VM (qemuDomainNVRAMPathFormat), does not rename it with the VM, and gives a VM of a new name
  * empty variables, so we carry them along: by libvirt's own storage calls, through a pool that lives for the moment.
+ * Invariant: a file that another VM's definition names, whatever it is called, is neither written nor deleted.
  */
 import path from "node:path/posix";
-import { type CallOptions, type Connection, parseUri } from "@innkeeper/libvirt";
+import { type CallOptions, type Connection, parseUri, VIR_DOMAIN_XML_INACTIVE } from "@innkeeper/libvirt";
+import { AppError } from "#core/app-error.ts";
 import { isNotFound } from "#libvirt/error.ts";
 import { formatXml } from "#libvirt/xml.ts";
-import type { ReadElement } from "#libvirt/read-xml.ts";
+import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import { child, text } from "./domain-xml/element.ts";
-import { deleteFileIn, fileXml, inFolder } from "./folder-pool.ts";
+import { deleteFileIn, fileXml, type Folder, hasFileIn, inFolder } from "./folder-pool.ts";
 import { readFirmware } from "./domain-xml/firmware.ts";
 
 /** Of the system's daemon (libvirt 9.0 virQEMUDriverConfigNew). */
@@ -27,11 +29,39 @@ export function defaultNvramFile(name: string): string {
   return `${nvramFolder}/${name}_VARS.fd`;
 }
 
-/** A copy for the VM of this name, in place of any stale one. False if there is nothing to copy: it never ran. */
+/** The VM besides `uuid` whose variables a file holds. All are asked, but only if there is such a file. */
+async function otherOwner(folder: Folder, file: string, uuid: string): Promise<string | undefined> {
+  const { connection, options } = folder;
+  if (!(await hasFileIn(folder, path.basename(file)))) return undefined;
+  const { remote } = connection;
+  const { domains } = await remote.connectListAllDomains({ needResults: 1, flags: 0 }, options);
+  for (const dom of domains.filter((each) => each.uuid !== uuid)) {
+    const found = await remote
+      .domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE }, options)
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+    if (found !== undefined && nvramFile(connection, readXml(found.xml)) === file) return dom.name;
+  }
+  return undefined;
+}
+
+/** conflict if the file holds another VM's variables than `uuid`'s. */
+export async function requireOwnNvram(folder: Folder, file: string, uuid: string): Promise<void> {
+  const owner = await otherOwner(folder, file, uuid);
+  if (owner === undefined) return;
+  const message = `${file}, where the VM's firmware variables belong, holds those of VM ${owner} on that host. Nothing was changed.`;
+  throw new AppError("conflict", message, {
+    field: "name",
+    remedy: `Give VM ${owner} a file of its own (virsh edit, <nvram>), or take another name.`,
+  });
+}
+
+/** A copy for the VM of this name and UUID, in place of any stale one; conflict if that is another VM's. False if there is nothing to copy: it never ran. */
 export async function copyNvram(
   connection: Connection,
   from: string,
-  toName: string,
+  to: { readonly name: string; readonly uuid: string },
   options: CallOptions,
 ): Promise<boolean> {
   if (path.dirname(from) !== nvramFolder) return false;
@@ -40,7 +70,8 @@ export async function copyNvram(
     try {
       const { vol } = await remote.storageVolLookupByName({ pool: folder.pool, name: path.basename(from) }, options);
       const { capacity } = await remote.storageVolGetInfo({ vol }, options);
-      const name = path.basename(defaultNvramFile(toName));
+      await requireOwnNvram(folder, defaultNvramFile(to.name), to.uuid);
+      const name = path.basename(defaultNvramFile(to.name));
       await deleteFileIn(folder, name);
       const description = formatXml(fileXml(name, capacity));
       await remote.storageVolCreateXmlFrom({ pool: folder.pool, xml: description, clonevol: vol }, options);
@@ -53,9 +84,10 @@ export async function copyNvram(
   return isCopied ?? false;
 }
 
-/** Fine if it is gone. */
-export async function deleteNvram(connection: Connection, file: string, options: CallOptions): Promise<void> {
-  await inFolder(connection, nvramFolder, options, (folder) =>
-    deleteFileIn(folder, file.slice(nvramFolder.length + 1)),
-  );
+/** Of the VM `uuid`. Fine if it is gone; what is another VM's, too, stays. */
+export async function deleteNvram(connection: Connection, file: string, uuid: string, options: CallOptions) {
+  await inFolder(connection, nvramFolder, options, async (folder) => {
+    if ((await otherOwner(folder, file, uuid)) !== undefined) return;
+    await deleteFileIn(folder, path.basename(file));
+  });
 }
