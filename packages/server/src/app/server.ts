@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { hostname } from "node:os";
-import { timestamp } from "#core/clock.ts";
+import { type Clock, timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import { pinoLogger } from "#core/pino-logger.ts";
 import { stateLayout } from "#core/state-layout.ts";
@@ -48,13 +48,15 @@ export interface RunningServer extends AsyncDisposable {
 
 interface StartOptions {
   readonly log?: Logger;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
   /** Of what the control plane is made; default: the drivers of app/wire.ts. */
   readonly wire?: Wire;
 }
 
 export async function startServer(config: ServerConfig, options: StartOptions = {}): Promise<RunningServer> {
   const log = options.log ?? pinoLogger(config.logLevel);
-  const clock = systemClock;
+  const clock = options.clock ?? systemClock;
   // Everything that was started is ended in reverse, also when the start fails half-way.
   await using begun = new AsyncDisposableStack();
   await mkdir(config.stateFolder, { recursive: true, mode: 0o700 }).catch(refuse(`--state ${config.stateFolder}`));

@@ -58,8 +58,8 @@ const certificateFileName = "ca-cert.pem";
 const dayMs = 86_400_000;
 const defaultAuthorityDays = 20 * 365;
 const defaultCertificateDays = 3 * 365;
-/** Everything is valid from an hour ago, so that a host whose clock is a little behind accepts it at once. */
-const clockSkewMs = 3_600_000;
+/** Everything is valid from a day ago: for hosts whose clocks are behind, and for ourselves when ours is set right. */
+const clockSkewMs = 86_400_000;
 
 export class CertificateAuthority {
   /** PEM of the authority's own certificate: what peers must trust. */

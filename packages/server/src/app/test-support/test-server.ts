@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Role } from "@innkeeper/contract/privilege.ts";
+import type { Clock } from "#core/clock.ts";
 import { type Logger, silentLogger } from "#core/log.ts";
 import type { ServerConfig } from "../config.ts";
 import { startServer } from "../server.ts";
@@ -33,8 +34,8 @@ export interface TestServer extends AsyncDisposable {
   admin(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>;
   /** A new user of this role, logged in: his token. */
   login(role: Role): Promise<string>;
-  /** Stops it and starts it again on the same state. */
-  restart(): Promise<void>;
+  /** Stops it and starts it again on the same state, to which something may happen in between. */
+  restart(between?: (stateFolder: string) => Promise<void>): Promise<void>;
 }
 
 const adminPassword = "correct horse battery staple";
@@ -43,6 +44,7 @@ interface TestServerOptions {
   /** Replaces parts of the wiring: operations by name, services. */
   readonly replace?: (wiring: Wiring) => Partial<Wiring>;
   readonly log?: Logger;
+  readonly clock?: Clock;
   readonly config?: Partial<ServerConfig>;
 }
 
@@ -52,6 +54,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const start = () =>
     startServer(config, {
       log: options.log ?? silentLogger,
+      ...(options.clock === undefined ? {} : { clock: options.clock }),
       wire: (base) => {
         const wiring = wire(base);
         return { ...wiring, ...options.replace?.(wiring) };
@@ -87,7 +90,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     get url() {
       return server.url;
     },
-    token,
+    get token() {
+      return token;
+    },
     call,
     admin: (method, where, body, headers = {}) => call(method, where, { token, body, headers }),
     async login(role) {
@@ -95,9 +100,11 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       await call("POST", "/users", { token, body: { name, password: adminPassword, role } });
       return loginAs(name, adminPassword);
     },
-    async restart() {
+    async restart(between) {
       await server.close();
+      await between?.(folder);
       server = await start();
+      if ((await call("GET", "/me", { token })).status !== 200) token = await loginAs("admin", adminPassword);
     },
     async [Symbol.asyncDispose]() {
       await server.close();

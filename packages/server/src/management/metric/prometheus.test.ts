@@ -25,8 +25,8 @@ const inventory = {
 
 test("each family once, with help, type and lines that a scraper reads", () => {
   const recent = new RecentSamples();
-  recent.record("vm-1", nowMs, valuesOf({ cpuUsagePct: 50, diskReadIops: 10, memoryConsumedMiB: 1 }));
   recent.record("vm-2", nowMs - 600_000, valuesOf({ cpuUsagePct: 1 }));
+  recent.record("vm-1", nowMs, valuesOf({ cpuUsagePct: 50, diskReadIops: 10, memoryConsumedMiB: 1 }));
   const clock = { ...systemClock, now: () => nowMs };
   const deps = { inventory, recent, clock, startedAt: "2027-01-01T00:00:00.000Z", version: "1.0" };
   const lines = [...prometheusText(deps, true)].join("").split("\n");

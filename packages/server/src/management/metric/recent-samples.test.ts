@@ -53,6 +53,22 @@ test("an hour is kept; gaps stay gaps; what is forgotten leaves nothing to who c
   assert.deepEqual([...samples.ids()], ["vm-2"]);
 });
 
+test("when the clock is set back, what was recorded of the time to come is not told of it", () => {
+  const samples = new RecentSamples();
+  for (let slot = 0; slot < 100; slot++) samples.record("vm-1", at(slot), valuesOf({ cpuUsagePct: 1 }));
+  for (let slot = 250; slot < 260; slot++) samples.record("vm-1", at(slot), valuesOf({ cpuUsagePct: 2 }));
+  samples.record("vm-2", at(100), valuesOf({ cpuUsagePct: 3 }));
+  // What is kept is an hour of the time at which the clock was: of before, what lies in that.
+  assert.deepEqual(samples.series("vm-1", "cpuUsagePct", at(79), at(82)), [null, 1, 1]);
+  assert.equal(samples.latest("vm-1", "cpuUsagePct", at(99), 0), 1);
+  for (let slot = 101; slot < 270; slot++) samples.record("vm-2", at(slot), valuesOf({ cpuUsagePct: 3 }));
+  assert.deepEqual(
+    samples.series("vm-1", "cpuUsagePct", at(245), at(265)).filter((point) => point !== null),
+    [],
+  );
+  assert.equal(samples.series("vm-2", "cpuUsagePct", at(101), at(270)).includes(null), false);
+});
+
 test("many things share pages; each reads its own", () => {
   const samples = new RecentSamples();
   for (let slot = 0; slot < 5; slot++) {

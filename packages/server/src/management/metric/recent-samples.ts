@@ -129,12 +129,15 @@ export class RecentSamples {
     return row;
   }
 
-  /** The slots from the last one on are free for new samples; all are if the clock went back by more than they reach. */
+  /**
+   * The slots from the last one on are free for new samples. If the clock was set back, what was recorded of the time that
+   * is to come is no sample of it.
+   */
   #advance(slot: number): void {
-    const isBefore = slot <= this.#slot - slotCount;
-    if (slot <= this.#slot && !isBefore) return;
-    const first = isBefore ? 0 : this.#slot + 1;
-    for (let next = Math.max(first, slot - slotCount + 1); next <= slot; next++) {
+    const isSetBack = slot < this.#slot - 1;
+    if (slot <= this.#slot && !isSetBack) return;
+    const [first, last] = isSetBack ? [slot + 1, this.#slot] : [this.#slot + 1, slot];
+    for (let next = Math.max(first, last - slotCount + 1); next <= last; next++) {
       const place = placeOf(next, 0);
       for (const { present } of this.#pages) present.fill(0, place, place + rowsPerPage);
     }

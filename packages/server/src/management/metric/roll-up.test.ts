@@ -112,6 +112,36 @@ test("without an interval the finest that reaches so far is told; a gap is null;
   assert.deepEqual(hours.series[0]?.average.slice(0, 2), [10, 20]);
 });
 
+test("a clock that is an hour ahead for a while, or behind, costs that while and no more", async () => {
+  for (const jumpMs of [hourMs, -hourMs]) {
+    await using under = await fixture();
+    const wrongMs = startMs + 2 * hourMs;
+    const rightMs = wrongMs + 600_000;
+    await under.runUntil(wrongMs, () => 10);
+    under.skipTo(wrongMs + jumpMs);
+    await under.runUntil(rightMs + jumpMs, () => 30);
+    under.skipTo(rightMs);
+    await under.runUntil(rightMs + 2 * hourMs, () => 20);
+    const [told] = (await under.series({ from: time(startMs), intervalSeconds: 300 })).series;
+    const points = told?.average ?? [];
+    // What was measured meanwhile is where the clock said.
+    const wrong = jumpMs < 0 ? [30, 10] : [10, 10];
+    assert.deepEqual(points.slice(10, 16), [10, 10, ...wrong, 10, 10], String(jumpMs));
+    assert.deepEqual(points.slice(24, 26), [null, null], String(jumpMs));
+    assert.deepEqual(
+      points.slice(26, 49),
+      Array.from({ length: 23 }, () => 20),
+      String(jumpMs),
+    );
+    const half = await under.series({
+      from: time(rightMs + hourMs),
+      to: time(rightMs + 1.5 * hourMs),
+      intervalSeconds: 1800,
+    });
+    assert.equal(half.series[0]?.average[0], 20, String(jumpMs));
+  }
+});
+
 test("what can't be told is refused by its field", async () => {
   await using under = await fixture();
   const refuse = (query: MetricQuery, field: string) =>

@@ -1,7 +1,7 @@
 /**
  * Makes long-term metrics: every 5 minutes of the samples, and of those what is longer, each level of the one before. What
  * is stored is complete up to the time that is stored with it; after a stop it goes on from there, as far as the level
- * before still reaches. Doing one twice gives the same.
+ * before still reaches. Doing one twice gives the same. When the clock was set back it goes on from the time that it is now.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { metricLevels } from "@innkeeper/contract/resource/metric.ts";
@@ -71,7 +71,8 @@ export class RollUp implements AsyncDisposable {
       if (lower === undefined) continue;
       const { intervalSeconds, keptSeconds } = level;
       const end = Math.floor(nowSeconds / intervalSeconds) * intervalSeconds;
-      const before = Math.min(progress?.[intervalSeconds] ?? end - intervalSeconds, end);
+      const done = progress?.[intervalSeconds];
+      const before = done === undefined || done > end ? end - intervalSeconds : done;
       const first = Math.max(before, end - Math.floor(lower.keptSeconds / intervalSeconds) * intervalSeconds);
       for (let at = first; at < end; at += intervalSeconds) await this.#rollInterval(level, lower, at, signal);
       if (end === before) continue;

@@ -27,7 +27,7 @@ import {
 } from "#app/test-support/meddling.ts";
 import { StepTrap } from "#app/test-support/step-trap.ts";
 import { hasEnded } from "#management/task/engine.ts";
-import { jumpingClock } from "#management/test-support/jumping-clock.ts";
+import { jumpingClock } from "#core/test-support/jumping-clock.ts";
 
 const chosen = process.env["INNKEEPER_MEDDLE"];
 const endMs = 120_000;

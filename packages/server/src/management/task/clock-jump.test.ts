@@ -7,7 +7,7 @@ import type { Clock } from "#core/clock.ts";
 import { type Operation, operation } from "#management/task/operation.ts";
 import { EngineFixture, hastyClock } from "#management/task/engine-fixture.ts";
 import { mustSucceed } from "#management/task/retry.ts";
-import { jumpingClock } from "#management/test-support/jumping-clock.ts";
+import { jumpingClock } from "#core/test-support/jumping-clock.ts";
 
 const Input = Type.Object({ name: Type.String() });
 const user = { userName: "tester" };
