@@ -10,6 +10,7 @@ import {
   type CachedSpace,
   cachedSpaces,
   type ChangeEntry,
+  type ChangeGap,
   type PrivateEntry,
   type Store,
   type StoreTransaction,
@@ -24,6 +25,7 @@ import {
   spaceCounter,
 } from "#store/query/change.ts";
 import { selectPrivateSpace } from "#store/query/private.ts";
+import { selectKeys, selectWrittenSince } from "#store/query/resource.ts";
 import { prune, type PruneLimits } from "#store/prune.ts";
 import type { StoreSchema } from "#store/schema.ts";
 import { KyselyTransaction } from "#store/transaction.ts";
@@ -56,6 +58,7 @@ export interface SharedDialect {
 export class KyselyStore implements Store {
   readonly #dialect: StoreDialect;
   readonly #listeners = new Set<(changes: readonly ChangeEntry[]) => void>();
+  readonly #gapListeners = new Set<(gap: ChangeGap) => void>();
   readonly #privateListeners = new Set<readonly [CachedSpace, (entries: readonly PrivateEntry[]) => void]>();
   /** Which transaction a call is made from. What was begun inside one may outlive it: then it is not inside any more. */
   readonly #scope = new AsyncLocalStorage<{ open: boolean }>();
@@ -98,6 +101,11 @@ export class KyselyStore implements Store {
     return () => this.#listeners.delete(listener);
   }
 
+  onGap(listener: (gap: ChangeGap) => void): () => void {
+    this.#gapListeners.add(listener);
+    return () => this.#gapListeners.delete(listener);
+  }
+
   onPrivateChange(space: CachedSpace, listener: (entries: readonly PrivateEntry[]) => void): () => void {
     const entry = [space, listener] as const;
     this.#privateListeners.add(entry);
@@ -125,6 +133,7 @@ export class KyselyStore implements Store {
     });
     this.#closed = true;
     this.#listeners.clear();
+    this.#gapListeners.clear();
     this.#privateListeners.clear();
   }
 
@@ -169,13 +178,7 @@ export class KyselyStore implements Store {
   /** Tells listeners what others wrote, up to what this transaction sees. */
   async #catchUp(connection: Kysely<StoreSchema>): Promise<void> {
     const counters = await selectCounters(connection);
-    const told = revisionOf(this.#told);
-    const changes: ChangeEntry[] = [];
-    for (let since = told; since < revisionOf(counters);) {
-      const batch = await changesOf(connection, since, followBatch).catch(missedChanges);
-      changes.push(...batch);
-      since = batch.at(-1)?.revision ?? revisionOf(counters);
-    }
+    const news = await newsOf(connection, revisionOf(this.#told), revisionOf(counters));
     const spaces: (readonly [CachedSpace, PrivateEntry[]])[] = [];
     for (const space of cachedSpaces) {
       if (counters.get(spaceCounter(space)) === this.#told.get(spaceCounter(space))) continue;
@@ -184,7 +187,8 @@ export class KyselyStore implements Store {
     for (const [name, value] of counters) this.#told.set(name, value);
     // Listeners are not inside the transaction that happened to find the news.
     this.#scope.exit(() => {
-      if (changes.length > 0) this.#tell(changes);
+      if ("has" in news) for (const listener of this.#gapListeners) heard(() => listener(news));
+      else this.#tell(news);
       for (const [space, entries] of spaces) this.#tellPrivate(space, entries);
     });
   }
@@ -196,7 +200,7 @@ export class KyselyStore implements Store {
       const name = spaceCounter(space);
       this.#told.set(name, (this.#told.get(name) ?? 0) + 1);
     }
-    if (changes.length > 0) this.#tell(changes);
+    this.#tell(changes);
   }
 
   /** Runs one after another, in the order of the calls, with the dialect's errors translated. */
@@ -220,6 +224,7 @@ export class KyselyStore implements Store {
   }
 
   #tell(changes: readonly ChangeEntry[]): void {
+    if (changes.length === 0) return;
     for (const listener of this.#listeners) heard(() => listener(changes));
   }
 
@@ -245,14 +250,26 @@ async function changesOf(database: Kysely<StoreSchema>, since: number, limit: nu
   return selectChanges(database, since, limit);
 }
 
-/** What others wrote was pruned before it was read here: this process knows nothing for sure any more, and ends. */
-function missedChanges(error: unknown): never {
-  if (error instanceof AppError && error.code === "precondition_failed") {
-    heard(() => {
-      throw new Error("the store's change log was pruned beyond what this process has read of it", { cause: error });
-    });
+/** What others have written since `told`; a gap if the log no longer reaches back so far. */
+async function newsOf(
+  connection: Kysely<StoreSchema>,
+  told: number,
+  latest: number,
+): Promise<readonly ChangeEntry[] | ChangeGap> {
+  const changes: ChangeEntry[] = [];
+  try {
+    for (let since = told; since < latest;) {
+      const batch = await changesOf(connection, since, followBatch);
+      changes.push(...batch);
+      since = batch.at(-1)?.revision ?? latest;
+    }
+    return changes;
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === "precondition_failed")) throw error;
+    const keys = await selectKeys(connection);
+    const written = await selectWrittenSince(connection, told);
+    return { revision: latest, changes: written, has: (kind, id) => keys.has(`${kind} ${id}`) };
   }
-  throw error;
 }
 
 /** What is committed stays so whatever a listener does: its fault ends the process, for a cache that missed a change lies. */

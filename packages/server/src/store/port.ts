@@ -44,6 +44,16 @@ export interface ChangeEntry {
   readonly resource: ResourceMap[ResourceKind] | undefined;
 }
 
+/** Entries of the change log that were pruned before this process read them: in their place, what came of them. */
+export interface ChangeGap {
+  /** The latest revision. */
+  readonly revision: number;
+  /** What was changed since and is there, each as it is now, in the order of revisions. */
+  readonly changes: readonly ChangeEntry[];
+  /** Whether it is there. What was told before and is not was deleted. */
+  has(kind: ResourceKind, id: string): boolean;
+}
+
 /** Private data that processes keep in memory: each of those that share a store is told when another changed it. */
 export const cachedSpaces = ["credential"] as const;
 export type CachedSpace = (typeof cachedSpaces)[number];
@@ -102,6 +112,8 @@ export interface Store extends AsyncDisposable {
    * the change in every cache. What is read in a transaction is never ahead of what was told. Returns how to stop.
    */
   onCommit(listener: (changes: readonly ChangeEntry[]) => void): () => void;
+  /** Called instead when this process stood still, or was cut off, for longer than the change log is kept. Returns how to stop. */
+  onGap(listener: (gap: ChangeGap) => void): () => void;
   /** Called with all of a space when another process that shares the store has changed it. Returns how to stop. */
   onPrivateChange(space: CachedSpace, listener: (entries: readonly PrivateEntry[]) => void): () => void;
   /** Forgets old change-log entries and old events and ended tasks, so that the store stays bounded. */

@@ -27,9 +27,19 @@ export class ChangeFeed {
   push(changes: readonly ChangeEntry[]): void {
     const last = changes.at(-1);
     if (last === undefined) return;
-    this.#revision = last.revision;
     for (const change of changes) this.#recent.push(change);
     if (this.#recent.length > recentMax * 2) this.#recent = this.#recent.slice(-recentMax);
+    this.#arrive(last.revision);
+  }
+
+  /** What was before the revision is told by nobody any more: readers that have not come so far end, and can't be resumed. */
+  skipTo(revision: number): void {
+    this.#recent = [];
+    this.#arrive(revision);
+  }
+
+  #arrive(revision: number): void {
+    this.#revision = revision;
     const committed = this.#committed;
     this.#committed = Promise.withResolvers();
     committed.resolve();

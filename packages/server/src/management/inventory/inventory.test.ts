@@ -6,7 +6,10 @@ import path from "node:path";
 import { test } from "node:test";
 import { newId } from "@innkeeper/contract/id.ts";
 import type { Network } from "@innkeeper/contract/resource/network.ts";
+import { AppError } from "#core/app-error.ts";
+import { failingStore } from "#management/task/engine-fixture.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
+import type { ChangeGap } from "#store/port.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 
 async function fixture() {
@@ -92,4 +95,42 @@ test("changes come in order without gap, from memory or the store, and live", { 
   await under.store.prune({ changes: 5, events: 1, tasks: 1 });
   using later = await Inventory.open(under.store);
   await assert.rejects(later.changes(3, new AbortController().signal).next(), { code: "precondition_failed" });
+});
+
+test("over a gap in the change log it comes to what is; listeners hear what is different, readers that they missed some", async () => {
+  await using under = await fixture();
+  const [same, renamed, gone] = [await under.put("same"), await under.put("old name"), await under.put("gone")];
+  const listeners: ((gap: ChangeGap) => void)[] = [];
+  const store = {
+    ...failingStore(under.store, () => undefined),
+    onGap: (listener: (gap: ChangeGap) => void) => {
+      listeners.push(listener);
+      return () => {};
+    },
+    changesSince: () => Promise.reject(new AppError("precondition_failed", "too long ago")),
+  };
+  using inventory = await Inventory.open(store);
+  const reader = inventory.changes(inventory.revision, AbortSignal.timeout(10_000)).next();
+  const heard: string[] = [];
+  inventory.onChange((changes) => heard.push(...changes.map(({ operation, id }) => `${operation} ${id}`)));
+  const present = { ...renamed, name: "new name", revision: 11 };
+  const added = { ...same, id: newId("network"), name: "added", revision: 12 };
+  const changes = [present, added].map(
+    (resource) =>
+      ({ revision: resource.revision, kind: "network", id: resource.id, operation: "put", resource }) as const,
+  );
+  const there = new Set<string>([same.id, renamed.id, added.id]);
+  for (const tell of listeners) tell({ revision: 15, changes, has: (_, id) => there.has(id) });
+  assert.equal(inventory.revision, 15);
+  assert.deepEqual(heard, [`delete ${gone.id}`, `put ${renamed.id}`, `put ${added.id}`]);
+  assert.deepEqual(
+    inventory
+      .list("network")
+      .map(({ name }) => name)
+      .toSorted(),
+    ["added", "new name", "same"],
+  );
+  await assert.rejects(reader, { code: "precondition_failed" });
+  await assert.rejects(inventory.checkResumable(14), { code: "precondition_failed" });
+  await inventory.checkResumable(15);
 });

@@ -4,7 +4,7 @@
  */
 import { type Kind, isId } from "@innkeeper/contract/id.ts";
 import { AppError } from "#core/app-error.ts";
-import type { ChangeEntry, ResourceKind, ResourceMap, Store } from "#store/port.ts";
+import type { ChangeEntry, ChangeGap, ResourceKind, ResourceMap, Store } from "#store/port.ts";
 import { ChangeFeed } from "#management/inventory/change-feed.ts";
 import { type IndexedField, type Resource, ResourceIndex } from "#management/inventory/resource-index.ts";
 import { ValueShare } from "#management/inventory/value-share.ts";
@@ -37,7 +37,8 @@ export class Inventory implements Disposable {
   private constructor(store: Store, revision: number, indexes: Map<ResourceKind, ResourceIndex>) {
     this.#feed = new ChangeFeed(store, revision);
     this.#indexes = indexes;
-    this.#stop = store.onCommit((changes) => this.#apply(changes));
+    const stops = [store.onCommit((changes) => this.#apply(changes)), store.onGap((gap) => this.#bridge(gap))];
+    this.#stop = () => stops.forEach((stop) => stop());
   }
 
   /** Reads everything that the store has; from then on follows its change log. */
@@ -151,11 +152,33 @@ export class Inventory implements Disposable {
   }
 
   #apply(changes: readonly ChangeEntry[]): void {
+    this.#keep(changes);
+    this.#feed.push(changes);
+    this.#tell(changes);
+  }
+
+  /** Listeners hear of what is different; who reads the log is told that it has a gap. */
+  #bridge({ revision, changes, has }: ChangeGap): void {
+    const gone = [...this.#indexes].flatMap(([kind, index]) =>
+      index
+        .all()
+        .filter(({ id }) => !has(kind, id))
+        .map(({ id }): ChangeEntry => ({ revision, kind, id, operation: "delete", resource: undefined })),
+    );
+    const different = [...gone, ...changes];
+    this.#keep(different);
+    this.#feed.skipTo(revision);
+    this.#tell(different);
+  }
+
+  #keep(changes: readonly ChangeEntry[]): void {
     for (const change of changes) {
       if (change.resource === undefined) this.#index(change.kind).delete(change.id);
       else this.#index(change.kind).put(change.resource);
     }
-    this.#feed.push(changes);
+  }
+
+  #tell(changes: readonly ChangeEntry[]): void {
     for (const listener of this.#listeners) listener(changes);
   }
 }

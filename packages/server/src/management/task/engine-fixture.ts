@@ -33,6 +33,7 @@ export function failingStore(store: Store, fault: () => Error | undefined): Stor
     revision: () => store.revision(),
     changesSince: (since, limit) => store.changesSince(since, limit),
     onCommit: (listener) => store.onCommit(listener),
+    onGap: (listener) => store.onGap(listener),
     onPrivateChange: (space, listener) => store.onPrivateChange(space, listener),
     prune: (limits) => store.prune(limits),
     copyTo: (file) => store.copyTo(file),

@@ -1,17 +1,20 @@
 /** The store in a real PostgreSQL. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import pg from "pg";
 import { AppError } from "#core/app-error.ts";
 import { silentLogger } from "#core/log.ts";
 import { systemClock } from "#core/system-clock.ts";
+import { jumpingClock } from "#core/test-support/jumping-clock.ts";
 import { describeStore, eventDraft, type StoreUnderTest } from "#store/conformance.ts";
 import { migrations } from "#store/migration/table.ts";
 import { postgresAddress } from "#store/postgres/address.ts";
 import { openConnections } from "#store/postgres/connection.ts";
 import { translatePostgresError } from "#store/postgres/error.ts";
 import { readLease, takeLease } from "#store/postgres/lease.ts";
-import type { ChangeEntry, PrivateEntry } from "#store/port.ts";
+import type { ChangeEntry, ChangeGap, PrivateEntry } from "#store/port.ts";
 import { openPostgresStore, type PostgresStoreOptions } from "#store/postgres/postgres-store.ts";
 import { setUpSchema } from "#store/postgres/schema-setup.ts";
 import { TcpProxy } from "#store/postgres/test-support/tcp-proxy.ts";
@@ -290,6 +293,52 @@ describe("PostgreSQL shared by several", () => {
     await assert.rejects(follower.store.prune({ changes: 0, events: 0, tasks: 0 }), isStoreUnavailable);
   });
 
+  test("who stood still for longer than the change log is kept is told what is different, and follows on", async () => {
+    const url = await server.database();
+    await using leader = await openLeading(url);
+    const write = (message: string) =>
+      leader.store.transaction((transaction) => transaction.put("event", eventDraft(message)));
+    const [same, changed, gone] = [await write("same"), await write("changed"), await write("gone")];
+    await using follower = await openLeading(url);
+    const gaps: ChangeGap[] = [];
+    const heard: number[] = [];
+    follower.store.onGap((gap) => gaps.push(gap));
+    follower.store.onCommit((changes) => heard.push(...changes.map((change) => change.revision)));
+    const standing = Promise.withResolvers<void>();
+    const stood = Promise.withResolvers<void>();
+    const still = follower.store.transaction(() => {
+      stood.resolve();
+      return standing.promise;
+    });
+    await stood.promise;
+    const { revision: _, ...draft } = changed;
+    await leader.store.transaction((transaction) => transaction.put("event", { ...draft, message: "anew" }));
+    await leader.store.transaction((transaction) => transaction.delete("event", gone.id));
+    const added = await write("added");
+    await leader.store.prune({ changes: 1, events: 100, tasks: 100 });
+    standing.resolve();
+    await still;
+    assert.equal(await follower.store.revision(), added.revision);
+    assert.deepEqual(heard, []);
+    const [gap, ...more] = gaps;
+    assert.deepEqual(more, []);
+    assert.equal(gap?.revision, added.revision);
+    assert.deepEqual(
+      gap.changes.map(({ id, revision, operation }) => ({ id, revision, operation })),
+      [
+        { id: changed.id, revision: 4, operation: "put" },
+        { id: added.id, revision: 6, operation: "put" },
+      ],
+    );
+    assert.deepEqual(
+      [same, changed, gone, added].map(({ id }) => gap.has("event", id)),
+      [true, true, false, true],
+    );
+    const next = await write("next");
+    assert.equal(await follower.store.revision(), next.revision);
+    assert.deepEqual(heard, [next.revision]);
+  });
+
   test("who follows is told at once, without asking, and still hears when the way to it was cut", async () => {
     const url = await server.database();
     await using leader = await openLeading(url);
@@ -341,6 +390,37 @@ describe("PostgreSQL shared by several", () => {
     const { rows } = await client.query("select count(*)::int as n from change");
     assert.deepEqual(rows, [{ n: 2 }]);
     await client.end();
+  });
+
+  test("clocks that jump by hours move no lease: who leads goes on, and is followed when it is gone", async () => {
+    const url = await server.database();
+    const options = { takeoverMs: 400, clock: jumpingClock() };
+    const old = await openLeading(url, options);
+    await using other = await openLeading(url, { ...options, clock: jumpingClock() });
+    const first = old.leadership.term;
+    assert.ok(first !== undefined);
+    // Renewed often enough for who counted by such clocks to take over many times.
+    const renewal = async (): Promise<number> => {
+      const rows = await server.ask<{ renewal: string }>("select renewal from innkeeper.lease", databaseOf(url));
+      return Number(rows[0]?.renewal);
+    };
+    const begin = await renewal();
+    await until(async () => {
+      await old.store.transaction((transaction) => transaction.put("event", eventDraft("written")));
+      return (await renewal()) >= begin + 20;
+    });
+    assert.deepEqual([old.leadership.term, other.leadership.term], [first, undefined]);
+    await old[Symbol.asyncDispose]();
+    await until(async () => (other.leadership.term ?? 0) > first);
+  });
+
+  test("the server's clock is asked for nothing that decides who leads", () => {
+    // https://www.postgresql.org/docs/15/functions-datetime.html#FUNCTIONS-DATETIME-CURRENT
+    const words =
+      /\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\(|current_time|localtime/i;
+    for (const file of ["lease.ts", "election.ts"]) {
+      assert.doesNotMatch(readFileSync(path.join(import.meta.dirname, file), "utf8"), words, file);
+    }
   });
 
   test("a leader that stops gives way at once; one that stands still in a transaction holds nobody up", async () => {

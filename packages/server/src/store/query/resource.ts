@@ -1,6 +1,6 @@
 /** Queries of resource documents. */
 import type { Kysely } from "kysely";
-import type { ResourceKind, ResourceMap } from "#store/port.ts";
+import type { ChangeEntry, ResourceKind, ResourceMap } from "#store/port.ts";
 import type { StoreSchema } from "#store/schema.ts";
 
 interface StoredResource {
@@ -42,6 +42,29 @@ export async function* selectResources(
     if (last === undefined || rows.length < pageRows) return;
     after = last.id;
   }
+}
+
+/** All that were written after a revision and are there, by revision. */
+export async function selectWrittenSince(database: Kysely<StoreSchema>, since: number): Promise<ChangeEntry[]> {
+  const rows = await database
+    .selectFrom("resource")
+    .select(["kind", "id", "revision", "document"])
+    .where("revision", ">", since)
+    .orderBy("revision")
+    .execute();
+  return rows.map(({ kind, id, revision, document }) => ({
+    revision: Number(revision),
+    kind: kind as ResourceKind,
+    id,
+    operation: "put",
+    resource: parseResource({ revision: Number(revision), document }),
+  }));
+}
+
+/** Kind and id of everything, as `vm vm-1`. */
+export async function selectKeys(database: Kysely<StoreSchema>): Promise<ReadonlySet<string>> {
+  const rows = await database.selectFrom("resource").select(["kind", "id"]).execute();
+  return new Set(rows.map(({ kind, id }) => `${kind} ${id}`));
 }
 
 /** Those that changed last are kept; the ids of the others, oldest first, at most `limit`. */

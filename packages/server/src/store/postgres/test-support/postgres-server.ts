@@ -17,6 +17,13 @@ const run = promisify(execFile);
 const startTimeoutMs = 60_000;
 const lookMs = 50;
 
+interface PostgresServerOptions {
+  /** Where its folder is made. */
+  readonly parent?: string;
+  /** Lines of postgresql.conf. */
+  readonly settings?: readonly string[];
+}
+
 const settings = [
   "listen_addresses = '127.0.0.1'",
   // A crash of this machine is not what is tested.
@@ -39,14 +46,14 @@ export class PostgresServer implements AsyncDisposable {
     this.#programs = programs;
   }
 
-  static async start(): Promise<PostgresServer> {
+  static async start({ parent, settings = [] }: PostgresServerOptions = {}): Promise<PostgresServer> {
     const programs = globSync("/usr/lib/postgresql/*/bin").toSorted().at(-1);
     if (programs === undefined) throw new Error("there is no PostgreSQL here: apt-get install postgresql");
     // What only root may look into, as a test's own folder is, the server's user may not.
-    const folder = await mkdtemp(path.join(isRoot() ? "/var/tmp" : tmpdir(), "inn-postgres-"));
+    const folder = await mkdtemp(path.join(parent ?? (isRoot() ? "/var/tmp" : tmpdir()), "inn-postgres-"));
     const server = new PostgresServer(folder, await freePort(), programs);
     try {
-      await server.#make();
+      await server.#make(settings);
       await server.start();
       return server;
     } catch (error) {
@@ -107,12 +114,18 @@ export class PostgresServer implements AsyncDisposable {
     await ended;
   }
 
+  /** Whether it still runs or has given up. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop("SIGQUIT");
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  async #make(): Promise<void> {
+  async #make(more: readonly string[]): Promise<void> {
     if (isRoot()) {
       const { stdout } = await run("id", ["-u", "postgres"]);
       const group = await run("id", ["-g", "postgres"]);
@@ -132,7 +145,7 @@ export class PostgresServer implements AsyncDisposable {
     ]);
     const [code] = (await once(child, "exit")) as [number | null];
     if (code !== 0) throw new Error(`initdb ended with ${code}`);
-    await appendFile(path.join(this.folder, "postgresql.conf"), `${settings.join("\n")}\n`);
+    await appendFile(path.join(this.folder, "postgresql.conf"), `${[...settings, ...more].join("\n")}\n`);
   }
 
   #spawn(program: string, argv: readonly string[]): ChildProcess {
