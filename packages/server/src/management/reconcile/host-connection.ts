@@ -8,13 +8,13 @@ import { timestamp } from "#core/clock.ts";
 import type { HostAddress, HostLinkStatus } from "#hardware/port.ts";
 import type { Provider, ProviderFactory } from "#management/provider.ts";
 import type { ProviderTable } from "#management/providers.ts";
-import { isRetryable } from "#management/task/retry.ts";
 import type { Draft } from "#store/port.ts";
 import type { HostCredentials } from "./host-credential.ts";
 import type { HostReconciler } from "./host-reconciler.ts";
 import { defaultWatchOptions, HostWatch, type WatchOptions } from "./host-watch.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { newEvent } from "./resource-event.ts";
+import { untilStored } from "./store-retry.ts";
 
 interface HostConnectionDeps extends ReconcileDeps {
   readonly providers: ProviderTable;
@@ -27,8 +27,6 @@ interface HostConnectionDeps extends ReconcileDeps {
   /** Called after each connect; for work that had to wait for the host. Must not throw. */
   readonly onConnected?: (hostId: string) => void;
 }
-
-const storeRetryMs = 5000;
 
 interface Attached {
   readonly provider: Provider;
@@ -119,19 +117,18 @@ export class HostConnections implements AsyncDisposable {
     await end();
   }
 
-  /** Tried again while the store can't be written: what the document says must not stay wrong once it can. */
   async #onStatus(hostId: string, status: HostLinkStatus, signal: AbortSignal): Promise<void> {
-    const { reconciler, clock, log } = this.#deps;
-    while (!signal.aborted) {
-      try {
-        await this.#writeStatus(hostId, status);
-        if (status.state === "connecting" || status.state === "connected") return;
-        return await reconciler.guest.markUnknown(hostId, "its host can't be reached");
-      } catch (error) {
-        log.error({ err: error, hostId }, "connection state could not be stored");
-        if (!isRetryable(error)) return;
-        await clock.sleep(storeRetryMs, signal).catch(() => undefined);
-      }
+    const { inventory, reconciler, log } = this.#deps;
+    const write = async (): Promise<void> => {
+      await this.#writeStatus(hostId, status);
+      if (status.state === "connecting" || status.state === "connected") return;
+      const host = inventory.get("host", hostId)?.name ?? hostId;
+      await reconciler.guest.markUnknown(hostId, `its host ${host} can't be reached`);
+    };
+    try {
+      await untilStored(this.#deps, "a host's connection state", write, signal);
+    } catch (error) {
+      log.error({ err: error, hostId }, "connection state could not be stored");
     }
   }
 

@@ -13,6 +13,7 @@ import { fleetPace } from "./fleet-pace.ts";
 import { guestEventResource } from "./guest-event.ts";
 import type { HostReconciler } from "./host-reconciler.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
+import { untilStored } from "./store-retry.ts";
 import { WorkQueue } from "./work-queue.ts";
 import { type MetricPoll, nextIntervalMs } from "#management/metric/metric-poll.ts";
 import { sampleMs } from "#management/metric/recent-samples.ts";
@@ -33,8 +34,16 @@ const passDeadlineMs = 5 * 60_000;
 const poolSettleMs = 200;
 /** As of a guest's (a start is four). */
 const guestSettleMs = 15;
+/** Of a host, while the store can't be written: so many are kept until it can. */
+const waitingEventsMax = 1000;
 const restartMinMs = 500;
 const restartMaxMs = 30_000;
+
+/** When an event was heard of, and whose it was. */
+interface Sighting {
+  readonly at: string;
+  readonly vm: Vm | undefined;
+}
 
 export class HostWatch {
   readonly #deps: ReconcileDeps;
@@ -43,6 +52,7 @@ export class HostWatch {
   readonly #options: WatchOptions;
   readonly #queue = new WorkQueue(parallelReads);
   readonly #addresses: AddressWatch;
+  #waitingEvents = 0;
 
   constructor(deps: ReconcileDeps, reconciler: HostReconciler, hostId: string, options: WatchOptions) {
     this.#deps = deps;
@@ -155,25 +165,34 @@ export class HostWatch {
       ["storage", () => storage.syncAll(this.#hostId, isDeep, call)],
       ["hardware", () => (isDeep ? hardware.syncHardware(this.#hostId, call) : Promise.resolve())],
     ];
-    for (const [what, work] of parts) await this.#guarded(what, work, signal);
+    for (const [what, work] of parts) {
+      await this.#guarded(what, () => untilStored(this.#deps, `${what} of a host`, work, call.signal), signal);
+    }
   }
 
   /** Says itself when it could not be read, once for all who joined. */
   #readGuest(uuid: string, signal: AbortSignal, settled?: () => Promise<void>): Promise<void> {
-    const sync = async (): Promise<void> => {
+    const read = async (): Promise<void> => {
       await this.#reconciler.syncVm(this.#hostId, uuid, readCall(signal));
     };
+    const sync = (): Promise<void> => untilStored(this.#deps, `VM ${uuid}`, read, signal);
     return this.#queue.add(`vm ${uuid}`, () => this.#guarded(`VM ${uuid}`, sync, signal), settled);
   }
 
   #onGuest(event: GuestEvent, signal: AbortSignal): void {
     const read = this.#readGuest(event.uuid, signal, () => this.#deps.clock.sleep(guestSettleMs, signal));
-    const before = this.#vmOf(event.uuid);
+    if (this.#waitingEvents >= waitingEventsMax) return;
+    this.#waitingEvents++;
+    const seen = { at: timestamp(this.#deps.clock), vm: this.#vmOf(event.uuid) };
     const task = async (): Promise<void> => {
-      // Also when the guest could not be read, the event happened.
-      await read;
-      await this.#recordGuestEvent(event, before);
-      this.#addresses.poke(event.uuid);
+      try {
+        // Also when the guest could not be read, the event happened.
+        await read;
+        await this.#recordGuestEvent(event, seen, signal);
+        this.#addresses.poke(event.uuid);
+      } finally {
+        this.#waitingEvents--;
+      }
     };
     void this.#guarded("guest event", task, signal);
   }
@@ -195,18 +214,20 @@ export class HostWatch {
     void this.#guarded("networks", () => this.#queue.add("networks", work), signal);
   }
 
-  async #recordGuestEvent(event: GuestEvent, before: Vm | undefined): Promise<void> {
-    const { inventory, writes, clock } = this.#deps;
+  async #recordGuestEvent(event: GuestEvent, seen: Sighting, signal: AbortSignal): Promise<void> {
+    const { inventory, writes } = this.#deps;
     const host = inventory.get("host", this.#hostId);
     if (host === undefined) return;
     // A guest of ours that is not stored: on its way here, or one that Innkeeper made for itself.
-    const vm = this.#vmOf(event.uuid) ?? before;
+    const vm = this.#vmOf(event.uuid) ?? seen.vm;
     if (vm === undefined) return;
-    const resource = guestEventResource(event, timestamp(clock), {
+    const resource = guestEventResource(event, seen.at, {
       vm: { kind: "vm", id: vm.id, name: event.name },
       host: { kind: "host", id: host.id, name: host.name },
     });
-    if (resource !== undefined) await writes.run((transaction) => transaction.put("event", resource));
+    if (resource === undefined) return;
+    const write = (): Promise<void> => writes.run((transaction) => transaction.put("event", resource));
+    await untilStored(this.#deps, `event ${event.type} of VM ${event.name}`, write, signal);
   }
 
   #vmOf(uuid: string): Vm | undefined {
