@@ -3,6 +3,7 @@ import path from "node:path";
 import { CertificateAuthority } from "#core/certificate-authority.ts";
 import { checkHostUri, type UriPolicy } from "#hardware/driver/libvirt/host-uri.ts";
 import { LibvirtHostLink } from "#hardware/driver/libvirt/host-link.ts";
+import { ReconnectPace } from "#hardware/driver/libvirt/reconnect-pace.ts";
 import type { HostAddress } from "#hardware/port.ts";
 import type { LibvirtContext } from "#libvirt/session.ts";
 import { HostService } from "#management/host/host-service.ts";
@@ -33,7 +34,7 @@ const leftoverMs = 5 * 60_000;
 
 export function wire(base: WireBase): Wiring {
   const { config, store, inventory, secretBox, claims, clock, log } = base;
-  const providers = new ProviderTable();
+  const providers = new ProviderTable((hostId) => inventory.get("host", hostId)?.name);
   const credentials = new HostCredentials(secretBox);
   const writes = new JoinedWrites(store);
   const reconciler = new HostReconciler({ store, writes, inventory, providers, clock, log });
@@ -85,9 +86,10 @@ function uriPolicy({ allowPlainTcp, store }: ServerConfig): UriPolicy {
 }
 
 function providerFactory({ config, clock, log }: WireBase): ProviderFactory {
+  const pace = new ReconnectPace(clock);
   return (hostId, address): Provider => {
     const hostLog = log.child({ hostId });
-    const link = new LibvirtHostLink(address, { clock, log: hostLog, ...uriPolicy(config) });
+    const link = new LibvirtHostLink(address, { clock, log: hostLog, pace, ...uriPolicy(config) });
     const context: LibvirtContext = { session: link, log: hostLog, clock };
     return {
       link,

@@ -20,6 +20,8 @@ interface LibvirtErrorContext {
   /** The caller's signal: when it has aborted, the abort is the caller's and not our deadline. */
   readonly cancelledBy?: AbortSignal;
   readonly deadlineMs?: number;
+  /** Of the host, where it was reached. */
+  readonly uri?: string | undefined;
 }
 
 /** Codes that are not here are host_failed. */
@@ -101,7 +103,8 @@ const fieldByLoginSubject: Readonly<Record<LoginSubject, string>> = {
 /** Any error of a libvirt call as an AppError; an AppError stays what it is. */
 export function mapLibvirtError(error: unknown, context: LibvirtErrorContext): AppError {
   if (error instanceof AppError) return error;
-  const { what } = context;
+  const { what, uri } = context;
+  const host = uri === undefined ? "the host" : `the host (${uri})`;
   if (error instanceof LibvirtError) {
     const said = error.message.startsWith("unknown procedure")
       ? `it needs another libvirt on the host: ${procedureNeed(error.procedure)}`
@@ -114,7 +117,7 @@ export function mapLibvirtError(error: unknown, context: LibvirtErrorContext): A
   if (context.cancelledBy?.aborted === true) {
     const reason: unknown = context.cancelledBy.reason;
     if (reason instanceof AppError) return reason;
-    if (reason instanceof Error && reason.name === "TimeoutError") return tooLong(what, undefined, error);
+    if (reason instanceof Error && reason.name === "TimeoutError") return tooLong(what, host, undefined, error);
     return new AppError("cancelled", `Can't ${what}: it was cancelled.`, { cause: error });
   }
   if (error instanceof ConnectError) {
@@ -125,12 +128,12 @@ export function mapLibvirtError(error: unknown, context: LibvirtErrorContext): A
     });
   }
   if (error instanceof ConnectionLostError) {
-    return new AppError("host_unreachable", `Can't ${what}: the connection to the host was lost: ${error.message}`, {
+    return new AppError("host_unreachable", `Can't ${what}: the connection to ${host} was lost: ${error.message}`, {
       cause: error,
     });
   }
-  if (error instanceof CallTimeoutError) return tooLong(what, error.timeoutMs, error);
-  if (isAbort(error)) return tooLong(what, context.deadlineMs, error);
+  if (error instanceof CallTimeoutError) return tooLong(what, host, error.timeoutMs, error);
+  if (isAbort(error)) return tooLong(what, host, context.deadlineMs, error);
   return new AppError("internal", `Can't ${what}.`, { cause: error });
 }
 
@@ -156,7 +159,10 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && (error.name === "TimeoutError" || error.name === "AbortError");
 }
 
-function tooLong(what: string, deadlineMs: number | undefined, cause: unknown): AppError {
+function tooLong(what: string, host: string, deadlineMs: number | undefined, cause: unknown): AppError {
   const within = deadlineMs === undefined ? "in time" : `within ${Math.round(deadlineMs / 1000)} s`;
-  return new AppError("timeout", `Can't ${what}: the host did not answer ${within}.`, { cause });
+  return new AppError("timeout", `Can't ${what}: ${host} did not answer ${within}.`, {
+    cause,
+    remedy: "Look on the host whether it is overloaded or its storage stands still, then try again.",
+  });
 }

@@ -12,6 +12,8 @@ import { mapLibvirtError } from "./error.ts";
 export interface LibvirtSession {
   /** The open connection. AppErrors when there is none: host_unreachable, host_untrusted, host_refused, timeout. */
   connection(call: Call): Promise<Connection>;
+  /** Told of a call that was not answered in time, while nothing that may take long was under way. */
+  unanswered?(connection: Connection): void;
 }
 
 export interface LibvirtContext {
@@ -34,6 +36,9 @@ export interface ConnectedCall {
   readonly options: { readonly signal: AbortSignal; readonly timeoutMs: number };
 }
 
+/** How many calls are under way on a connection that may take long. */
+const longCalls = new WeakMap<Connection, number>();
+
 /**
  * Runs `work` on the host's connection, with a deadline over all of it. `what` is what was tried, in the user's words,
  * as in "create volume a.qcow2 in pool default"; errors become AppErrors that begin with it.
@@ -52,12 +57,25 @@ export async function onConnection<T>(
     deadlineMs,
   );
   const signal = AbortSignal.any([call.signal, deadline.signal]);
+  const isLong = deadlineMs > shortDeadlineMs;
+  let connection: Connection | undefined;
   try {
-    const connection = await context.session.connection({ signal });
+    connection = await context.session.connection({ signal });
+    if (isLong) countLong(connection, 1);
     return await work({ connection, options: { signal, timeoutMs: deadlineMs } });
   } catch (error) {
-    throw mapLibvirtError(error, { what, cancelledBy: call.signal, deadlineMs });
+    throw mapLibvirtError(error, { what, cancelledBy: call.signal, deadlineMs, uri: connection?.uri });
   } finally {
     clearTimeout(timer);
+    if (isLong && connection !== undefined) countLong(connection, -1);
+    if (connection !== undefined && deadline.signal.aborted && !longCalls.has(connection)) {
+      context.session.unanswered?.(connection);
+    }
   }
+}
+
+function countLong(connection: Connection, by: number): void {
+  const count = (longCalls.get(connection) ?? 0) + by;
+  if (count === 0) longCalls.delete(connection);
+  else longCalls.set(connection, count);
 }

@@ -26,6 +26,12 @@ const codeByState: Readonly<Record<HostConnectionState, ErrorCode>> = {
 
 export class ProviderTable implements Providers {
   readonly #providers = new Map<string, Provider>();
+  readonly #nameOf: (hostId: string) => string | undefined;
+
+  /** `nameOf`: by what name people know the host. */
+  constructor(nameOf: (hostId: string) => string | undefined) {
+    this.#nameOf = nameOf;
+  }
 
   get(hostId: string): Provider {
     const provider = this.#providers.get(hostId);
@@ -34,7 +40,7 @@ export class ProviderTable implements Providers {
     if (state === "connected") return provider;
     throw new AppError(
       codeByState[state],
-      `The host is not connected (${state})${detail === "" ? "" : `: ${detail}`}. Nothing was changed.`,
+      `Host ${this.#nameOf(hostId) ?? hostId} is not connected (${state})${detail === "" ? "" : `: ${detail}`}. Nothing was changed.`,
     );
   }
 

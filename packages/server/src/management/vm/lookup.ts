@@ -34,9 +34,15 @@ export function uuidClaim(uuid: string): string {
   return `vm-uuid:${uuid}`;
 }
 
-/** invalid_state unless the VM's state allows the action. `verb` completes "can't be …": started, migrated. */
+/** invalid_state unless the VM's state allows the action, host_unreachable if nobody knows it. `verb` completes "can't be …": started, migrated. */
 export function requireState(vm: Vm, action: VmAction, verb: string): void {
   if (vmCan[action](vm)) return;
+  if (vm.state === "unknown") {
+    const why = vm.stateDetail === "" ? "its host can't be asked" : vm.stateDetail;
+    throw new AppError("host_unreachable", `VM ${vm.name} can't be ${verb} now: ${why}. Nothing was changed.`, {
+      remedy: `\`inn host show ${vm.hostId}\` says why. It is tried again all the time.`,
+    });
+  }
   const allowed = statesFor(action).join(", ");
   throw new AppError("invalid_state", `VM ${vm.name} is ${vm.state} and can't be ${verb}. Nothing was changed.`, {
     remedy: `It can be ${verb} when it is: ${allowed}.`,

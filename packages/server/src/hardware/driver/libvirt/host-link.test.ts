@@ -8,6 +8,7 @@ import { held } from "@innkeeper/libvirt/testing/resource.ts";
 import type { Clock } from "#core/clock.ts";
 import { silentLogger } from "#core/log.ts";
 import { LibvirtHostLink } from "./host-link.ts";
+import { ReconnectPace } from "./reconnect-pace.ts";
 
 const dayMs = 86_400_000;
 const maxMs = 30_000;
@@ -99,4 +100,20 @@ describe("a link's day", { timeout: 120_000 }, () => {
     assert.ok(attempts <= delays.length + 3, `${attempts} attempts, ${delays.length} pauses`);
     assert.match(detail, /lost again and again/);
   });
+});
+
+test("hosts that are lost together have their turns one after another; one alone has it at once", () => {
+  let nowMs = 1000;
+  const pace = new ReconnectPace({ monotonicMs: () => nowMs });
+  const delays = Array.from({ length: 100 }, () => pace.delayMs());
+  assert.equal(delays[0], 0);
+  assert.equal(new Set(delays).size, 100);
+  assert.deepEqual(
+    delays,
+    delays.toSorted((a, b) => a - b),
+  );
+  const lastMs = delays.at(-1) ?? 0;
+  assert.ok(lastMs <= 500, `${lastMs} ms`);
+  nowMs += lastMs + 1000;
+  assert.equal(pace.delayMs(), 0);
 });

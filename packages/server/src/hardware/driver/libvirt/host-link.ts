@@ -2,10 +2,10 @@
  * One host kept connected through libvirt. One attempt at a time; after a failure the next follows after a delay that
  * doubles up to a cap, with jitter so that hosts that went down together are not all asked at the same instant. A loss
  * is followed by an attempt at once, unless the connection had only just been made: a daemon that dies again and again
- * is not helped by being asked without pause.
+ * is not helped by being asked without pause. A daemon that keeps the connection but answers nobody is not connected.
  * Invariant: nothing is thrown from the background; `status` says why the link is down, as of the latest attempt.
  */
-import { connect, type Connection, type ConnectOptions } from "@innkeeper/libvirt";
+import { connect, type Connection, type ConnectOptions, LibvirtError } from "@innkeeper/libvirt";
 import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import type { HostConnectionState, HostHardware, HostUsage } from "@innkeeper/contract/resource/host.ts";
 import { AppError } from "#core/app-error.ts";
@@ -20,10 +20,13 @@ import { readHardware } from "./host-hardware.ts";
 import { checkHostUri, type UriPolicy } from "./host-uri.ts";
 import { UsageMeter } from "./host-usage.ts";
 import { runKvmTest } from "./kvm-test.ts";
+import type { ReconnectPace } from "./reconnect-pace.ts";
 
 interface HostLinkOptions extends UriPolicy {
   readonly clock: Clock;
   readonly log: Logger;
+  /** Shared by the links of a fleet. */
+  readonly pace?: ReconnectPace;
   /** Default 500 ms, doubled after each failure up to the maximum of 30 s. */
   readonly retryMinMs?: number;
   readonly retryMaxMs?: number;
@@ -39,6 +42,13 @@ const stableMs = 30_000;
 const reconnectTimeoutMs = 5_000;
 /** Dead hosts are found after (count + 1) × interval, at most one more: 8 to 10 s. */
 const keepalive = { intervalMs: 2_000, count: 3 };
+
+/**
+ * What a daemon that works answers at once, as it answers what it is asked for guests: of low priority (libvirt 9.0
+ * remote_protocol.x), and without a guest's monitor.
+ */
+const question = { doms: [], stats: 1, flags: 0 }; // VIR_DOMAIN_STATS_STATE
+const answerTimeoutMs = 5_000;
 
 const stateByCode: Partial<Record<ErrorCode, HostConnectionState>> = {
   host_untrusted: "untrusted",
@@ -58,6 +68,10 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
   #status: HostLinkStatus = { state: "connecting", detail: "" };
   #connection: Connection | undefined;
   #failure: AppError | undefined;
+  /** Asked whether it answers; until the answer, or the loss. */
+  #asked: Connection | undefined;
+  /** It took connections and answered nobody: taken for connected once it answers. */
+  #isMute = false;
   /** Settled by the attempt that is under way, with what came of it. */
   #attempt = Promise.withResolvers<Connection | Failure>();
 
@@ -114,6 +128,13 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
     return outcome;
   }
 
+  /** A call that is not answered may be that one's fault. One to which a working daemon always knows the answer is not. */
+  unanswered(connection: Connection): void {
+    if (connection !== this.#connection || connection === this.#asked) return;
+    this.#asked = connection;
+    void this.#checkAnswers(connection);
+  }
+
   hardware(call: Call): Promise<HostHardware> {
     const { log } = this.#options;
     const session = { session: this };
@@ -163,6 +184,8 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
         const sinceMs = clock.monotonicMs();
         const why = await this.#untilLost(this.#connection);
         timeoutMs = reconnectTimeoutMs;
+        const delayMs = this.#options.pace?.delayMs() ?? 0;
+        if (delayMs > 0) await this.#sleep(delayMs);
         if (clock.monotonicMs() - sinceMs >= stableMs) failures = 0;
         else if (++failures > 1 && !this.#closing.signal.aborted) {
           this.#fail(new AppError("host_unreachable", `The connection to the host is lost again and again (${why}).`));
@@ -182,11 +205,43 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
     const connection = await connect(this.#address.uri, this.#connectOptions(timeoutMs));
     try {
       await requireSupported(connection, { signal: this.#closing.signal, timeoutMs });
+      if (this.#isMute && !(await this.#answers(connection))) throw this.#mute();
+      this.#isMute = false;
       return connection;
     } catch (error) {
       await connection.close();
       throw error;
     }
+  }
+
+  async #checkAnswers(connection: Connection): Promise<void> {
+    const isFine = await this.#answers(connection);
+    this.#asked = undefined;
+    if (isFine || !connection.isOpen) return;
+    this.#isMute = true;
+    await connection.close();
+  }
+
+  async #answers({ remote }: Connection): Promise<boolean> {
+    const options = { signal: this.#closing.signal, timeoutMs: answerTimeoutMs };
+    try {
+      await remote.connectGetAllDomainStats(question, options);
+      return true;
+    } catch (error) {
+      // "I can't" is an answer.
+      return error instanceof LibvirtError;
+    }
+  }
+
+  #mute(): AppError {
+    return new AppError(
+      "host_unreachable",
+      `Can't connect to ${this.#address.uri}: libvirtd takes connections but answers no question about its guests.`,
+      {
+        remedy:
+          "Look on the host what libvirtd waits for (its log; storage that stands still, as an NFS server that is gone). Restarting libvirtd leaves guests running.",
+      },
+    );
   }
 
   /** Ends with the connection, and tells why it did; calls wait for the next attempt. */
@@ -199,7 +254,7 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
     closing.removeEventListener("abort", close);
     this.#connection = undefined;
     this.#attempt = Promise.withResolvers();
-    const why = error?.message ?? "closed";
+    const why = this.#isMute ? "it answered no calls any more" : (error?.message ?? "closed");
     if (closing.aborted) return why;
     this.#options.log.warn({ uri: this.#address.uri, why }, "connection to host lost");
     this.#setStatus({ state: "connecting", detail: `The connection was lost (${why}).` });
@@ -216,12 +271,15 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
   }
 
   async #pause(failures: number): Promise<void> {
-    const { clock } = this.#options;
     const min = this.#options.retryMinMs ?? retryMinMs;
     const max = this.#options.retryMaxMs ?? retryMaxMs;
     const delayMs = Math.min(max, min * 2 ** Math.min(failures - 1, 20));
     // Half of it is fixed, half is chance.
-    await clock.sleep(delayMs * (0.5 + Math.random() / 2), this.#closing.signal).catch(() => undefined);
+    await this.#sleep(delayMs * (0.5 + Math.random() / 2));
+  }
+
+  async #sleep(delayMs: number): Promise<void> {
+    await this.#options.clock.sleep(delayMs, this.#closing.signal).catch(() => undefined);
   }
 
   #connectOptions(timeoutMs: number): ConnectOptions {
