@@ -2,8 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { Type } from "typebox";
 import { type StoragePool, StoragePoolCreate } from "@innkeeper/contract/resource/storage-pool.ts";
+import type { Host } from "@innkeeper/contract/resource/host.ts";
 import { AppError } from "#core/app-error.ts";
 import { setShared } from "#management/pool/pool-service.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
 import { operation } from "#management/task/operation.ts";
 import type { OperationDeps } from "./deps.ts";
 
@@ -21,14 +23,7 @@ export function poolCreate(deps: OperationDeps) {
     input: Type.Object({ request: StoragePoolCreate }),
     check({ request }) {
       const host = hostOf(request);
-      const pools = inventory.byHost("storage-pool", host.id);
-      const named = pools.find((pool) => pool.name === request.name);
-      if (named !== undefined) throw nameTaken(request.name, host.name);
-      const placed = pools.find((pool) => pool.path === request.path);
-      if (placed !== undefined) {
-        const message = `Storage pool ${placed.name} of host ${host.name} has ${request.path} already.`;
-        throw new AppError("conflict", message, { field: "path" });
-      }
+      requireFreePlace(inventory, host, request);
       providers.get(host.id);
     },
     claims: ({ request }) => ({ exclusive: [`pool:${hostOf(request).id}:${request.name}`] }),
@@ -78,6 +73,17 @@ export function poolCreate(deps: OperationDeps) {
     ],
     outcome: ({ input, result }) => ({ ...result("sync"), name: input.request.name }),
   });
+}
+
+function requireFreePlace(inventory: Inventory, host: Host, request: StoragePoolCreate): void {
+  const pools = inventory.byHost("storage-pool", host.id);
+  const named = pools.find((pool) => pool.name === request.name);
+  if (named !== undefined) throw nameTaken(request.name, host.name);
+  const placed = pools.find((pool) => pool.path === request.path);
+  if (placed !== undefined) {
+    const message = `Storage pool ${placed.name} of host ${host.name} has ${request.path} already.`;
+    throw new AppError("conflict", message, { field: "path" });
+  }
 }
 
 function nameTaken(name: string, hostName: string): AppError {

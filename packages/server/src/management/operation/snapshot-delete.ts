@@ -22,7 +22,7 @@ import {
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
 import { treeWithout, withDescendants } from "#management/snapshot/tree.ts";
-import { operation, type StepContext } from "#management/task/operation.ts";
+import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requireState } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
@@ -71,17 +71,7 @@ export function snapshotDelete(deps: OperationDeps) {
         },
       },
       ...ownSteps<Input>([
-        {
-          name: "prepare",
-          async do(context) {
-            const plan = context.result<Plan>("plan");
-            if (plan.merges.length > 0) await startPaused(deps, context, plan);
-          },
-          async undo(context) {
-            const plan = context.resultIfAny<Plan>("plan");
-            if (plan !== undefined) await stopPaused(deps, context, plan);
-          },
-        },
+        prepareStep(deps),
         { name: "forget", pointOfNoReturn: true, do: ({ result }) => forget(deps, result<Plan>("plan")) },
         {
           name: "merge",
@@ -105,6 +95,20 @@ export function snapshotDelete(deps: OperationDeps) {
       return { deletedSnapshots: names, mergedLayers: merges.length, retainedLayers: retained };
     },
   });
+}
+
+function prepareStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "prepare",
+    async do(context) {
+      const plan = context.result<Plan>("plan");
+      if (plan.merges.length > 0) await startPaused(deps, context, plan);
+    },
+    async undo(context) {
+      const plan = context.resultIfAny<Plan>("plan");
+      if (plan !== undefined) await stopPaused(deps, context, plan);
+    },
+  };
 }
 
 /** By id; names are unique within one VM only. */

@@ -33,7 +33,7 @@ import {
   writeMetadata,
 } from "#management/snapshot/snapshot-record.ts";
 import { planStep } from "#management/task/claimed-plan.ts";
-import { operation, type StepContext } from "#management/task/operation.ts";
+import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
 import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requireNotTemplate, requireState } from "#management/vm/lookup.ts";
@@ -91,25 +91,8 @@ export function snapshotRevert(deps: OperationDeps) {
         (planned) => ({ hostId: planned.hostId, volumes: "disks" in planned ? overlaysOf(planned) : [] }),
       ),
       ...ownSteps<Input>([
-        {
-          name: "overlays",
-          do: ({ result, repeated, signal }) => makeOverlays(deps, result<Plan>("plan"), repeated, { signal }),
-          async undo(context) {
-            const plan = context.resultIfAny<Plan>("plan");
-            if (plan === undefined) return;
-            for (const { overlay } of plan.disks)
-              await removeVolume(deps, plan.hostId, overlay, { signal: context.signal });
-            await syncGuest(deps, context, plan, overlaysOf(plan));
-          },
-        },
-        {
-          name: "define",
-          do: ({ result, signal }) => defineReverted(deps, result<Plan>("plan"), { signal }),
-          async undo({ resultIfAny, signal }) {
-            const plan = resultIfAny<Plan>("plan");
-            if (plan !== undefined) await defineBefore(deps, plan, { signal });
-          },
-        },
+        overlaysStep(deps),
+        defineStep(deps),
         {
           name: "stop",
           pointOfNoReturn: true,
@@ -128,14 +111,7 @@ export function snapshotRevert(deps: OperationDeps) {
           pointOfNoReturn: true,
           do: ({ result, signal }) => start(deps, result<Plan>("plan"), { signal }),
         },
-        {
-          name: "sync",
-          do(context) {
-            const plan = context.result<Plan>("plan");
-            const changed = [...overlaysOf(plan), ...volumesOfPaths(deps, plan.hostId, plan.abandoned)];
-            return syncGuest(deps, context, plan, changed);
-          },
-        },
+        { name: "sync", do: (context) => sync(deps, context) },
       ]),
       // Last: a step after a point of no return could not be undone.
       foreignStep(deps),
@@ -148,6 +124,36 @@ export function snapshotRevert(deps: OperationDeps) {
       return { snapshotId, vmState, deletedLayers, keptVolumes: detached };
     },
   });
+}
+
+function overlaysStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "overlays",
+    do: ({ result, repeated, signal }) => makeOverlays(deps, result<Plan>("plan"), repeated, { signal }),
+    async undo(context) {
+      const plan = context.resultIfAny<Plan>("plan");
+      if (plan === undefined) return;
+      for (const { overlay } of plan.disks) await removeVolume(deps, plan.hostId, overlay, { signal: context.signal });
+      await syncGuest(deps, context, plan, overlaysOf(plan));
+    },
+  };
+}
+
+function defineStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "define",
+    do: ({ result, signal }) => defineReverted(deps, result<Plan>("plan"), { signal }),
+    async undo({ resultIfAny, signal }) {
+      const plan = resultIfAny<Plan>("plan");
+      if (plan !== undefined) await defineBefore(deps, plan, { signal });
+    },
+  };
+}
+
+async function sync(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
+  const plan = context.result<Plan>("plan");
+  const changed = [...overlaysOf(plan), ...volumesOfPaths(deps, plan.hostId, plan.abandoned)];
+  await syncGuest(deps, context, plan, changed);
 }
 
 async function plan(deps: OperationDeps, { input, taskId, signal }: StepContext<Input>): Promise<Plan | ForeignPlan> {

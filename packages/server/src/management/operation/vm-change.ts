@@ -13,7 +13,7 @@ import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles, volumesOfPaths } from "#management/snapshot/merge.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import { planStep } from "#management/task/claimed-plan.ts";
-import { operation, type StepContext } from "#management/task/operation.ts";
+import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
 import { checkChange, diskOf } from "#management/vm/change-check.ts";
 import { whyKept } from "#management/vm/device-rule.ts";
@@ -68,20 +68,7 @@ export function vmChange(deps: OperationDeps) {
         ({ hostId, disks }) => ({ hostId, volumes: volumesOf(disks) }),
       ),
       disksStep(deps),
-      {
-        name: "change",
-        async do(context) {
-          const { input, result, signal } = context;
-          return { ...(await change(deps, input, result<Plan>("plan"), madeDisks(context), { signal })) };
-        },
-        async undo(context) {
-          const made = context.resultIfAny<Plan>("plan");
-          const disks = context.resultIfAny<{ disks: VmDisk[] }>("disks")?.disks;
-          if (made === undefined || disks === undefined) return;
-          await restore(deps, context.input, made, disks, { signal: context.signal });
-          await syncGuest(deps, context, made);
-        },
-      },
+      changeStep(deps),
       {
         name: "volumes",
         pointOfNoReturn: true,
@@ -107,6 +94,23 @@ export function vmChange(deps: OperationDeps) {
       return { applied, pending, ...result("volumes") };
     },
   });
+}
+
+function changeStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "change",
+    async do(context) {
+      const { input, result, signal } = context;
+      return { ...(await change(deps, input, result<Plan>("plan"), madeDisks(context), { signal })) };
+    },
+    async undo(context) {
+      const made = context.resultIfAny<Plan>("plan");
+      const disks = context.resultIfAny<{ disks: VmDisk[] }>("disks")?.disks;
+      if (made === undefined || disks === undefined) return;
+      await restore(deps, context.input, made, disks, { signal: context.signal });
+      await syncGuest(deps, context, made);
+    },
+  };
 }
 
 function planNewDisks(deps: OperationDeps, vm: Vm, request: VmChange, taskId: string): DiskPlan[] {

@@ -79,34 +79,10 @@ export function vmClone(deps: OperationDeps) {
           volumes: [...volumesOf(disks), ...(frozen === undefined ? [] : filesOf(frozen))],
         }),
       ),
-      {
-        name: "freeze",
-        isNeedless: ({ result }) => result<Plan>("plan").freeze === undefined,
-        async do({ input, result, repeated, signal }) {
-          const { freeze: frozen } = result<Plan>("plan");
-          if (frozen === undefined) return;
-          const quiesce = await canQuiesce(deps, input, frozen, signal);
-          await freeze(deps, frozen, { quiesce, repeated }, { signal });
-        },
-        async undo(context) {
-          const frozen = context.resultIfAny<Plan>("plan")?.freeze;
-          if (frozen === undefined) return;
-          await thaw(deps, context, frozen);
-          await syncGuest(deps, context, frozen, filesOf(frozen));
-        },
-      },
+      freezeStep(deps),
       baseStep(deps),
       disksStep(deps),
-      {
-        name: "define",
-        do: (context) => define(deps, context, madeDisks(context)),
-        async undo(context) {
-          const made = context.resultIfAny<Plan>("plan");
-          if (made === undefined) return;
-          await removeOwnGuest(deps.providers.get(made.hostId).guest, made.vm, { signal: context.signal });
-          await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid });
-        },
-      },
+      defineStep(deps),
       {
         name: "thaw",
         isNeedless({ result }) {
@@ -141,6 +117,25 @@ export function vmClone(deps: OperationDeps) {
   });
 }
 
+function freezeStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "freeze",
+    isNeedless: ({ result }) => result<Plan>("plan").freeze === undefined,
+    async do({ input, result, repeated, signal }) {
+      const { freeze: frozen } = result<Plan>("plan");
+      if (frozen === undefined) return;
+      const quiesce = await canQuiesce(deps, input, frozen, signal);
+      await freeze(deps, frozen, { quiesce, repeated }, { signal });
+    },
+    async undo(context) {
+      const frozen = context.resultIfAny<Plan>("plan")?.freeze;
+      if (frozen === undefined) return;
+      await thaw(deps, context, frozen);
+      await syncGuest(deps, context, frozen, filesOf(frozen));
+    },
+  };
+}
+
 /** The snapshot that a linked clone lies on. */
 function baseStep(deps: OperationDeps): Step<Input> {
   return {
@@ -158,6 +153,19 @@ function baseStep(deps: OperationDeps): Step<Input> {
       if (made?.snapshot === undefined) return;
       await dropSnapshot(deps.store, made.sourceId, made.snapshot.id, made.snapshot.parentId);
       await writeMetadata(deps, made.sourceId, { signal }).catch(unlessGone);
+    },
+  };
+}
+
+function defineStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "define",
+    do: (context) => define(deps, context, madeDisks(context)),
+    async undo(context) {
+      const made = context.resultIfAny<Plan>("plan");
+      if (made === undefined) return;
+      await removeOwnGuest(deps.providers.get(made.hostId).guest, made.vm, { signal: context.signal });
+      await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid });
     },
   };
 }

@@ -44,26 +44,7 @@ export function vmCreate(deps: OperationDeps) {
     },
     target: ({ request }) => ({ kind: "vm", id: newId("vm"), name: request.name }),
     steps: [
-      {
-        name: "plan",
-        async do(context) {
-          const { input, target, signal } = context;
-          const planned = await planClaimed(
-            deps.inventory,
-            context,
-            () => planVm(deps.inventory, input.request, target?.id as VmId),
-            ({ placement, disks }) => ({ hostId: placement.hostId, volumes: volumesOf(disks) }),
-          );
-          const plan: Plan = { ...planned, hostId: planned.placement.hostId, createdAt: timestamp(deps.clock) };
-          const { guest } = deps.providers.get(plan.hostId);
-          if (input.request.uuid !== undefined) await requireFreeUuid(guest, input.request.uuid, { signal });
-          for (const definition of plannedDefinitions(deps.inventory, plan, input.request)) {
-            await guest.lifecycle.check(definition, { signal });
-          }
-          await requireFreeNames(deps, plan.hostId, plan.disks, { signal });
-          return { ...plan };
-        },
-      },
+      planStep(deps),
       disksStep(deps),
       defineStep(deps),
       {
@@ -94,6 +75,29 @@ export function vmCreate(deps: OperationDeps) {
       return { vmId: vm.id, name: vm.name, placement };
     },
   });
+}
+
+function planStep(deps: OperationDeps): Step<Input> {
+  return {
+    name: "plan",
+    async do(context) {
+      const { input, target, signal } = context;
+      const planned = await planClaimed(
+        deps.inventory,
+        context,
+        () => planVm(deps.inventory, input.request, target?.id as VmId),
+        ({ placement, disks }) => ({ hostId: placement.hostId, volumes: volumesOf(disks) }),
+      );
+      const plan: Plan = { ...planned, hostId: planned.placement.hostId, createdAt: timestamp(deps.clock) };
+      const { guest } = deps.providers.get(plan.hostId);
+      if (input.request.uuid !== undefined) await requireFreeUuid(guest, input.request.uuid, { signal });
+      for (const definition of plannedDefinitions(deps.inventory, plan, input.request)) {
+        await guest.lifecycle.check(definition, { signal });
+      }
+      await requireFreeNames(deps, plan.hostId, plan.disks, { signal });
+      return { ...plan };
+    },
+  };
 }
 
 function defineStep(deps: OperationDeps): Step<Input> {
