@@ -8,6 +8,7 @@ import type { Invocation } from "#invocation.ts";
 import { filterOf } from "#lookup.ts";
 import { documentText } from "#output/format.ts";
 import { type Column, tableText } from "#output/table.ts";
+import { CliError } from "#cli-error.ts";
 import { watch } from "#watch.ts";
 
 interface ListDefinition<O extends ListOperation, Row> {
@@ -147,11 +148,20 @@ async function follow<O extends ListOperation, Row extends { readonly id: string
     }
   };
   await show();
-  for await (const change of watch(api, { since: listing.revision, kinds: definition.kinds, signal })) {
-    // What is drawn already holds this change.
-    if (change.revision <= listing.revision) continue;
-    listing = await parts.read();
-    await show();
+  while (!signal.aborted) {
+    try {
+      for await (const change of watch(api, { since: listing.revision, kinds: definition.kinds, signal })) {
+        // What is drawn already holds this change.
+        if (change.revision <= listing.revision) continue;
+        listing = await parts.read();
+        await show();
+      }
+    } catch (error) {
+      // The server's log no longer reaches back to what is drawn: it is listed anew.
+      if (!(error instanceof CliError && error.detail.code === "precondition_failed")) throw error;
+      listing = await parts.read();
+      await show();
+    }
   }
 }
 

@@ -1,8 +1,10 @@
 /** The command line against a whole control plane: login, users, lists, formats, errors, watching, completion. */
 import assert from "node:assert/strict";
 import { mkdtempDisposable, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, suite, test } from "node:test";
 import { type TestServer, startTestServer } from "@innkeeper/server/app/test-support/test-server.ts";
 import type { User } from "@innkeeper/contract/resource/user.ts";
@@ -175,6 +177,27 @@ suite("against a control plane", () => {
     assert.ok(seen.some((line) => line.includes('"name":"watched"')));
   });
 
+  test("a watched list goes on when the server's log no longer reaches back to it", async () => {
+    await using own = await startTestServer({ config: { listenPort: await freePort() } });
+    const stop = new AbortController();
+    let isBegun = false;
+    const watching = captured("user list --watch -o json".split(" "), {
+      signal: stop.signal,
+      environment: { INN_SERVER: own.url, INN_TOKEN: own.token, XDG_CONFIG_HOME: folder.path },
+      onOutput: (all) => {
+        if (!isBegun) {
+          isBegun = true;
+          const user = { name: "meanwhile", password: "a long enough secret", role: "operator" };
+          void own.restart(leaveBehind).then(() => own.admin("POST", "/users", user));
+        }
+        if (all.includes('"name":"meanwhile"')) stop.abort();
+      },
+    });
+    const { exitCode, errors } = await watching;
+    assert.equal(exitCode, 0, errors);
+    assert.ok(stop.signal.aborted);
+  });
+
   test("completion knows verbs, options, and names of the server", async () => {
     assert.deepEqual(await complete("sna"), ["snapshot"]);
     assert.deepEqual(await complete("vm", "mig"), ["migrate"]);
@@ -197,3 +220,19 @@ suite("against a control plane", () => {
       assert.ok(help.includes(word), word);
   });
 });
+
+async function freePort(): Promise<number> {
+  await using server = createServer();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.listen(0, "127.0.0.1", resolve);
+  await promise;
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+/** As if more had been changed than the log keeps. */
+async function leaveBehind(stateFolder: string): Promise<void> {
+  const database = new DatabaseSync(path.join(stateFolder, "store.sqlite"));
+  database.exec("delete from change; update counter set value = value + 9 where name = 'revision'");
+  database.close();
+}

@@ -80,6 +80,8 @@ export class PostgresServer implements AsyncDisposable {
 
   async ask<Row extends object>(statement: string, database = "postgres"): Promise<Row[]> {
     const client = new pg.Client({ host: this.folder, port: this.port, user: "postgres", database });
+    // The server may end meanwhile: the query says so.
+    client.on("error", () => undefined);
     await client.connect();
     try {
       return (await client.query<Row>(statement)).rows;
