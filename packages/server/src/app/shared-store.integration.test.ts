@@ -2,6 +2,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { newId } from "@innkeeper/contract/id.ts";
+import { byCounts } from "@innkeeper/sim/fleet/declaration.ts";
+import { Fleet } from "@innkeeper/sim/fleet/fleet.ts";
+import { RealClock } from "@innkeeper/sim/host/clock.ts";
+import { destroy } from "@innkeeper/sim/host/domain/lifecycle.ts";
 import type { Problem } from "@innkeeper/contract/problem.ts";
 import type { User } from "@innkeeper/contract/resource/user.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
@@ -74,6 +78,41 @@ class Load implements AsyncDisposable {
 
 function pick<T>(from: readonly T[], random: () => number): T | undefined {
   return from[Math.floor(random() * from.length)];
+}
+
+/** Simulated hosts that the planes manage, reached by TCP as from any machine. */
+async function addedFleet(planes: SharedPlanes, plane: PlaneProcess) {
+  await using begun = new AsyncDisposableStack();
+  const clock = begun.use(new RealClock());
+  const counts = { clusters: 1, hosts: 2, vms: 3, seed: 9, storage: "local" } as const;
+  const fleet = begun.use(new Fleet(byCounts(counts), clock));
+  await fleet.listenTcp(`127.${100 + (process.pid % 100)}.${(process.pid >> 8) % 200}.1`, 26_611);
+  for (const { name, uris } of fleet.hosts) {
+    const body = { name, uri: uris[0] };
+    const task = await planes.call<Task>(plane, "POST", "/hosts?waitMs=30000", { body });
+    assert.equal(task.state, "succeeded", JSON.stringify(task.error));
+  }
+  const running = fleet.hosts.flatMap(({ host }) => [...host.domains.all].filter(({ isActive }) => isActive));
+  assert.ok(running.length > 0);
+  const count = async (filter: string): Promise<number> => {
+    const where = `/vms?filter=${encodeURIComponent(filter)}&limit=1`;
+    return (await planes.call<{ totalCount: number }>(plane, "GET", where)).totalCount;
+  };
+  assert.equal(await count("state=running"), running.length);
+  const own = begun.move();
+  return {
+    stopAll() {
+      for (const { host } of fleet.hosts) {
+        for (const domain of host.domains.all) if (domain.isActive) destroy(host.domains, domain);
+      }
+    },
+    async areStopped() {
+      const signal = AbortSignal.timeout(30_000);
+      while ((await count("state=shutoff")) < 6) await systemClock.sleep(100, signal);
+      assert.equal(await count(""), 6);
+    },
+    [Symbol.asyncDispose]: () => own.disposeAsync(),
+  };
 }
 
 /** All ended, as they should; read from any server. */
@@ -202,6 +241,44 @@ test(
   },
 );
 
+test(
+  "a process that stood still for longer than the change log is kept shows what is, and who watched there is told to list anew",
+  { timeout: 120_000 },
+  async () => {
+    await using planes = await SharedPlanes.start({ postgres, count: 2, takeoverMs });
+    const { plane: leader } = await planes.leader();
+    const still = planes.all.find((plane) => plane !== leader);
+    assert.ok(still);
+    const { pid } = still;
+    const gone = await planes.call<User>(leader, "POST", "/users", newUser("gone"));
+    const system = await planes.call<{ revision: number }>(leader, "GET", "/system");
+    await using watcher = new Watcher(() => still.url, planes.token, system.revision);
+    while (watcher.connects === 0) await systemClock.sleep(20);
+    process.kill(pid, "SIGSTOP");
+    for (const name of ["one", "two", "three"]) await planes.call(leader, "POST", "/users", newUser(name));
+    await planes.call(leader, "DELETE", `/users/${gone.id}`);
+    // As upkeep does it when there are more.
+    await planes.sql("delete from innkeeper.change where revision < (select max(revision) from innkeeper.change)");
+    process.kill(pid, "SIGCONT");
+    const list = (plane: PlaneProcess) =>
+      planes.call<{ items: User[]; revision: number }>(plane, "GET", "/users?sort=name");
+    const signal = AbortSignal.timeout(20_000);
+    const { items } = await list(leader);
+    while (JSON.stringify((await list(still)).items) !== JSON.stringify(items)) await systemClock.sleep(50, signal);
+    while (watcher.refusals.length === 0) await systemClock.sleep(20, signal);
+    assert.match(watcher.refusals[0] ?? "", /^412 .*precondition_failed.*List anew/);
+    assert.deepEqual(watcher.gaps(), [], "up to there nothing was left out");
+    const { revision } = await list(still);
+    await using anew = new Watcher(() => still.url, planes.token, revision);
+    await planes.call(leader, "POST", "/users", newUser("four"));
+    const { revision: end } = await planes.call<{ revision: number }>(leader, "GET", "/system");
+    while (anew.last < end) await systemClock.sleep(20, signal);
+    assert.deepEqual([anew.gaps(), anew.refusals], [[], []]);
+    assert.equal(still.pid, pid, "it is the same process");
+    assert.equal(still.process?.exitCode, null);
+  },
+);
+
 function newUser(name: string) {
   return { body: { name, password: adminPassword, role: "operator" } };
 }
@@ -219,11 +296,13 @@ test(
       const { revision } = await planes.call<{ revision: number }>(leader, "GET", "/system");
       await using watcher = new Watcher(() => leader.url, planes.token, revision);
       await planes.call(leader, "POST", "/users", newUser("before"));
+      await using managed = await addedFleet(planes, leader);
       const ids = new Set<string>();
       for (let number = 1; number <= 5; number++) {
         ids.add((await planes.call<Task>(leader, "POST", `/hosts/${newId("host")}/refresh`)).id);
       }
       proxy[fault]();
+      managed.stopAll();
       // Longer than any of them leads without having asked.
       const away = AbortSignal.timeout(takeoverMs * 4);
       let refused = 0;
@@ -250,6 +329,8 @@ test(
       const users = await planes.call<{ items: User[] }>(leader, "GET", "/users?sort=name");
       assert.ok(users.items.some(({ name }) => name === "before"));
       await planes.call(leader, "POST", "/users", newUser("after"));
+      // What happened on the hosts meanwhile is read from them.
+      await managed.areStopped();
       const { revision: end } = await planes.call<{ revision: number }>(leader, "GET", "/system");
       const signal = AbortSignal.timeout(10_000);
       while (watcher.last < end) await systemClock.sleep(50, signal);

@@ -158,12 +158,14 @@ export class SharedPlanes implements AsyncDisposable {
     return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
   }
 
+  /** Past all processes, in the database itself. */
+  sql<Row extends object>(statement: string): Promise<Row[]> {
+    return this.#options.postgres.ask<Row>(statement, this.#database);
+  }
+
   /** As the database has it. */
   async lease(): Promise<Lease> {
-    const [row] = await this.#options.postgres.ask<{ token: string; holder: string | null }>(
-      "select token, holder from innkeeper.lease",
-      this.#database,
-    );
+    const [row] = await this.sql<{ token: string; holder: string | null }>("select token, holder from innkeeper.lease");
     return { token: Number(row?.token ?? 0), pid: Number(row?.holder?.split(":").at(-2) ?? 0) };
   }
 
