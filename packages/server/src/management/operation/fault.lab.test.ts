@@ -1,10 +1,9 @@
 /**
- * What hosts do at the worst moment: libvirtd is killed in the middle of a call, a file system fills up while something is
+ * What hosts do at the worst moment: libvirtd is killed while a VM is made (of others: daemon-kill.lab.test.ts), a file system fills up while something is
  * written to it. A task ends as done or undone and says so, guests go on, nothing is left over, and it works the next time.
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { guestImage } from "@innkeeper/lab/guest-image.ts";
@@ -14,6 +13,7 @@ import { waitFor } from "@innkeeper/lab/wait.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
+import { killerOf } from "#app/test-support/daemon-killer.ts";
 import { labState, orphans } from "#app/test-support/lab-state.ts";
 import { StepTrap } from "#app/test-support/step-trap.ts";
 import { hasEnded } from "#management/task/engine.ts";
@@ -118,22 +118,6 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
       delayMs: 20,
       input: () => create(large),
       makes: "new",
-    },
-    {
-      title: "vm.clone of a running VM, copying",
-      operation: "vm.clone",
-      step: "disks",
-      delayMs: 20,
-      input: () => ({ vmId: vm("subject").id, request: { name: "new" } }),
-      makes: "new",
-    },
-    {
-      title: "snapshot.create with memory, saving",
-      operation: "snapshot.create",
-      step: "freeze",
-      delayMs: 60,
-      input: () => ({ vmId: vm("subject").id, request: { name: "s1", memory: true } }),
-      makes: "",
     },
   ];
   for (const { title, operation, step, delayMs, input, makes } of cases) {
@@ -269,14 +253,6 @@ function assertFull(task: Task): void {
 const create = (disks: object[]) => ({
   request: { name: "new", host: "h1", memory: { sizeMiB: 96 }, disks, start: true },
 });
-
-/** Kills the daemon the moment that it is called. */
-async function killerOf(host: LabHost): Promise<() => void> {
-  const argv = ["sh", "-c", "echo ready; read go; kill -KILL $(cat /run/libvirtd.pid)"];
-  const killer = await host.spawn(argv, ["pipe", "pipe", "ignore"]);
-  if (killer.stdout !== null) await once(killer.stdout, "data");
-  return () => void killer.stdin?.end("go\n");
-}
 
 /** A raw disk: a boot sector's mark, then noise. `act` happens after the part that is looked at before it is stored. */
 function disk(sizeBytes: number, act: () => Promise<void> = async () => {}): ReadableStream<Uint8Array> {
