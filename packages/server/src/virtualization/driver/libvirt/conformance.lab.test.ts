@@ -199,8 +199,9 @@ suite("guests on a real host", () => {
     assert.doesNotMatch(await shell("virsh pool-list --all --name"), /nvram/);
     // A VM whose definition names a file that is called after another.
     await shell(
-      `virsh dumpxml uefi-copy --inactive | sed "s#<name>.*</name>#<name>holder</name>#; /<uuid>/d" > /run/holder.xml
-       virsh undefine uefi-copy --keep-nvram; virsh define /run/holder.xml`,
+      `virsh dumpxml uefi-copy --inactive | sed "s#<name>.*</name>#<name>holder</name>#; /<uuid>/d; /<nvram/d
+         s#</os>#<nvram>${folder}/uefi-copy_VARS.fd</nvram></os>#" > /run/holder.xml
+       virsh undefine uefi-copy --keep-nvram && virsh define /run/holder.xml`,
     );
     await assert.rejects(lifecycle.rename(uuid, "uefi-copy", call), hasCode("conflict"));
     await assert.rejects(
