@@ -1,31 +1,27 @@
 /** Merging layers needs a guest that has a process; afterwards a VM on a simulated host is on or off as it was left to be. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
-import { type Connection, connect } from "@innkeeper/libvirt";
-import { ControlPlane } from "./test-support/control-plane.ts";
-import { type ListeningSimHost, listeningSimHost } from "./test-support/sim-host.ts";
-import { StepTrap } from "./test-support/step-trap.ts";
+import type { Connection } from "@innkeeper/libvirt";
+import type { ControlPlane } from "./test-support/control-plane.ts";
+import { type ManagedSimHost, managedSimHost } from "./test-support/managed-sim-host.ts";
+import type { ListeningSimHost } from "./test-support/sim-host.ts";
+import type { StepTrap } from "./test-support/step-trap.ts";
 
 const mib = 1 << 20;
 
 describe("the power of a VM whose layers are merged", { timeout: 120_000 }, () => {
+  let managed: ManagedSimHost;
   let sim: ListeningSimHost;
   let plane: ControlPlane;
   let virsh: Connection;
-  const trap = new StepTrap();
+  let trap: StepTrap;
 
   before(async () => {
-    sim = await listeningSimHost({ timing: { startMs: 0, bootMs: 0, shutdownMs: 0 } });
-    virsh = await connect(sim.uri);
-    plane = await ControlPlane.open({ onStepBoundary: trap.onStepBoundary });
-    await plane.succeed("host.add", { request: { uri: sim.uri, name: "h1" } });
+    managed = await managedSimHost({ timing: { startMs: 0, bootMs: 0, shutdownMs: 0 } });
+    ({ sim, plane, virsh, trap } = managed);
   });
   afterEach(() => trap.clear());
-  after(async () => {
-    virsh?.close();
-    await plane?.[Symbol.asyncDispose]();
-    await sim?.[Symbol.asyncDispose]();
-  });
+  after(() => managed?.[Symbol.asyncDispose]());
 
   async function make(name: string, start = true): Promise<string> {
     const disks = [{ capacityBytes: 64 * mib, pool: "local" }];

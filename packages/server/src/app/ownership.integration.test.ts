@@ -11,7 +11,8 @@ import { Fleet } from "@innkeeper/sim/fleet/fleet.ts";
 import { RealClock } from "@innkeeper/sim/host/clock.ts";
 import { AppError } from "#core/app-error.ts";
 import { ControlPlane } from "./test-support/control-plane.ts";
-import { type ListeningSimHost, listeningSimHost } from "./test-support/sim-host.ts";
+import { type ManagedSimHost, managedSimHost } from "./test-support/managed-sim-host.ts";
+import type { ListeningSimHost } from "./test-support/sim-host.ts";
 import { StepTrap } from "./test-support/step-trap.ts";
 
 const mib = 1 << 20;
@@ -23,23 +24,18 @@ const create = (name: string, change: object = {}) => ({
 });
 
 describe("a task removes only what it made", { timeout: 120_000 }, () => {
+  let managed: ManagedSimHost;
   let sim: ListeningSimHost;
   let plane: ControlPlane;
   let virsh: Connection;
-  const trap = new StepTrap();
+  let trap: StepTrap;
 
   before(async () => {
-    sim = await listeningSimHost();
-    virsh = await connect(sim.uri);
-    plane = await ControlPlane.open({ onStepBoundary: trap.onStepBoundary });
-    await plane.succeed("host.add", { request: { uri: sim.uri, name: "h1" } });
+    managed = await managedSimHost();
+    ({ sim, plane, virsh, trap } = managed);
   });
   afterEach(() => trap.clear());
-  after(async () => {
-    virsh?.close();
-    await plane?.[Symbol.asyncDispose]();
-    await sim?.[Symbol.asyncDispose]();
-  });
+  after(() => managed?.[Symbol.asyncDispose]());
 
   const define = async (name: string, uuid: string): Promise<void> => {
     const xml = `<domain type='qemu'><name>${name}</name><uuid>${uuid}</uuid><title>by hand</title>
