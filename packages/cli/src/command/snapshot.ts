@@ -128,6 +128,8 @@ function addChanges(noun: Command, surroundings: Surroundings): void {
     alias: "rm",
     summary: "Delete a snapshot and merge its layer; the VM's state stays as it is.",
     operations: ["snapshotDelete"],
+    details:
+      "Layers are merged by a QEMU that runs: a VM that is off is started paused for it, with its memory taken, and\nstopped again afterwards. A VM that can't start keeps its snapshots until it can.",
     options: (command) => taskOptions(confirmOption(command)).option("--children", "all snapshots below it too"),
     run: async (invocation, first, second?: string) => {
       const snapshot = await findSnapshot(invocation.api, first, second);

@@ -116,7 +116,7 @@ suite("PowerCLI's cmdlets against a control plane", () => {
       [["Set-HardDisk", "web", "-CapacityGB", "1"], 64, /of which VM/],
       [["Get-Task", "-Id", "x"], 64, /no id of a task/],
       [["Wait-Task", "task-000000000000"], 66, /task/],
-      [["Get-Stat", "x", "-Start", "2026-01-01"], 64, /no history yet/],
+      [["Get-Stat", "x", "-Start", "2026-01-01"], 64, /inn vm metrics/],
       [["Get-VIEvent", "-Start", "yesterday"], 65, /"yesterday" is no time/],
       [["Get-VM", "-o", "xml"], 64, /-o xml/],
     ] as const) {

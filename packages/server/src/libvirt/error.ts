@@ -143,6 +143,11 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof LibvirtError && codeOf(error) === "not_found";
 }
 
+/** For `catch`: undefined where the daemon has no such thing any more. */
+export function goneIsUndefined(error: unknown): undefined {
+  if (!isNotFound(error)) throw error;
+}
+
 /** Whether libvirt reported this code, e.g. `VIR_ERR_OPERATION_INVALID`. */
 export function isLibvirtCode(error: unknown, codeName: string): boolean {
   if (error instanceof LibvirtError) return error.codeName === codeName;

@@ -1,5 +1,5 @@
 /**
- * Get-Stat: what VMs use now, as the difference of two samples of their counters. There is no history yet. Metrics have the
+ * Get-Stat: what VMs use now, as the difference of two samples of their counters; the history is in `inn vm metrics`. Metrics have the
  * names and units of vSphere's counters (PerformanceManager): cpu.usage in percent of its vCPUs, the others in KB or KBps.
  */
 import { setTimeout as delay } from "node:timers/promises";
@@ -95,7 +95,8 @@ const metrics: readonly Metric[] = [
 
 const groups = ["Cpu", "Memory", "Disk", "Network"] as const;
 const sampleGapMs = 1000;
-const noHistory = "there is no history yet; Get-Stat shows the present (`inn vm stats` all counters)";
+const noHistory =
+  "Get-Stat shows the present; `inn vm metrics`, `inn host metrics` and `inn pool metrics` have the history of a year";
 
 export const getStat: Cmdlet = {
   name: "Get-Stat",

@@ -3,7 +3,6 @@
  * autostart that was switched off meanwhile. It is remembered in the store and taken away when the host is back. Invariant:
  * nothing is removed from a host unless another one was asked in that moment and has the VM, and nothing that runs.
  */
-import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { childrenOf } from "#management/snapshot/layer.ts";
@@ -11,7 +10,7 @@ import { readWorld } from "#management/snapshot/layer-world.ts";
 import { deleteFiles } from "#management/snapshot/merge.ts";
 import { newEvent } from "#management/reconcile/resource-event.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
-import { readGuestIfAny, removeGuest } from "./guest-read.ts";
+import { readGuestIfAny, removeGuest, unlessGone } from "./guest-read.ts";
 import { endDouble, isExecuting } from "./migration-place.ts";
 import { type DiskCopy, removeCopies } from "./migration-volume.ts";
 
@@ -130,10 +129,6 @@ async function readNeeds(
   const isSame = (id: string): boolean => id === vmId || deps.inventory.get("vm", id)?.uuid === uuid;
   return (path) =>
     childrenOf(world, path).length > 0 || world.holds.some((hold) => hold.path === path && !isSame(hold.id));
-}
-
-function unlessGone(error: unknown): void {
-  if (!(error instanceof AppError && error.code === "not_found")) throw error;
 }
 
 /** Disks that went along, unless someone on their old host still reads them. Returns the paths that stay. */

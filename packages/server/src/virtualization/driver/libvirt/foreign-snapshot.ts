@@ -11,7 +11,7 @@ import {
   VIR_DOMAIN_SNAPSHOT_DELETE_CHILDREN,
   VIR_DOMAIN_SNAPSHOT_REVERT_FORCE,
 } from "@innkeeper/libvirt";
-import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
+import { goneIsUndefined, isLibvirtCode } from "#libvirt/error.ts";
 import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { ForeignSnapshot } from "#virtualization/port.ts";
 import { type DomainCall, untimed } from "./driver-context.ts";
@@ -48,10 +48,6 @@ export async function readForeignSnapshots(
 
 async function currentName(remote: Remote, dom: NonnullDomain, options: CallOptions): Promise<string | undefined> {
   return (await remote.domainSnapshotCurrent({ dom }, options).catch(goneIsUndefined))?.snap.name;
-}
-
-function goneIsUndefined(error: unknown): undefined {
-  if (!isNotFound(error)) throw error;
 }
 
 function readSnapshot(root: ReadElement, current: string | undefined): ForeignSnapshot {

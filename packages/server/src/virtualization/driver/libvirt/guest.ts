@@ -13,7 +13,7 @@ import {
   type Connection,
 } from "@innkeeper/libvirt";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
-import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
+import { goneIsUndefined, isLibvirtCode } from "#libvirt/error.ts";
 import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { Guest } from "#virtualization/port.ts";
 import { pendingChanges, withConfiguredModel, withoutFullPins } from "./domain-xml/compare.ts";
@@ -145,10 +145,6 @@ export async function hostCpuCount(remote: Remote, options: CallOptions): Promis
   const count = info.nodes * info.sockets * info.cores * info.threads;
   cpuCounts.set(remote, count);
   return count;
-}
-
-function goneIsUndefined(error: unknown): undefined {
-  if (!isNotFound(error)) throw error;
 }
 
 function noneIfUnsupported(error: unknown): { result: number } {
