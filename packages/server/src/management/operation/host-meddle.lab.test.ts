@@ -1,7 +1,8 @@
 /**
  * Pools, networks and volumes removed, stopped, or made by someone else with virsh, right before each step of every
- * operation on hosts, storage and networks: the task ends, as done or with a clear refusal; what someone else made in the
- * place of ours is left alone; host and store agree.
+ * operation on hosts, storage and networks: the task ends, as done or with a clear refusal, what it can't undo it undoes on
+ * a retry; it leaves nothing over; what someone else made, in the place of ours or beside it, is left alone; host and store
+ * agree, on everything.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +13,9 @@ import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import { type HostScenario, hostScenarios, type World } from "#app/test-support/host-scenario.ts";
-import { hostMeddlings, meddle, type Meddling, sweep } from "#app/test-support/meddling.ts";
+import { beyond, nothing, undocumented } from "#app/test-support/lab-change.ts";
+import { labState, type LabState } from "#app/test-support/lab-state.ts";
+import { canaryState, hostMeddlings, meddle, type Meddling, placeCanaries, sweep } from "#app/test-support/meddling.ts";
 import { StepTrap } from "#app/test-support/step-trap.ts";
 import { hasEnded } from "#management/task/engine.ts";
 
@@ -29,6 +32,7 @@ describe("virsh behind a task's back, on hosts", () => {
   let world: World;
   let folder: string;
   let plane: ControlPlane;
+  let canaries: string;
   const trap = new StepTrap();
 
   before(async () => {
@@ -36,6 +40,8 @@ describe("virsh behind a task's back, on hosts", () => {
     folder = mkdtempSync(path.join(tmpdir(), "inn-host-meddle-"));
     const lab = await Lab.up({ name: "host-meddle", hostCount: 2 });
     world = { lab, access: await labAccess(lab) };
+    await placeCanaries(lab);
+    canaries = await canaryState(lab);
     plane = await ControlPlane.open({ folder, onStepBoundary: trap.onStepBoundary });
     await plane.addHost(lab.host("h1").uri, world.access.tls, { name: "h1" });
   });
@@ -80,7 +86,14 @@ describe("virsh behind a task's back, on hosts", () => {
   async function run(scenario: HostScenario, step: string, meddling: Meddling): Promise<Task> {
     await clear();
     const input = await scenario.prepare(plane, world);
-    trap.set(step, () => meddle(world.lab, meddling.script));
+    const known: Partial<LabState>[] = [await labState(world.lab)];
+    trap.set(step, async () => {
+      // What the task made before, it takes back when it fails: that is not known.
+      const before = await labState(world.lab);
+      await meddle(world.lab, meddling.script);
+      const after = await labState(world.lab);
+      known.push(meddling.title === "made by someone else" ? after : beyond(after, [before]));
+    });
     const { id } = await plane.engine.submit(scenario.operation, input, { userName: "tester" });
     const task = await plane.engine.wait(id, endMs);
     assert.ok(hasEnded(task), `it is still ${task.state}: ${task.message}`);
@@ -88,11 +101,31 @@ describe("virsh behind a task's back, on hosts", () => {
     await meddle(world.lab, meddling.restore ?? "");
     const told = `${task.error?.code}: ${task.error?.detail}`;
     if (task.state !== "succeeded") assert.ok(task.error?.detail !== undefined && task.error.code !== "internal", told);
+    const end = task.unfinished === undefined ? task : await retried(task, told);
+    const isDone = end.state === "succeeded" && end.result?.["undone"] === undefined;
     await checkForeign(scenario.operation, meddling);
+    assert.equal(await canaryState(world.lab), canaries, "what others have is harmed");
     await refresh();
+    const left = await labState(world.lab);
+    if (isDone) known.push(scenario.change?.comes ?? {});
+    assert.deepEqual(beyond(left, known), nothing, `left behind by a task that ${task.state}; ${told}`);
+    assert.deepEqual(undocumented(world.lab, left, plane.inventory), [], `host and store disagree; ${told}`);
     const { onHost, stored } = await scenario.present(plane, world);
     assert.equal(stored, onHost, `host and store disagree; ${told}`);
+    // Of what others made in the place of ours, which is gone, the name is there again.
+    const isOther = scenario.removes === true && meddling.title === "made by someone else";
+    if (isDone && !isOther) assert.equal(onHost, scenario.removes !== true, "it succeeded, but is not done");
     return task;
+  }
+
+  /** What is left half-done can be dealt with. */
+  async function retried(task: Task, told: string): Promise<Task> {
+    const { id } = await plane.engine.retry(task.id, "tester");
+    const again = await plane.engine.wait(id, endMs);
+    // What is gone needs nothing more.
+    const isDealtWith = again.state === "succeeded" || again.error?.code === "not_found";
+    assert.ok(isDealtWith, `${told}; the retry: ${again.error?.detail}`);
+    return again;
   }
 
   async function checkForeign(operation: string, { title }: Meddling): Promise<void> {

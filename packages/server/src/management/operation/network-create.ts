@@ -6,6 +6,7 @@ import { NetworkCreate } from "@innkeeper/contract/resource/network.ts";
 import { AppError } from "#core/app-error.ts";
 import { operation } from "#management/task/operation.ts";
 import type { OperationDeps } from "./deps.ts";
+import { removedMeanwhile } from "./removed-meanwhile.ts";
 
 interface Planned {
   readonly hostId: string;
@@ -55,11 +56,12 @@ export function networkCreate(deps: OperationDeps) {
       },
       {
         name: "sync",
-        async do({ result, signal }) {
+        async do({ input, result, signal }) {
           const { hostId, uuid } = result<Planned>("plan");
           await deps.hostSync.syncNetworks(hostId, { signal });
           const made = inventory.byHost("network", hostId).find((each) => each.uuid === uuid);
-          return { networkId: made?.id };
+          if (made === undefined) throw removedMeanwhile(`Network ${input.request.name}`);
+          return { networkId: made.id };
         },
       },
     ],

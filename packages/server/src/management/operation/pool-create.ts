@@ -8,6 +8,7 @@ import { setShared } from "#management/pool/pool-service.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { operation } from "#management/task/operation.ts";
 import type { OperationDeps } from "./deps.ts";
+import { removedMeanwhile } from "./removed-meanwhile.ts";
 
 interface Planned {
   readonly hostId: string;
@@ -57,9 +58,10 @@ export function poolCreate(deps: OperationDeps) {
       {
         name: "sync",
         async do({ input, result, signal }) {
-          const { hostId } = result<Planned>("plan");
+          const { hostId, uuid } = result<Planned>("plan");
           const pool = await deps.hostSync.syncPool(hostId, input.request.name, { signal });
-          return { poolId: pool?.id };
+          if (pool?.uuid !== uuid) throw removedMeanwhile(`Storage pool ${input.request.name}`);
+          return { poolId: pool.id };
         },
       },
       {

@@ -12,6 +12,7 @@ import { operation, type StepContext } from "#management/task/operation.ts";
 import { isFilePool } from "#management/vm/storage-reach.ts";
 import { ownVolume } from "#management/volume/volume-owner.ts";
 import type { OperationDeps } from "./deps.ts";
+import { removedMeanwhile } from "./removed-meanwhile.ts";
 
 type Input = { request: VolumeCreate };
 
@@ -75,7 +76,8 @@ export function volumeCreate(deps: OperationDeps) {
           const made = inventory
             .by("volume", "poolId", input.request.poolId)
             .find((each) => each.name === input.request.name);
-          return { volumeId: made?.id, path: made?.path };
+          if (made === undefined) throw removedMeanwhile(`Volume ${input.request.name} of pool ${poolName}`);
+          return { volumeId: made.id, path: made.path };
         },
       },
     ],
