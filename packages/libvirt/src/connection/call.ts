@@ -31,16 +31,33 @@ const NEEDS_DESCRIPTOR = new Set([
   "qemu.domainMonitorCommandWithFiles",
 ]);
 
-type Method = (args?: unknown, options?: CallOptions) => Promise<unknown>;
+const INVOKE = Symbol("invoke");
+
+interface Caller {
+  readonly [INVOKE]: Invoke;
+}
+
+type Method = (this: Caller, args?: unknown, options?: CallOptions) => Promise<unknown>;
+
+/** Of each program: its methods are the same for every connection, and there are hundreds of them. */
+const prototypes = new WeakMap<Program, Readonly<Record<string, Method>>>();
 
 /** Table must be the interface that is generated beside the program's table. */
 export function bindCalls<Table extends object>(program: Program, invoke: Invoke): Calls<Table> {
+  const prototype = prototypes.get(program) ?? methodsOf(program);
+  prototypes.set(program, prototype);
+  return Object.create(prototype, { [INVOKE]: { value: invoke } }) as Calls<Table>;
+}
+
+function methodsOf(program: Program): Record<string, Method> {
   const methods: Record<string, Method> = {};
   for (const [name, entry] of Object.entries(program.procedures)) {
     if (entry[4] !== undefined) continue;
     methods[name] = NEEDS_DESCRIPTOR.has(`${program.name}.${name}`)
       ? () => Promise.reject(new UnsupportedError(`${name} passes file descriptors, which this client cannot`))
-      : (args, options) => invoke(program, name, entry, args, options);
+      : function call(args, options) {
+          return this[INVOKE](program, name, entry, args, options);
+        };
   }
-  return methods as Calls<Table>;
+  return methods;
 }

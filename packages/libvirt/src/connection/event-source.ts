@@ -6,6 +6,7 @@ import { XdrReader } from "#codec/xdr-reader.ts";
 import { domainEvents, networkEvents, nodeDeviceEvents, secretEvents, storagePoolEvents } from "#generated/event.ts";
 import { qemuProgram } from "#generated/qemu-procedure.ts";
 import { remoteProgram } from "#generated/remote-procedure.ts";
+import { LibvirtError } from "#rpc/error.ts";
 import { typeOf } from "#rpc/protocol.ts";
 import { EventSubscription } from "./event-subscription.ts";
 import type { Program } from "#codec/program.ts";
@@ -32,6 +33,11 @@ import type { Invoke } from "./call.ts";
 export type EventOf<Message> = Message extends { msg: infer Inner }
   ? Omit<Message, "callbackID" | "msg"> & Inner
   : Omit<Message, "callbackID">;
+
+/** One of several kinds: which, and the event. */
+export type NamedEvent<Name extends keyof DomainEvents> = {
+  readonly [Kind in Name]: { readonly name: Kind; readonly event: EventOf<DomainEvents[Kind]> };
+}[Name];
 
 export interface EventOptions {
   /** Ends the loop. */
@@ -86,9 +92,21 @@ const DEREGISTER_TIMEOUT_MS = 5_000;
 
 type AnySubscription = EventSubscription<Record<string, unknown>>;
 
+/** Where the events of one callback go. */
+type Sink = Pick<AnySubscription, "push" | "overflow" | "finish">;
+
+/** One callback of a subscription. */
+interface Registration {
+  readonly args: unknown;
+  /** What the subscriber gets of its events. Default: as they are. */
+  readonly wrap?: (event: Record<string, unknown>) => Record<string, unknown>;
+  /** A server that lacks it does not end the subscription. */
+  readonly isOptional?: boolean;
+}
+
 interface Registry {
   readonly of: EventClass;
-  readonly active: Map<number, AnySubscription>;
+  readonly active: Map<number, Sink>;
   /** Deregistrations under way. */
   readonly leaving: Set<Promise<unknown>>;
   early: { id: number; event: Record<string, unknown>; byteLength: number }[];
@@ -149,71 +167,114 @@ export class EventSource {
     name: Name,
     options: EventOptions & { readonly domain?: NonnullDomain } = {},
   ): EventSubscription<EventOf<DomainEvents[Name]>> {
-    return this.#subscribe(DOMAIN, { eventID: domainEvents[name][0], dom: options.domain ?? null }, options);
+    return this.#subscribe(
+      DOMAIN,
+      [{ args: { eventID: domainEvents[name][0], dom: options.domain ?? null } }],
+      options,
+    );
+  }
+
+  /**
+   * Events of several kinds as one subscription, which costs less than one for each. The first kind must be there;
+   * others that the host's driver lacks are left out.
+   */
+  domains<Name extends keyof DomainEvents>(
+    names: readonly Name[],
+    options: EventOptions = {},
+  ): EventSubscription<NamedEvent<Name>> {
+    const registrations = names.map((name, index) => ({
+      args: { eventID: domainEvents[name][0], dom: null },
+      wrap: (event: Record<string, unknown>) => ({ name, event }),
+      isOptional: index > 0,
+    }));
+    return this.#subscribe(DOMAIN, registrations, options);
   }
 
   network<Name extends keyof NetworkEvents>(
     name: Name,
     options: EventOptions & { readonly network?: NonnullNetwork } = {},
   ): EventSubscription<EventOf<NetworkEvents[Name]>> {
-    return this.#subscribe(NETWORK, { eventID: networkEvents[name][0], net: options.network ?? null }, options);
+    return this.#subscribe(
+      NETWORK,
+      [{ args: { eventID: networkEvents[name][0], net: options.network ?? null } }],
+      options,
+    );
   }
 
   storagePool<Name extends keyof StoragePoolEvents>(
     name: Name,
     options: EventOptions & { readonly pool?: NonnullStoragePool } = {},
   ): EventSubscription<EventOf<StoragePoolEvents[Name]>> {
-    return this.#subscribe(STORAGE_POOL, { eventID: storagePoolEvents[name][0], pool: options.pool ?? null }, options);
+    return this.#subscribe(
+      STORAGE_POOL,
+      [{ args: { eventID: storagePoolEvents[name][0], pool: options.pool ?? null } }],
+      options,
+    );
   }
 
   nodeDevice<Name extends keyof NodeDeviceEvents>(
     name: Name,
     options: EventOptions & { readonly device?: NonnullNodeDevice } = {},
   ): EventSubscription<EventOf<NodeDeviceEvents[Name]>> {
-    return this.#subscribe(NODE_DEVICE, { eventID: nodeDeviceEvents[name][0], dev: options.device ?? null }, options);
+    return this.#subscribe(
+      NODE_DEVICE,
+      [{ args: { eventID: nodeDeviceEvents[name][0], dev: options.device ?? null } }],
+      options,
+    );
   }
 
   secret<Name extends keyof SecretEvents>(
     name: Name,
     options: EventOptions & { readonly secret?: NonnullSecret } = {},
   ): EventSubscription<EventOf<SecretEvents[Name]>> {
-    return this.#subscribe(SECRET, { eventID: secretEvents[name][0], secret: options.secret ?? null }, options);
+    return this.#subscribe(
+      SECRET,
+      [{ args: { eventID: secretEvents[name][0], secret: options.secret ?? null } }],
+      options,
+    );
   }
 
   /** QEMU's own monitor events (QMP), unsupported by libvirt's promise of stability. @param options.event one name, or with VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX in flags a pattern. */
   qemuMonitor(
     options: EventOptions & { readonly domain?: NonnullDomain; readonly event?: string; readonly flags?: number } = {},
   ): EventSubscription<EventOf<QemuDomainMonitorEventMsg>> {
-    return this.#subscribe(
-      QEMU,
-      { dom: options.domain ?? null, event: options.event ?? null, flags: options.flags ?? 0 },
-      options,
-    );
+    const args = { dom: options.domain ?? null, event: options.event ?? null, flags: options.flags ?? 0 };
+    return this.#subscribe(QEMU, [{ args }], options);
   }
 
-  /** Event is the type that the event table gives for what `args` asks. */
-  #subscribe<Event>(of: EventClass, args: unknown, options: EventOptions): EventSubscription<Event> {
+  /** Event is the type that the event table gives for what the registrations ask. */
+  #subscribe<Event>(
+    of: EventClass,
+    registrations: readonly Registration[],
+    options: EventOptions,
+  ): EventSubscription<Event> {
     const registry = this.#registry(of);
-    let id: number | null = null;
-    const deregister = async (): Promise<void> => {
-      await subscription.ready.catch(() => undefined);
-      if (id === null) return;
-      registry.active.delete(id);
-      if (this.#isClosing) return;
-      const leaving = this.#deregister(of, id);
+    const ids: number[] = [];
+    const leave = async (): Promise<void> => {
+      for (const id of ids) registry.active.delete(id);
+      if (this.#isClosing || ids.length === 0) return;
+      const leaving = Promise.all(ids.map((id) => this.#deregister(of, id)));
       registry.leaving.add(leaving);
       await leaving;
       registry.leaving.delete(leaving);
+    };
+    const deregister = async (): Promise<void> => {
+      await subscription.ready.catch(() => undefined);
+      await leave();
     };
     const register = async (self: AnySubscription): Promise<void> => {
       registry.registering += 1;
       try {
         // The server works on calls side by side, and refuses a callback like one that is just being taken back.
         await Promise.all(registry.leaving);
-        const answer = await this.#call(of, of.register, args, {});
-        id = callbackId(answer);
-        registry.active.set(id, self);
-        for (const early of registry.early) if (early.id === id) self.push(early.event, early.byteLength);
+        const ends = await Promise.allSettled(
+          registrations.map(async (each) => ids.push(...(await this.#register(of, each, self)))),
+        );
+        const failed = ends.find((end) => end.status === "rejected");
+        if (failed !== undefined) {
+          await leave();
+          throw failed.reason;
+        }
         if (registry.isEarlyFull) self.overflow("too much came before the registration was answered");
       } finally {
         registry.registering -= 1;
@@ -227,6 +288,31 @@ export class EventSource {
     );
     if (options.signal !== undefined) endOnAbort(subscription, options.signal);
     return subscription as unknown as EventSubscription<Event>;
+  }
+
+  /** The callback's id, or none. */
+  async #register(
+    of: EventClass,
+    { args, wrap, isOptional = false }: Registration,
+    subscription: AnySubscription,
+  ): Promise<readonly number[]> {
+    const registry = this.#registry(of);
+    const answer = await this.#call(of, of.register, args, {}).catch((error: unknown) => {
+      if (!isOptional || !(error instanceof LibvirtError)) throw error;
+    });
+    if (answer === undefined) return [];
+    const id = callbackId(answer);
+    const sink: Sink =
+      wrap === undefined
+        ? subscription
+        : {
+            push: (event, byteLength) => subscription.push(wrap(event), byteLength),
+            overflow: (why) => subscription.overflow(why),
+            finish: (error) => subscription.finish(error),
+          };
+    registry.active.set(id, sink);
+    for (const early of registry.early) if (early.id === id) sink.push(early.event, early.byteLength);
+    return [id];
   }
 
   /** Never rejects: a server that refuses has no such callback any more. */

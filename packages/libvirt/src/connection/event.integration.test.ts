@@ -72,6 +72,24 @@ describe("events of a real libvirtd", { skip: daemonUnavailable() ?? false, time
     assert.equal(names.length, 27);
   });
 
+  test("several kinds as one subscription, without those that the driver lacks", async () => {
+    const { dom } = await connection.remote.domainLookupByName({ name: "test" });
+    const events = connection.events.domains(["lifecycle", "metadataChange", "tunable"]);
+    await events.ready;
+    await connection.remote.domainSuspend({ dom });
+    await connection.remote.domainResume({ dom });
+    const names: string[] = [];
+    for await (const { name, event } of events) {
+      names.push(name);
+      assert.equal(event.dom.name, "test");
+      if (name === "lifecycle" && event.event === VIR_DOMAIN_EVENT_RESUMED) break;
+    }
+    assert.deepEqual(names, ["lifecycle", "lifecycle"]);
+    const after = connection.events.domains(["lifecycle"]);
+    await after.ready;
+    await after.return();
+  });
+
   test("networks, pools, node devices and secrets", async () => {
     const network = connection.events.network("lifecycle");
     const pool = connection.events.storagePool("lifecycle");

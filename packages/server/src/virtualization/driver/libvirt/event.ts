@@ -4,11 +4,8 @@
  * Balloon events are left out: a guest with statistics sends them all the time.
  */
 import {
-  type Connection,
   type DomainEvents,
   type EventOf,
-  type EventSubscription,
-  type NonnullDomain,
   VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED,
 } from "@innkeeper/libvirt";
 import { mapLibvirtError } from "#libvirt/error.ts";
@@ -81,84 +78,22 @@ const descriptions: Descriptions = {
   metadataChange: ({ nsuri }) => ({ type: "metadata-changed", detail: nsuri ?? "" }),
 };
 
+const kinds = Object.keys(descriptions) as (keyof DomainEvents)[];
+/** Most that wait until what came before was handed on. */
+const queueLimit = 20_000;
+
 export async function* guestEvents(context: GuestDriverContext, signal: AbortSignal): AsyncGenerator<GuestEvent> {
-  const over = new AbortController();
-  const ended = AbortSignal.any([signal, over.signal]);
   try {
     const connection = await context.session.connection({ signal });
-    const merged = new Merge();
-    const names = Object.keys(descriptions) as (keyof DomainEvents)[];
-    const subscriptions = names.map((name) => subscribe(connection, name, merged, ended));
-    // Drivers other than QEMU's lack some kinds; without the life cycle there is nothing to go by.
-    const [first, ...others] = subscriptions;
-    await first?.ready;
-    await Promise.allSettled(others.map((other) => other.ready));
-    yield* merged.events(ended);
+    // Drivers other than QEMU's lack some kinds; without the life cycle, the first, there is nothing to go by.
+    await using events = connection.events.domains(kinds, { signal, queueLimit });
+    await events.ready;
+    for await (const { name, event } of events) {
+      const { type, detail = "" } = (descriptions[name] as Describe<typeof name>)(event);
+      yield { uuid: event.dom.uuid, name: event.dom.name, type, detail };
+    }
   } catch (error) {
     if (signal.aborted) return;
     throw mapLibvirtError(error, { what: "watch the host's VMs", cancelledBy: signal });
-  } finally {
-    over.abort();
-  }
-}
-
-function subscribe<Name extends keyof DomainEvents>(
-  connection: Connection,
-  name: Name,
-  merged: Merge,
-  signal: AbortSignal,
-): EventSubscription<EventOf<DomainEvents[Name]>> {
-  const subscription = connection.events.domain(name, { signal });
-  void forward(subscription, descriptions[name] as Describe<Name>, merged, name === "lifecycle");
-  return subscription;
-}
-
-/** The end of the life cycle's stream is the end of all: only then is the connection lost. */
-async function forward<Event>(
-  events: AsyncIterable<Event>,
-  describe: (event: Event) => { readonly type: string; readonly detail?: string },
-  merged: Merge,
-  isLeading: boolean,
-): Promise<void> {
-  try {
-    for await (const event of events) {
-      const dom = (event as { readonly dom: NonnullDomain }).dom;
-      const { type, detail = "" } = describe(event);
-      merged.push({ uuid: dom.uuid, name: dom.name, type, detail });
-    }
-    if (isLeading) merged.end(undefined);
-  } catch (error) {
-    if (isLeading) merged.end(error);
-  }
-}
-
-/** Many producers, one consumer. The queue is bounded by that of the subscriptions behind it. */
-class Merge {
-  #queue: GuestEvent[] = [];
-  #waiter = Promise.withResolvers<void>();
-  #end: { readonly error: unknown } | undefined;
-
-  push(event: GuestEvent): void {
-    this.#queue.push(event);
-    this.#waiter.resolve();
-  }
-
-  end(error: unknown): void {
-    this.#end = { error };
-    this.#waiter.resolve();
-  }
-
-  async *events(signal: AbortSignal): AsyncGenerator<GuestEvent> {
-    signal.addEventListener("abort", () => this.end(undefined), { once: true });
-    for (;;) {
-      const events = this.#queue;
-      this.#queue = [];
-      yield* events;
-      if (this.#queue.length > 0) continue;
-      if (this.#end?.error !== undefined) throw this.#end.error;
-      if (this.#end !== undefined || signal.aborted) return;
-      await this.#waiter.promise;
-      this.#waiter = Promise.withResolvers<void>();
-    }
   }
 }
