@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
+import { connect, VIR_DOMAIN_AFFECT_CONFIG, VIR_DOMAIN_MEM_MAXIMUM } from "@innkeeper/libvirt";
 import { SimFile } from "@innkeeper/sim/host/file/file.ts";
 import { ControlPlane } from "./test-support/control-plane.ts";
 import { type ListeningSimHost, listeningSimHost } from "./test-support/sim-host.ts";
@@ -55,6 +56,35 @@ describe("the control plane on a simulated host", { timeout: 120_000 }, () => {
     assert.equal(plane.vm("linked").spec.disks[0]?.backingChain?.length, 1);
     for (const name of ["full", "linked"])
       await plane.succeed("vm.delete", { vmId: plane.vm(name).id, deleteDisks: true, force: true });
+  });
+
+  test("what others do to a guest is seen, whether its documents changed or not", async () => {
+    const vmId = await make("meddled", { start: true });
+    const connection = await connect(sim.uri);
+    const { remote } = connection;
+    const { dom } = await remote.domainLookupByName({ name: "meddled" });
+    const seen = (what: string, isSo: () => boolean) => plane.until(what, () => isSo() || undefined);
+    const { spec } = plane.vm("meddled");
+    for (const _round of [1, 2]) {
+      await remote.domainSuspend({ dom });
+      await seen("paused", () => plane.vm("meddled").state === "paused");
+      await remote.domainResume({ dom });
+      await seen("running", () => plane.vm("meddled").state === "running");
+    }
+    assert.deepEqual(plane.vm("meddled").spec, spec);
+    // Both ways, so that documents are met again that were known before. libvirt tells of it with the next event.
+    for (const sizeMiB of [160, 128, 160]) {
+      const flags = VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_MEM_MAXIMUM;
+      await remote.domainSetMemoryFlags({ dom, memory: BigInt(sizeMiB) * 1024n, flags });
+      await remote.domainSuspend({ dom });
+      await seen("paused again", () => plane.vm("meddled").state === "paused");
+      assert.equal(plane.vm("meddled").pendingChanges.length, sizeMiB === 128 ? 0 : 1);
+      await remote.domainResume({ dom });
+      await seen("running again", () => plane.vm("meddled").state === "running");
+    }
+    assert.equal(plane.vm("meddled").pendingChanges.length, 1);
+    await connection.close();
+    await plane.succeed("vm.delete", { vmId, deleteDisks: true, force: true });
   });
 
   test("volumes take content and give it back", async () => {
@@ -139,7 +169,7 @@ describe("the control plane on a simulated host", { timeout: 120_000 }, () => {
     const vmId = await make("guest", { nics: [{ network: "lab" }], start: true });
     const call = { signal: AbortSignal.timeout(30_000) };
     const { guest } = plane.deps.providers.get(plane.host("h1").id);
-    const addresses = await guest.inventory.addresses(plane.vm("guest").uuid, call);
+    const addresses = await guest.inventory.addresses(plane.vm("guest").uuid, { agentConnected: true }, call);
     assert.equal(addresses[0]?.address, "10.9.0.10");
     await plane.succeed("vm.delete", { vmId, deleteDisks: true, force: true });
     await plane.succeed("network.delete", { networkId });

@@ -49,13 +49,20 @@ export interface Guest {
   readonly metadata: GuestMetadata | undefined;
   /** <title>/<description> of a domain that is not ours. */
   readonly description: string;
-  /** Snapshots in libvirt's own keeping. */
+  /** Snapshots in libvirt's own keeping, oldest first. */
   readonly foreignSnapshotCount: number;
-  /** Oldest first. */
   readonly foreignSnapshots: readonly ForeignSnapshot[];
   /** It is off with its memory saved (virsh managedsave): the next start goes on from there, on the same disks. */
   readonly hasSavedMemory: boolean;
+  /** Of the documents that it was read from: another one after any change of them. */
+  readonly mark: string;
 }
+
+/** A guest whose documents have the mark that they had before: what they say is left out. */
+export type UnchangedGuest = Omit<
+  Guest,
+  "spec" | "pendingChanges" | "guestAgentConnected" | "metadata" | "description"
+> & { readonly spec?: undefined };
 
 /** What to define: storage and network are resolved (paths exist, networks are the host's). */
 export interface GuestDefinition {
@@ -118,10 +125,13 @@ export interface GuestChangeResult {
 export interface GuestInventory {
   list(call: Call): Promise<readonly Guest[]>;
   read(uuid: string, call: Call): Promise<Guest>;
+  /** As `list`, for a fraction of the cost where nothing changed; `marks`: by UUID, of those that are known. */
+  listChanged(marks: ReadonlyMap<string, string>, call: Call): Promise<readonly (Guest | UnchangedGuest)[]>;
+  readChanged(uuid: string, mark: string | undefined, call: Call): Promise<Guest | UnchangedGuest>;
   /** Domain XML without secrets. */
   xml(uuid: string, options: { readonly inactive: boolean }, call: Call): Promise<string>;
-  /** DHCP leases, ARP, and the agent's, merged; the best source wins. Fast: bounded to ~1 s for a silent agent. */
-  addresses(uuid: string, call: Call): Promise<readonly GuestAddress[]>;
+  /** DHCP leases, ARP, and the agent's if it is there, merged; the best source wins. ~1 s at most for a silent agent. */
+  addresses(uuid: string, guest: { readonly agentConnected: boolean }, call: Call): Promise<readonly GuestAddress[]>;
   statistics(uuids: readonly string[] | undefined, call: Call): Promise<ReadonlyMap<string, VmStatistics>>;
 }
 
@@ -180,7 +190,6 @@ export interface GuestSnapshot {
   revertForeign(uuid: string, name: string, call: Call): Promise<void>;
   /** As revertForeign. Idempotent: gone is fine. The guest's present state stays. */
   deleteForeign(uuid: string, name: string, options: { readonly children: boolean }, call: Call): Promise<void>;
-
   /**
    * Freezes the disks' present layers: from now on the guest writes to the overlays (target → path of a new qcow2 file).
    * With `memoryPath`, the memory of a running guest is saved at the same instant. Atomic over all disks. Works on a
@@ -243,7 +252,7 @@ export interface MigrationResult {
   readonly transferredBytes: number;
 }
 
-/** A device that is tied to its host, by what ties it. */
+/** A device that is tied to its host, by what ties it; `device` as people find it in the XML: address, path, name. */
 export interface TiedDevice {
   readonly kind:
     | "host-device"
@@ -259,7 +268,6 @@ export interface TiedDevice {
     | "lun"
     | "transient-disk"
     | "invariant-tsc";
-  /** As people find it in the XML: an address, a path, a name. */
   readonly device: string;
 }
 
@@ -299,9 +307,8 @@ export interface MigrationTraits {
 }
 
 export interface CpuComparison {
-  /** `unknown`: this host can't compare (emulation, other architectures). */
+  /** `unknown`: this host can't compare (emulation, other architectures); `detail`: in its words, which features lack. */
   readonly result: "identical" | "superset" | "incompatible" | "unknown";
-  /** The host's words: which features are missing. */
   readonly detail: string;
 }
 
@@ -319,9 +326,7 @@ export interface MigrationReception {
   readonly guests: readonly { readonly name: string; readonly uuid: string }[];
   /** Bridges, and network interfaces that are in none; undefined: the host does not list them. */
   readonly interfaces: readonly string[] | undefined;
-  readonly secrets:
-    | readonly { readonly uuid: string; readonly usageType: string; readonly usageId: string }[]
-    | undefined;
+  readonly secrets: readonly Required<Omit<SecretReference, "device">>[] | undefined;
   readonly cpus: readonly number[];
   readonly nodes: readonly { readonly id: number; readonly freeMiB: number }[];
   /** Huge pages, of all nodes together. */
@@ -330,10 +335,9 @@ export interface MigrationReception {
   readonly port: { readonly number: number; readonly state: "open" | "filtered" | "unknown" };
 }
 
-/** Whether one host's daemon reaches another's. `refused`: it does not let this guest go, whatever the target. */
+/** Whether one host's daemon reaches another's, in its words. `refused`: it lets this guest not go, whatever the target. */
 export interface MigrationContact {
   readonly result: "reached" | "name-unknown" | "no-answer" | "login-needed" | "untrusted" | "unreachable" | "refused";
-  /** The host's own words. */
   readonly detail: string;
 }
 
@@ -371,7 +375,6 @@ export interface GuestConsole {
   serial(uuid: string, options: { readonly force: boolean }, call: Call): Promise<ByteChannel>;
   /** Raw RFB. */
   vnc(uuid: string, call: Call): Promise<ByteChannel>;
-  /** PNG. */
   screenshot(uuid: string, call: Call): Promise<{ readonly contentType: string; readonly bytes: Uint8Array }>;
   /** guest_agent_unavailable if it does not answer within a few seconds. */
   agent(uuid: string, call: Call): Promise<VmGuest>;

@@ -17,7 +17,11 @@ interface ForeignSnapshotChanges {
   readonly gone: readonly Snapshot["id"][];
 }
 
-export function foreignSnapshotChanges(inventory: Inventory, vmId: Vm["id"], guest: Guest): ForeignSnapshotChanges {
+export function foreignSnapshotChanges(
+  inventory: Inventory,
+  vmId: Vm["id"],
+  guest: Pick<Guest, "foreignSnapshots">,
+): ForeignSnapshotChanges {
   const known = foreignSnapshotsOf(inventory, vmId);
   const idByName = new Map(
     guest.foreignSnapshots.map(({ name, createdAt }) => [

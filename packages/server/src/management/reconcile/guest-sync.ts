@@ -1,7 +1,8 @@
 /**
  * Guests of a host → VM documents. Invariants: one document per guest; a VM that migrated keeps its id; a VM whose host
  * can't be asked is kept; nothing on the host is touched. Reading one guest and storing it are serialized per UUID, across
- * hosts, so that the two ends of a migration never race; the pass over all guests gives way to what was read later.
+ * hosts, so that the two ends of a migration never race; the pass over all guests gives way to what was read later. What a
+ * guest's documents say is read when they are not those that its VM document was made of.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { HostId, VmId } from "@innkeeper/contract/id.ts";
@@ -14,12 +15,12 @@ import { KeyedLock, mapLimited } from "#core/concurrency.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { forgetSnapshot, putRetained, snapshotsOf } from "#management/snapshot/snapshot-record.ts";
 import type { Draft, StoreTransaction } from "#store/port.ts";
-import type { Guest } from "#virtualization/port.ts";
+import type { Guest, UnchangedGuest } from "#virtualization/port.ts";
 import { applyForeignSnapshots, foreignSnapshotChanges } from "./foreign-snapshot-sync.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { newEvent } from "./resource-event.ts";
 import { restoreSnapshots, takeRecheck } from "./snapshot-restore.ts";
-import { vmDocument } from "./vm-document.ts";
+import { isWhole, vmDocument } from "./vm-document.ts";
 import { type Identity, identify, ownId, type Twin } from "./vm-identity.ts";
 
 /** How long another host may take to say whether it has a guest; then it can't be told. */
@@ -28,7 +29,7 @@ const parallelHosts = 8;
 const parallelGuests = 4;
 
 interface Identified {
-  readonly guest: Guest;
+  readonly guest: Guest | UnchangedGuest;
   readonly id: VmId;
   readonly movedFrom?: Vm;
   readonly isNew: boolean;
@@ -38,6 +39,8 @@ interface Identified {
 export class GuestSync {
   readonly #deps: ReconcileDeps;
   readonly #lock = new KeyedLock();
+  /** The mark of the guest's documents that a VM document was made of. */
+  readonly #marks = new WeakMap<Vm, string>();
   /** When a guest was last read by itself, by host and UUID (monotonic). */
   readonly #readAtMs = new Map<string, number>();
   /** Since when a guest has been seen beside its twin. */
@@ -52,7 +55,8 @@ export class GuestSync {
     return this.#lock.run(uuid, async () => {
       const provider = this.#deps.providers.get(hostId);
       this.#readAtMs.set(`${hostId} ${uuid}`, this.#deps.clock.monotonicMs());
-      const guest = await orAbsent(provider.guest.inventory.read(uuid, call));
+      const mark = this.#markOf(this.#vm(hostId, uuid));
+      const guest = await orAbsent(provider.guest.inventory.readChanged(uuid, mark, call));
       if (guest === undefined) {
         await this.#vanished(hostId, uuid, call);
         return undefined;
@@ -65,7 +69,13 @@ export class GuestSync {
   async syncAll(hostId: string, call: Call): Promise<void> {
     const { providers, inventory, clock } = this.#deps;
     const startMs = clock.monotonicMs();
-    const guests = await providers.get(hostId).guest.inventory.list(call);
+    const marks = new Map(
+      inventory.byHost("vm", hostId).flatMap((vm) => {
+        const mark = this.#markOf(vm);
+        return mark === undefined ? [] : [[vm.uuid, mark]];
+      }),
+    );
+    const guests = await providers.get(hostId).guest.inventory.listChanged(marks, call);
     const known = new Map(inventory.byHost("vm", hostId).map((vm) => [vm.uuid, vm]));
     const isStale = (uuid: string): boolean => (this.#readAtMs.get(`${hostId} ${uuid}`) ?? -1) >= startMs;
     const here = guests.flatMap((guest): Identified[] => {
@@ -85,10 +95,10 @@ export class GuestSync {
 
   /** Its host can't be asked: the VMs are as they are, nobody knows how. */
   async markUnknown(hostId: string, why: string): Promise<void> {
-    const { inventory, store } = this.#deps;
+    const { inventory, writes } = this.#deps;
     const ids = inventory.byHost("vm", hostId).flatMap((vm) => (vm.state === "unknown" ? [] : [vm.id]));
     if (ids.length === 0) return;
-    await store.transaction(async (transaction) => {
+    await writes.run(async (transaction) => {
       for (const id of ids) {
         const vm = await transaction.get("vm", id);
         if (vm?.hostId === hostId) await transaction.put("vm", { ...vm, state: "unknown", stateDetail: why });
@@ -96,12 +106,22 @@ export class GuestSync {
     });
   }
 
-  async #store(hostId: string, guest: Guest, call: Call): Promise<Vm | undefined> {
-    const here = this.#deps.inventory.byHost("vm", hostId).find((vm) => vm.uuid === guest.uuid);
+  #vm(hostId: string, uuid: string): Vm | undefined {
+    return this.#deps.inventory.by("vm", "uuid", uuid).find((vm) => vm.hostId === hostId);
+  }
+
+  #markOf(vm: Vm | undefined): string | undefined {
+    return vm && this.#marks.get(vm);
+  }
+
+  async #store(hostId: string, guest: Guest | UnchangedGuest, call: Call): Promise<Vm | undefined> {
+    const here = this.#vm(hostId, guest.uuid);
     if (here !== undefined) {
       await this.#write(hostId, [{ guest, id: here.id, isNew: false }]);
       return this.#deps.inventory.get("vm", here.id);
     }
+    // Its VM was forgotten meanwhile.
+    if (!isWhole(guest)) return undefined;
     const identity = await this.#identify(hostId, guest, call);
     if (identity.kind === "undecided") return undefined;
     this.#twinSinceMs.delete(`${hostId} ${guest.uuid}`);
@@ -150,7 +170,7 @@ export class GuestSync {
   /** The host has it no longer: another one does, or it is gone. */
   async #vanished(hostId: string, uuid: string, call: Call): Promise<void> {
     const { inventory, providers, store, clock } = this.#deps;
-    const vm = inventory.byHost("vm", hostId).find((each) => each.uuid === uuid);
+    const vm = this.#vm(hostId, uuid);
     if (vm === undefined) return;
     const connected = providers.connectedHostIds();
     const others = connected.filter((id) => id !== hostId);
@@ -180,7 +200,7 @@ export class GuestSync {
         return;
       }
       // What one of them has may have been taken for a VM of its own while both had it: the first one's id stays.
-      const other = inventory.byHost("vm", target.id).find((each) => each.uuid === uuid);
+      const other = this.#vm(target.id, uuid);
       if (other?.id === ownId(target.guest)) return await forgetVm(inventory, transaction, present);
       if (other !== undefined) await transaction.delete("vm", other.id);
       await transaction.put("vm", { ...present, hostId: target.id });
@@ -199,11 +219,20 @@ export class GuestSync {
     const different = identified.filter((each) => {
       const stored = inventory.get("vm", each.id);
       if (!isSame(vmDocument(sighting(each), stored), stored)) return true;
+      if (isWhole(each.guest)) this.#marks.set(stored, each.guest.mark);
       const { put, gone } = foreignSnapshotChanges(inventory, each.id, each.guest);
       return put.length + gone.length > 0;
     });
     if (different.length === 0) return;
+    const unread = new Map(
+      different.flatMap(({ id, guest }) => {
+        const stored = inventory.get("vm", id);
+        return isWhole(guest) || this.#markOf(stored) !== guest.mark ? [] : [[id, stored?.revision]];
+      }),
+    );
+    let written: { readonly vm: Vm; readonly mark: string }[] = [];
     await writes.run(async (transaction) => {
+      written = [];
       // The host may have been removed meanwhile.
       if ((await transaction.get("host", hostId)) === undefined) return;
       for (const each of different) {
@@ -213,19 +242,35 @@ export class GuestSync {
         const expectedHostId = each.movedFrom?.hostId ?? hostId;
         if (each.isNew ? previous !== undefined : previous?.hostId !== expectedHostId) continue;
         const draft = vmDocument(sighting(each), previous);
+        if (draft === undefined) continue;
         const vm = isSame(draft, previous) ? previous : await transaction.put("vm", draft);
+        // Of documents that were not read it is right only if nobody has read others.
+        const isMade = isWhole(each.guest) || (unread.has(each.id) && unread.get(each.id) === previous?.revision);
+        if (isMade) written.push({ vm, mark: each.guest.mark });
         await applyForeignSnapshots(transaction, foreignSnapshotChanges(inventory, each.id, each.guest));
-        const isDue = (await takeRecheck(transaction, vm.id)) || each.isNew;
-        if (isDue && each.guest.metadata?.vmId === each.id) {
-          await restoreSnapshots(transaction, vm, each.guest, snapshotsOf(inventory, vm.id));
-        }
-        const event = this.#sightingEvent(each, vm);
-        if (event !== undefined) await transaction.put("event", event);
+        if (isWhole(each.guest)) await this.#sighted(transaction, { ...each, guest: each.guest }, vm);
       }
     });
+    for (const { vm, mark } of written) {
+      const stored = inventory.get("vm", vm.id);
+      if (stored?.revision === vm.revision) this.#marks.set(stored, mark);
+    }
   }
 
-  #sightingEvent({ isNew, movedFrom, duplicateOf, guest }: Identified, vm: Vm): Draft<"event"> | undefined {
+  /** What a guest's documents bring about beside its VM's document. */
+  async #sighted(transaction: StoreTransaction, each: Identified & { readonly guest: Guest }, vm: Vm): Promise<void> {
+    const isDue = (await takeRecheck(transaction, vm.id)) || each.isNew;
+    if (isDue && each.guest.metadata?.vmId === each.id) {
+      await restoreSnapshots(transaction, vm, each.guest, snapshotsOf(this.#deps.inventory, vm.id));
+    }
+    const event = this.#sightingEvent(each, vm);
+    if (event !== undefined) await transaction.put("event", event);
+  }
+
+  #sightingEvent(
+    { isNew, movedFrom, duplicateOf, guest }: Identified & { readonly guest: Guest },
+    vm: Vm,
+  ): Draft<"event"> | undefined {
     const { clock } = this.#deps;
     if (movedFrom !== undefined) return this.#movedEvent(movedFrom, vm.hostId);
     if (duplicateOf !== undefined) {
@@ -263,8 +308,12 @@ export async function forgetVm(inventory: Inventory, transaction: StoreTransacti
   await transaction.delete("vm", vm.id);
 }
 
-function isSame(draft: Draft<"vm">, stored: Vm | undefined): stored is Vm {
-  return stored !== undefined && isDeepStrictEqual({ ...draft, revision: stored.revision }, { ...stored });
+function isSame(draft: Draft<"vm"> | undefined, stored: Vm | undefined): stored is Vm {
+  return (
+    draft !== undefined &&
+    stored !== undefined &&
+    isDeepStrictEqual({ ...draft, revision: stored.revision }, { ...stored })
+  );
 }
 
 async function orAbsent<T>(promise: Promise<T>): Promise<T | undefined> {

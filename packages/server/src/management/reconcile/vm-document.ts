@@ -2,19 +2,21 @@
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Draft } from "#store/port.ts";
-import type { Guest } from "#virtualization/port.ts";
+import type { Guest, UnchangedGuest } from "#virtualization/port.ts";
 
 interface Sighting {
   readonly id: Vm["id"];
   readonly hostId: Vm["hostId"];
-  readonly guest: Guest;
+  readonly guest: Guest | UnchangedGuest;
   /** RFC 3339; when it was read. */
   readonly at: string;
 }
 
-export function vmDocument({ id, hostId, guest, at }: Sighting, previous: Vm | undefined): Draft<"vm"> {
-  // A domain that was copied with virsh or virt-clone carries the facts of the VM that it was copied from.
-  const own = guest.metadata?.vmId === id ? guest.metadata : undefined;
+/** undefined: the guest's documents were not read, because they are as they were, and there is no document before. */
+export function vmDocument(sighting: Sighting, previous: Vm | undefined): Draft<"vm"> | undefined {
+  const { id, hostId, guest, at } = sighting;
+  const defined = isWhole(guest) ? definedPart(id, guest, at, previous) : previous;
+  if (defined === undefined) return undefined;
   const startedAt = startTime(guest, previous, at);
   return {
     id,
@@ -23,19 +25,40 @@ export function vmDocument({ id, hostId, guest, at }: Sighting, previous: Vm | u
     hostId,
     state: guest.state,
     stateDetail: guest.stateDetail,
-    description: own?.description ?? previous?.description ?? guest.description.slice(0, 4096),
-    tags: [...(own?.tags ?? previous?.tags ?? [])],
-    template: own?.template ?? previous?.template ?? false,
+    description: defined.description,
+    tags: [...defined.tags],
+    template: defined.template,
     persistent: guest.persistent,
+    managed: defined.managed,
+    spec: defined.spec,
+    pendingChanges: [...defined.pendingChanges],
+    addresses: isActive(guest) ? (previous?.addresses ?? []) : [],
+    guestAgentConnected: defined.guestAgentConnected,
+    currentSnapshotId: defined.currentSnapshotId,
+    foreignSnapshotCount: guest.foreignSnapshotCount,
+    createdAt: defined.createdAt,
+    ...(startedAt === undefined ? {} : { startedAt }),
+  };
+}
+
+export function isWhole(guest: Guest | UnchangedGuest): guest is Guest {
+  return guest.spec !== undefined;
+}
+
+/** What the guest's documents say, and what they say of Innkeeper's own facts. */
+function definedPart(id: Vm["id"], guest: Guest, at: string, previous: Vm | undefined) {
+  // A domain that was copied with virsh or virt-clone carries the facts of the VM that it was copied from.
+  const own = guest.metadata?.vmId === id ? guest.metadata : undefined;
+  return {
+    description: own?.description ?? previous?.description ?? guest.description.slice(0, 4096),
+    tags: own?.tags ?? previous?.tags ?? [],
+    template: own?.template ?? previous?.template ?? false,
     managed: own !== undefined || previous?.managed === true,
     spec: guest.spec,
-    pendingChanges: [...guest.pendingChanges],
-    addresses: isActive(guest) ? (previous?.addresses ?? []) : [],
+    pendingChanges: guest.pendingChanges,
     guestAgentConnected: guest.guestAgentConnected,
     currentSnapshotId: currentSnapshot(own === undefined ? undefined : own.currentSnapshotId, previous),
-    foreignSnapshotCount: guest.foreignSnapshotCount,
     createdAt: own?.createdAt ?? previous?.createdAt ?? at,
-    ...(startedAt === undefined ? {} : { startedAt }),
   };
 }
 
@@ -45,7 +68,7 @@ function currentSnapshot(own: string | null | undefined, previous: Vm | undefine
 }
 
 /** libvirt does not tell since when a guest runs: it is known only of those that were seen to start. */
-function startTime(guest: Guest, previous: Vm | undefined, at: string): string | undefined {
+function startTime(guest: Pick<Guest, "state">, previous: Vm | undefined, at: string): string | undefined {
   if (!isActive(guest) || previous === undefined) return undefined;
   if (isActive(previous) || previous.state === "unknown") return previous.startedAt;
   return at;

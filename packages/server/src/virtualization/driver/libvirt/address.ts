@@ -13,9 +13,7 @@ import {
 } from "@innkeeper/libvirt";
 import type { GuestAddress } from "@innkeeper/contract/resource/vm.ts";
 import { isNotFound } from "#libvirt/error.ts";
-import { readXml } from "#libvirt/read-xml.ts";
 import type { DomainCall, GuestDriverContext } from "./driver-context.ts";
-import { agentConnected } from "./domain-xml/hardware.ts";
 
 type Source = GuestAddress["source"];
 
@@ -40,13 +38,11 @@ const silentUntil = new WeakMap<Connection, Map<string, number>>();
 export async function readAddresses(
   { clock }: Pick<GuestDriverContext, "clock">,
   { connection, remote, dom, options }: DomainCall,
+  agentConnected: boolean,
 ): Promise<GuestAddress[]> {
-  const { xml } = await remote.domainGetXmlDesc({ dom }, options);
-  const root = readXml(xml);
-  if (root.getAttribute("id") === null) return [];
   const silent = silentUntil.get(connection) ?? new Map<string, number>();
   silentUntil.set(connection, silent);
-  const asksAgent = agentConnected(root) && (silent.get(dom.uuid) ?? 0) <= clock.monotonicMs();
+  const asksAgent = agentConnected && (silent.get(dom.uuid) ?? 0) <= clock.monotonicMs();
   const asked = sources.filter(([name]) => name !== "agent" || asksAgent);
   const answers = await Promise.all(
     asked.map(async ([name, source]) => {

@@ -48,7 +48,7 @@ suite("guests on a real host", () => {
     assert.equal(guest.state, "shutoff");
     assert.equal(guest.persistent, true);
     assert.deepEqual(guest.metadata, definition.metadata);
-    assert.deepEqual(await inventory.addresses(guest.uuid, call), []);
+    assert.deepEqual(await inventory.addresses(guest.uuid, { agentConnected: false }, call), []);
     await lifecycle.forceOff(guest.uuid, call);
     await lifecycle.start(guest.uuid, {}, call);
     await assert.rejects(lifecycle.start(guest.uuid, {}, call), hasCode("invalid_state"));
@@ -65,7 +65,22 @@ suite("guests on a real host", () => {
     assert.match(running.spec.cpu.model ?? "", /^(host-model|maximum)$/);
     const listed = (await inventory.list(call)).find((each) => each.uuid === guest.uuid);
     assert.deepEqual(listed, await inventory.read(guest.uuid, call));
-    const addresses = await inventory.addresses(guest.uuid, call);
+    const { mark } = running;
+    const known = await inventory.readChanged(guest.uuid, mark, call);
+    assert.deepEqual(
+      Object.keys(running)
+        .filter((key) => !(key in known))
+        .toSorted(),
+      ["description", "guestAgentConnected", "metadata", "pendingChanges", "spec"],
+    );
+    assert.deepEqual({ ...running, ...known }, running);
+    assert.deepEqual(await inventory.readChanged(guest.uuid, "another", call), running);
+    const changed = await inventory.listChanged(new Map([[guest.uuid, mark]]), call);
+    assert.deepEqual(
+      changed.find((each) => each.uuid === guest.uuid),
+      known,
+    );
+    const addresses = await inventory.addresses(guest.uuid, { agentConnected: false }, call);
     assert(addresses.some((each) => each.address === address));
     assert.match(await inventory.xml(guest.uuid, { inactive: false }, call), /<domain type='qemu' id='/);
     assert.doesNotMatch(await inventory.xml(guest.uuid, { inactive: true }, call), /<domain type='qemu' id='/);
@@ -78,8 +93,8 @@ suite("guests on a real host", () => {
     assert.equal(agent.fileSystems[0]?.mountPoint, "/data");
     await serial.run("kill -STOP $(cat /run/qemu-ga.pid)");
     // A silent agent holds nobody up: the guest's own answer would never come.
-    const withoutAgent = await inventory.addresses(guest.uuid, call);
-    const again = await inventory.addresses(guest.uuid, call);
+    const withoutAgent = await inventory.addresses(guest.uuid, { agentConnected: true }, call);
+    const again = await inventory.addresses(guest.uuid, { agentConnected: true }, call);
     for (const known of [withoutAgent, again]) {
       assert.deepEqual(known.find((each) => each.address === address)?.source, "lease");
     }

@@ -1,7 +1,9 @@
 /**
  * One guest as its host has it. Invariant: a guest whose XML holds things Innkeeper does not model is read all the same;
- * one that disappears while it is read is undefined, not an error.
+ * one that disappears while it is read is undefined, not an error. Reading the XML is nine tenths of the cost: where it is
+ * known already, it is only compared.
  */
+import { hash } from "node:crypto";
 import {
   type NonnullDomain,
   VIR_CONNECT_LIST_DOMAINS_AUTOSTART,
@@ -14,8 +16,8 @@ import {
 } from "@innkeeper/libvirt";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { goneIsUndefined, isLibvirtCode } from "#libvirt/error.ts";
-import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
-import type { Guest } from "#virtualization/port.ts";
+import { readXml } from "#libvirt/read-xml.ts";
+import type { Guest, UnchangedGuest } from "#virtualization/port.ts";
 import { pendingChanges, withConfiguredModel, withoutFullPins } from "./domain-xml/compare.ts";
 import { domainRef } from "./driver-context.ts";
 import { child, text } from "./domain-xml/element.ts";
@@ -37,8 +39,18 @@ interface Facts {
   readonly hasSnapshots: boolean;
 }
 
-/** All guests of the host: five listing calls, then a few per guest. */
-export async function readGuests(remote: Remote, options: CallOptions): Promise<Guest[]> {
+/** What the host told of a guest, its documents as text. */
+interface Look {
+  readonly guest: UnchangedGuest;
+  readonly active: boolean;
+  readonly present: string;
+  /** What the next start has, of a guest that runs. */
+  readonly persistent: string | undefined;
+  readonly cpuCount: number;
+}
+
+/** All guests of the host: five listing calls, then a few per guest. `finish` makes of each what is wanted. */
+export async function readGuests<T>(remote: Remote, options: CallOptions, finish: (look: Look) => T): Promise<T[]> {
   const list = async (flags: number): Promise<readonly NonnullDomain[]> =>
     (await remote.connectListAllDomains({ needResults: 1, flags }, options)).domains;
   const uuids = async (flags: number): Promise<Set<string>> => new Set((await list(flags)).map((dom) => dom.uuid));
@@ -60,7 +72,8 @@ export async function readGuests(remote: Remote, options: CallOptions): Promise<
         autostart: autostart.has(dom.uuid),
         hasSnapshots: withSnapshots.has(dom.uuid),
       };
-      return await readFacts(remote, facts, options).catch(goneIsUndefined);
+      const look = await lookAt(remote, facts, options).catch(goneIsUndefined);
+      return look && finish(look);
     }),
   );
   return guests.filter((guest) => guest !== undefined);
@@ -68,6 +81,24 @@ export async function readGuests(remote: Remote, options: CallOptions): Promise<
 
 /** One guest; LibvirtError VIR_ERR_NO_DOMAIN when there is none. */
 export async function readGuest(remote: Remote, uuid: string, options: CallOptions): Promise<Guest> {
+  return wholeGuest(await lookAtOne(remote, uuid, options));
+}
+
+/** The same, without what its documents say if they have the mark. */
+export async function readChangedGuest(
+  remote: Remote,
+  uuid: string,
+  mark: string | undefined,
+  options: CallOptions,
+): Promise<Guest | UnchangedGuest> {
+  return changedGuest(await lookAtOne(remote, uuid, options), mark);
+}
+
+export function changedGuest(look: Look, mark: string | undefined): Guest | UnchangedGuest {
+  return look.guest.mark === mark ? look.guest : wholeGuest(look);
+}
+
+async function lookAtOne(remote: Remote, uuid: string, options: CallOptions): Promise<Look> {
   const ref = { dom: domainRef(uuid) };
   const [{ dom }, { state, reason }, { persistent }, { autostart }] = await Promise.all([
     remote.domainLookupByUuid({ uuid }, options),
@@ -79,7 +110,7 @@ export async function readGuest(remote: Remote, uuid: string, options: CallOptio
     }),
   ]);
   const facts = { dom, state, reason, persistent: persistent === 1, autostart: autostart === 1, hasSnapshots: true };
-  return await readFacts(remote, facts, options);
+  return await lookAt(remote, facts, options);
 }
 
 async function readStates(
@@ -100,12 +131,12 @@ async function readStates(
   );
 }
 
-async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Promise<Guest> {
+async function lookAt(remote: Remote, facts: Facts, options: CallOptions): Promise<Look> {
   const { dom } = facts;
   const state = stateName(facts.state, dom.id >= 0);
   const active = isActive({ state });
-  const document = async (flags: number): Promise<ReadElement> =>
-    readXml((await remote.domainGetXmlDesc({ dom, flags }, options)).xml);
+  const document = async (flags: number): Promise<string> =>
+    (await remote.domainGetXmlDesc({ dom, flags }, options)).xml;
   const [present, persistent, foreignSnapshots, savedMemory, detail] = await Promise.all([
     document(0),
     active && facts.persistent ? document(VIR_DOMAIN_XML_INACTIVE) : undefined,
@@ -113,25 +144,36 @@ async function readFacts(remote: Remote, facts: Facts, options: CallOptions): Pr
     active ? { result: 0 } : remote.domainHasManagedSaveImage({ dom }, options).catch(noneIfUnsupported),
     stateDetail(remote, dom, { ...facts, name: state }, options),
   ]);
-  const configured = persistent ?? present;
   const cpuCount = await hostCpuCount(remote, options);
-  const liveSpec = withoutFullPins(readSpec(present), cpuCount);
-  const nextSpec = persistent && withoutFullPins(readSpec(persistent), cpuCount);
-  return {
+  const parts = [active, facts.autostart, cpuCount, persistent?.length ?? 0, persistent ?? "", present];
+  const guest: UnchangedGuest = {
     uuid: dom.uuid,
     name: dom.name,
     state,
     stateDetail: detail,
     persistent: facts.persistent,
     autostart: facts.autostart,
-    spec: { ...(nextSpec ? withConfiguredModel(liveSpec, nextSpec) : liveSpec), autostart: facts.autostart },
+    foreignSnapshotCount: foreignSnapshots.length,
+    foreignSnapshots,
+    hasSavedMemory: savedMemory.result === 1,
+    mark: hash("sha256", parts.join(" "), "base64"),
+  };
+  return { guest, active, present, persistent, cpuCount };
+}
+
+export function wholeGuest({ guest, active, cpuCount, ...texts }: Look): Guest {
+  const present = readXml(texts.present);
+  const persistent = texts.persistent === undefined ? undefined : readXml(texts.persistent);
+  const configured = persistent ?? present;
+  const liveSpec = withoutFullPins(readSpec(present), cpuCount);
+  const nextSpec = persistent && withoutFullPins(readSpec(persistent), cpuCount);
+  return {
+    ...guest,
+    spec: { ...(nextSpec ? withConfiguredModel(liveSpec, nextSpec) : liveSpec), autostart: guest.autostart },
     pendingChanges: nextSpec ? pendingChanges(liveSpec, nextSpec) : [],
     guestAgentConnected: active && agentConnected(present),
     metadata: readMetadata(configured),
     description: text(child(configured, "description")) ?? text(child(configured, "title")) ?? "",
-    foreignSnapshotCount: foreignSnapshots.length,
-    foreignSnapshots,
-    hasSavedMemory: savedMemory.result === 1,
   };
 }
 
