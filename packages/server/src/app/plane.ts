@@ -46,7 +46,7 @@ export class Plane implements AsyncDisposable {
     const automatic = config.backup && new AutomaticBackup({ store, clock, log, backup }, config.backup);
     const { tasks } = this;
     this.#begun.use(
-      new Maintenance({ store, credentials, tasks, clock, log, ...(automatic && { backup: automatic }) }),
+      new Maintenance({ store, inventory, credentials, tasks, clock, log, ...(automatic && { backup: automatic }) }),
     );
     log.info({ revision: inventory.revision, resumedTasks }, "hosts and tasks are taken up");
   }

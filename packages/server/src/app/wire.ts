@@ -36,7 +36,7 @@ export function wire(base: WireBase): Wiring {
   const { config, store, inventory, secretBox, claims, clock, log } = base;
   const providers = new ProviderTable((hostId) => inventory.get("host", hostId)?.name);
   const credentials = new HostCredentials(secretBox);
-  const writes = new JoinedWrites(store);
+  const writes = new JoinedWrites(store, clock);
   const reconciler = new HostReconciler({ store, writes, inventory, providers, clock, log });
   const recent = new RecentSamples();
   const metrics = new MetricPoll({ inventory, providers, recent, clock });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { KeyedLock, mapLimited } from "./concurrency.ts";
+import { KeyedLock, mapLimited, Turns } from "./concurrency.ts";
 
 test("mapLimited keeps order and never exceeds its limit", async () => {
   let active = 0;
@@ -42,4 +42,29 @@ test("KeyedLock runs one key in order, others at the same time, and survives err
   await assert.rejects(first, /a1/);
   await second;
   assert.deepEqual(log, ["a1 begins", "b", "a1 ends", "a2"]);
+});
+
+test("Turns come in order, a few at a time; what hangs gives its turn back", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const turns = new Turns(1, 1000);
+  const log: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const hung = turns.run(async () => {
+    log.push("hung begins");
+    await gate.promise;
+    log.push("hung ends");
+  });
+  const failed = assert.rejects(
+    turns.run(() => Promise.reject(new Error("bad"))),
+    /bad/,
+  );
+  const last = turns.run(async () => void log.push("last"));
+  await Promise.resolve();
+  assert.deepEqual(log, ["hung begins"]);
+  context.mock.timers.tick(1000);
+  await Promise.all([failed, last]);
+  gate.resolve();
+  await hung;
+  await turns.run(async () => void log.push("again"));
+  assert.deepEqual(log, ["hung begins", "last", "hung ends", "again"]);
 });

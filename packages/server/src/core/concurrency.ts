@@ -42,3 +42,39 @@ export class KeyedLock {
     }
   }
 }
+
+/**
+ * A few pieces of work at a time, in the order in which they were asked for. One that takes longer than the patience goes
+ * on, but no longer has a turn: what hangs delays the others once, and not for long.
+ */
+export class Turns {
+  readonly #limit: number;
+  readonly #patienceMs: number;
+  readonly #waiting: (() => void)[] = [];
+  #active = 0;
+
+  constructor(limit: number, patienceMs: number) {
+    this.#limit = limit;
+    this.#patienceMs = patienceMs;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#active < this.#limit) this.#active++;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    let isOver = false;
+    const end = (): void => {
+      if (isOver) return;
+      isOver = true;
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#active--;
+      else next();
+    };
+    const timer = setTimeout(end, this.#patienceMs);
+    try {
+      return await work();
+    } finally {
+      clearTimeout(timer);
+      end();
+    }
+  }
+}

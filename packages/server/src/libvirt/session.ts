@@ -6,6 +6,7 @@
 import type { Connection } from "@innkeeper/libvirt";
 import type { Call } from "#core/call.ts";
 import type { Clock } from "#core/clock.ts";
+import { within } from "#core/deadline.ts";
 import type { Logger } from "#core/log.ts";
 import { mapLibvirtError } from "./error.ts";
 
@@ -50,25 +51,21 @@ export async function onConnection<T>(
   work: (connected: ConnectedCall) => Promise<T>,
   deadlineMs: number = shortDeadlineMs,
 ): Promise<T> {
-  // AbortSignal.timeout would keep its timer, and what hangs on it, to its end.
-  const deadline = new AbortController();
-  const timer = setTimeout(
-    () => deadline.abort(new DOMException("the deadline has passed", "TimeoutError")),
-    deadlineMs,
-  );
-  const signal = AbortSignal.any([call.signal, deadline.signal]);
   const isLong = deadlineMs > shortDeadlineMs;
-  let connection: Connection | undefined;
+  const used: { connection?: Connection; isLate?: boolean } = {};
   try {
-    connection = await context.session.connection({ signal });
-    if (isLong) countLong(connection, 1);
-    return await work({ connection, options: { signal, timeoutMs: deadlineMs } });
+    return await within(call.signal, deadlineMs, async ({ signal }) => {
+      signal.addEventListener("abort", () => (used.isLate = !call.signal.aborted));
+      used.connection = await context.session.connection({ signal });
+      if (isLong) countLong(used.connection, 1);
+      return await work({ connection: used.connection, options: { signal, timeoutMs: deadlineMs } });
+    });
   } catch (error) {
-    throw mapLibvirtError(error, { what, cancelledBy: call.signal, deadlineMs, uri: connection?.uri });
+    throw mapLibvirtError(error, { what, cancelledBy: call.signal, deadlineMs, uri: used.connection?.uri });
   } finally {
-    clearTimeout(timer);
+    const { connection, isLate } = used;
     if (isLong && connection !== undefined) countLong(connection, -1);
-    if (connection !== undefined && deadline.signal.aborted && !longCalls.has(connection)) {
+    if (connection !== undefined && isLate === true && !longCalls.has(connection)) {
       context.session.unanswered?.(connection);
     }
   }

@@ -62,7 +62,8 @@ function fixture() {
   const volume: Partial<Volume> = { path, hostId, poolId: "pool-1" };
   let listener: ((changes: readonly ChangeEntry[]) => void) | undefined;
   const inventory = {
-    byHost: (kind: string) => ({ vm: vms, "storage-pool": [pool], volume: [volume] })[kind],
+    byHost: (kind: string) => ({ vm: vms, "storage-pool": [pool] })[kind],
+    by: (_kind: "volume", _field: "path", path: string) => [volume].filter((each) => each.path === path),
     get: () => ({ hardware: { memoryMiB: 10_000 } }),
     onChange: (given: NonNullable<typeof listener>) => {
       listener = given;

@@ -105,12 +105,13 @@ export class MetricPoll implements Disposable {
     atMs: number,
   ): void {
     const { inventory, recent } = this.#deps;
-    const poolOf = new Map(inventory.byHost("volume", hostId).map((volume) => [volume.path, volume.poolId]));
+    const poolOf = (path: string): StoragePoolId | undefined =>
+      inventory.by("volume", "path", path).find((volume) => volume.hostId === hostId)?.poolId;
     const byPool = new Map<StoragePoolId, DiskCounters>();
     for (const vm of vms) {
       for (const disk of statistics.get(vm.uuid)?.disks ?? []) {
         const source = vm.spec.disks.find(({ target }) => target === disk.target)?.source;
-        const poolId = source === undefined ? undefined : poolOf.get(source);
+        const poolId = source === undefined ? undefined : poolOf(source);
         if (poolId === undefined) continue;
         const counters = diskCounters([disk]);
         const before = byPool.get(poolId);

@@ -1,6 +1,6 @@
 /**
  * The samples of the last hour, in memory: one place for every 20 s of each thing that is measured. Numbers are of 16 bits
- * (11 of them significant: 0.05 %), in pages of many things; a metric that is the same for all of a page, mostly 0, has none.
+ * (11 of them significant: 0.05 %), in pages of many things of a kind; a metric that is the same for all of a page, mostly 0, has none.
  * At 50,000 VMs that is some 4 KiB for each that runs.
  */
 import { type MetricName, metricLevels, metricNames } from "@innkeeper/contract/resource/metric.ts";
@@ -45,7 +45,8 @@ export interface Summary {
 
 export class RecentSamples {
   readonly #rows = new Map<string, number>();
-  readonly #free: number[] = [];
+  /** Rows of pages, by the kind of things that the page is for: those have the same metrics, and many of them alike. */
+  readonly #free = new Map<string, number[]>();
   readonly #pages: Page[] = [];
   /** The slot that was written last, counted from 1970. */
   #slot = 0;
@@ -72,7 +73,7 @@ export class RecentSamples {
     const row = this.#rows.get(id);
     if (row === undefined) return;
     this.#rows.delete(id);
-    this.#free.push(row);
+    this.#freeOf(id).push(row);
     const { present } = this.#pages[Math.floor(row / rowsPerPage)] ?? {};
     for (let slot = 0; slot < slotCount; slot++) if (present) present[placeOf(slot, row)] = 0;
   }
@@ -120,13 +121,23 @@ export class RecentSamples {
   }
 
   #add(id: string): number {
-    const row = this.#free.pop() ?? this.#rows.size;
-    if (row >= this.#pages.length * rowsPerPage) {
+    const free = this.#freeOf(id);
+    if (free.length === 0) {
+      const end = (this.#pages.length + 1) * rowsPerPage;
+      for (let row = end - 1; row >= end - rowsPerPage; row--) free.push(row);
       // The first sample says what most will be.
       this.#pages.push({ present: new Uint8Array(slotCount * rowsPerPage), columns: scales.map(() => Number.NaN) });
     }
+    const row = free.pop() ?? 0;
     this.#rows.set(id, row);
     return row;
+  }
+
+  #freeOf(id: string): number[] {
+    const kind = id.slice(0, id.indexOf("-"));
+    const free = this.#free.get(kind) ?? [];
+    this.#free.set(kind, free);
+    return free;
   }
 
   /**

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { GuestAddress, Vm } from "@innkeeper/contract/resource/vm.ts";
 import { vmCan } from "@innkeeper/contract/state/vm.ts";
 import { mapLimited } from "#core/concurrency.ts";
+import { within } from "#core/deadline.ts";
 import { fleetPace } from "./fleet-pace.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 
@@ -16,9 +17,9 @@ const searchMaxMs = 5_000;
 /** Once something is found; and after the search has taken this long in vain. */
 const steadyMs = 30_000;
 const searchEndMs = 5 * 60_000;
-/** Between two looks at who is due; guests that start are heard of sooner, by poke. */
+/** Between two looks at who is due; of guests that start, or are new, it is told. */
 const restMinMs = 100;
-const restMaxMs = 5_000;
+const restMaxMs = 60_000;
 const parallelGuests = 3;
 const askDeadlineMs = 5_000;
 
@@ -26,6 +27,10 @@ interface Entry {
   delayMs: number;
   nextAtMs: number;
   readonly sinceMs: number;
+}
+
+function search(nowMs: number): Entry {
+  return { delayMs: firstDelayMs, nextAtMs: nowMs + firstDelayMs, sinceMs: nowMs };
 }
 
 export class AddressWatch {
@@ -41,7 +46,12 @@ export class AddressWatch {
 
   /** Something happened that may have given the guest an address: search anew. */
   poke(uuid: string): void {
-    this.#entries.delete(uuid);
+    this.#entries.set(uuid, search(this.#deps.clock.monotonicMs()));
+    this.#poked.resolve();
+  }
+
+  /** There may be guests that were not known before. */
+  wake(): void {
     this.#poked.resolve();
   }
 
@@ -73,19 +83,25 @@ export class AddressWatch {
   #entry(vm: Vm, nowMs: number): Entry {
     const known = this.#entries.get(vm.uuid);
     if (known !== undefined) return known;
-    // After our own start, what is known already is only looked at again in passing.
-    const delayMs = vm.addresses.length === 0 ? firstDelayMs : steadyMs;
-    const entry = { delayMs, nextAtMs: nowMs + Math.min(delayMs, firstDelayMs), sinceMs: nowMs };
+    const entry = vm.addresses.length === 0 ? search(nowMs) : this.#steady(nowMs);
     this.#entries.set(vm.uuid, entry);
     return entry;
   }
 
+  /** What is known already when we start is only looked at again in passing, each at its own moment. */
+  #steady(nowMs: number): Entry {
+    const delayMs = steadyMs * fleetPace(this.#deps.inventory);
+    return { delayMs, nextAtMs: nowMs + Math.random() * delayMs, sinceMs: nowMs };
+  }
+
   async #ask(vm: Vm, signal: AbortSignal): Promise<void> {
-    const { providers, clock, log } = this.#deps;
+    const { providers, inventory, clock, log } = this.#deps;
     let isFound = false;
     try {
-      const call = { signal: AbortSignal.any([signal, AbortSignal.timeout(askDeadlineMs)]) };
-      const addresses = await providers.get(this.#hostId).guest.inventory.addresses(vm.uuid, call);
+      const { guest } = providers.get(this.#hostId);
+      const addresses = await within(signal, askDeadlineMs, (call) =>
+        guest.inventory.addresses(vm.uuid, { agentConnected: vm.guestAgentConnected }, call),
+      );
       isFound = addresses.length > 0;
       await this.#write(vm, addresses);
     } catch (error) {
@@ -95,7 +111,7 @@ export class AddressWatch {
     if (entry === undefined) return;
     const nowMs = clock.monotonicMs();
     const isSearchOver = isFound || nowMs - entry.sinceMs > searchEndMs;
-    entry.delayMs = isSearchOver ? steadyMs * fleetPace(providers) : Math.min(entry.delayMs * growth, searchMaxMs);
+    entry.delayMs = isSearchOver ? steadyMs * fleetPace(inventory) : Math.min(entry.delayMs * growth, searchMaxMs);
     entry.nextAtMs = nowMs + entry.delayMs;
   }
 

@@ -33,6 +33,21 @@ const table: Readonly<Record<string, Row>> = {
 /** libvirt's reasons that make an end worth attention. */
 const badReason = /crash|fail|error|panic/i;
 
+/** Events after which a guest may have addresses that it had not before; else they are asked for now and then. */
+const newAddress: ReadonlySet<string> = new Set([
+  "started",
+  "rebooted",
+  "woken",
+  "agent-connected",
+  "agent-disconnected",
+  "device-added",
+  "device-removed",
+]);
+
+export function mayChangeAddresses({ type, detail }: GuestEvent): boolean {
+  return newAddress.has(type) || (type === "resumed" && detail !== "unpaused");
+}
+
 export function guestEventResource(
   event: GuestEvent,
   at: string,

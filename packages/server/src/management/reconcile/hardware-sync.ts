@@ -34,7 +34,7 @@ export class HardwareSync {
   }
 
   async #update(hostId: string, change: (host: Host) => Host): Promise<void> {
-    await this.#deps.store.transaction(async (transaction) => {
+    await this.#deps.writes.run(async (transaction) => {
       const host = await transaction.get("host", hostId);
       if (host !== undefined) await transaction.put("host", change(host));
     });

@@ -133,8 +133,8 @@ export class HostConnections implements AsyncDisposable {
   }
 
   async #writeStatus(hostId: string, { state, detail }: HostLinkStatus): Promise<void> {
-    const { store, clock } = this.#deps;
-    await store.transaction(async (transaction) => {
+    const { writes, clock } = this.#deps;
+    await writes.run(async (transaction) => {
       const host = await transaction.get("host", hostId);
       if (host === undefined) return;
       const isNew = host.connectionState !== state;

@@ -2,6 +2,7 @@
 import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { Call } from "#core/call.ts";
+import { Turns } from "#core/concurrency.ts";
 import { GuestSync } from "./guest-sync.ts";
 import { HardwareSync } from "./hardware-sync.ts";
 import type { HostSync } from "./host-sync.ts";
@@ -12,12 +13,17 @@ import { StorageSync } from "./storage-sync.ts";
 /** A background refresh of another host's view of shared storage: what comes in this time is seen by one refresh. */
 const peerSettleMs = 500;
 const peerDeadlineMs = 60_000;
+/** What is read of so many hosts at once is in memory at once, and holds up all else; one that is slow counts for so long. */
+const parallelPasses = 16;
+const passPatienceMs = 2000;
 
 export class HostReconciler implements HostSync {
   readonly guest: GuestSync;
   readonly storage: StorageSync;
   readonly network: NetworkSync;
   readonly hardware: HardwareSync;
+  /** Of the passes over whole hosts. */
+  readonly turns = new Turns(parallelPasses, passPatienceMs);
   readonly #deps: ReconcileDeps;
   /** Pools whose background refresh is yet to begin, by id: which of their volumes changed; undefined: any may have. */
   readonly #duePeers = new Map<string, Set<string> | undefined>();
@@ -34,13 +40,15 @@ export class HostReconciler implements HostSync {
     return this.guest.syncVm(hostId, uuid, call);
   }
 
-  async syncHost(hostId: string, call: Call): Promise<void> {
-    // Guests first: they are what people look at.
-    await this.guest.syncAll(hostId, call);
-    await this.network.syncAll(hostId, call);
-    await this.storage.syncAll(hostId, true, call);
-    await this.hardware.syncHardware(hostId, call);
-    await this.hardware.syncUsage(hostId, call);
+  syncHost(hostId: string, call: Call): Promise<void> {
+    return this.turns.run(async () => {
+      // Guests first: they are what people look at.
+      await this.guest.syncAll(hostId, call);
+      await this.network.syncAll(hostId, call);
+      await this.storage.syncAll(hostId, true, call);
+      await this.hardware.syncHardware(hostId, call);
+      await this.hardware.syncUsage(hostId, call);
+    });
   }
 
   async syncPool(

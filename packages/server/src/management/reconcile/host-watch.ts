@@ -6,11 +6,13 @@
 import type { HostId } from "@innkeeper/contract/id.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { timestamp } from "#core/clock.ts";
+import { within } from "#core/deadline.ts";
 import type { GuestEvent } from "#virtualization/port.ts";
 import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
 import { AddressWatch } from "./address-watch.ts";
 import { fleetPace } from "./fleet-pace.ts";
-import { guestEventResource } from "./guest-event.ts";
+import { guestEventResource, mayChangeAddresses } from "./guest-event.ts";
 import type { HostReconciler } from "./host-reconciler.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { untilStored } from "./store-retry.ts";
@@ -36,6 +38,8 @@ const poolSettleMs = 200;
 const guestSettleMs = 15;
 /** Of a host, while the store can't be written: so many are kept until it can. */
 const waitingEventsMax = 1000;
+/** Until all is read again after something could not be. */
+const missedMs = 5000;
 const restartMinMs = 500;
 const restartMaxMs = 30_000;
 
@@ -53,6 +57,7 @@ export class HostWatch {
   readonly #queue = new WorkQueue(parallelReads);
   readonly #addresses: AddressWatch;
   #waitingEvents = 0;
+  #isPassDue = false;
 
   constructor(deps: ReconcileDeps, reconciler: HostReconciler, hostId: string, options: WatchOptions) {
     this.#deps = deps;
@@ -122,7 +127,7 @@ export class HostWatch {
     const { intervalMs, deepIntervalMs } = this.#options;
     let deepAtMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
-      const pace = fleetPace(this.#deps.providers);
+      const pace = fleetPace(this.#deps.inventory);
       const isDeep = clock.monotonicMs() - deepAtMs >= pace * deepIntervalMs;
       if (isDeep) deepAtMs = clock.monotonicMs();
       await this.#guarded("pass", () => this.#pass(isDeep, signal), signal);
@@ -150,13 +155,18 @@ export class HostWatch {
   }
 
   async #sample(metrics: MetricPoll, signal: AbortSignal): Promise<void> {
-    for (const uuid of await metrics.sample(this.#hostId, readCall(signal))) {
+    for (const uuid of await within(signal, readDeadlineMs, (call) => metrics.sample(this.#hostId, call))) {
       void this.#readGuest(uuid, signal);
     }
   }
 
-  async #pass(isDeep: boolean, signal: AbortSignal): Promise<void> {
-    const call = { signal: AbortSignal.any([signal, AbortSignal.timeout(passDeadlineMs)]) };
+  #pass(isDeep: boolean, signal: AbortSignal): Promise<void> {
+    return this.#reconciler.turns.run(() =>
+      within(signal, passDeadlineMs, (call) => this.#readAll(isDeep, signal, call)),
+    );
+  }
+
+  async #readAll(isDeep: boolean, signal: AbortSignal, call: Call): Promise<void> {
     const { guest, network, storage, hardware } = this.#reconciler;
     const parts: readonly [string, () => Promise<void>][] = [
       ["load", () => hardware.syncUsage(this.#hostId, call)],
@@ -168,15 +178,29 @@ export class HostWatch {
     for (const [what, work] of parts) {
       await this.#guarded(what, () => untilStored(this.#deps, `${what} of a host`, work, call.signal), signal);
     }
+    this.#addresses.wake();
   }
 
   /** Says itself when it could not be read, once for all who joined. */
   #readGuest(uuid: string, signal: AbortSignal, settled?: () => Promise<void>): Promise<void> {
-    const read = async (): Promise<void> => {
-      await this.#reconciler.syncVm(this.#hostId, uuid, readCall(signal));
+    const sync = async (): Promise<void> => {
+      await within(signal, readDeadlineMs, (call) => this.#reconciler.syncVm(this.#hostId, uuid, call));
     };
-    const sync = (): Promise<void> => untilStored(this.#deps, `VM ${uuid}`, read, signal);
-    return this.#queue.add(`vm ${uuid}`, () => this.#guarded(`VM ${uuid}`, sync, signal), settled);
+    const store = (): Promise<void> => untilStored(this.#deps, `VM ${uuid}`, sync, signal);
+    const read = async (): Promise<void> => {
+      if (!(await this.#guarded(`VM ${uuid}`, store, signal))) void this.#passSoon(signal);
+    };
+    return this.#queue.add(`vm ${uuid}`, read, settled);
+  }
+
+  /** What was not read when it happened is not left to the next periodic pass. */
+  async #passSoon(signal: AbortSignal): Promise<void> {
+    if (this.#isPassDue) return;
+    this.#isPassDue = true;
+    await this.#deps.clock.sleep(missedMs, signal).catch(() => undefined);
+    this.#isPassDue = false;
+    if (!signal.aborted)
+      await this.#guarded("pass after a guest that could not be read", () => this.#pass(false, signal), signal);
   }
 
   #onGuest(event: GuestEvent, signal: AbortSignal): void {
@@ -189,7 +213,7 @@ export class HostWatch {
         // Also when the guest could not be read, the event happened.
         await read;
         await this.#recordGuestEvent(event, seen, signal);
-        this.#addresses.poke(event.uuid);
+        if (mayChangeAddresses(event)) this.#addresses.poke(event.uuid);
       } finally {
         this.#waitingEvents--;
       }
@@ -202,7 +226,9 @@ export class HostWatch {
     // have made volumes, and what is read then is libvirt's memory, which refreshes nothing and so ends here.
     const refresh = type === "started";
     const work = async (): Promise<void> => {
-      await this.#reconciler.storage.syncPool(this.#hostId, poolName, refresh, readCall(signal));
+      await within(signal, readDeadlineMs, (call) =>
+        this.#reconciler.storage.syncPool(this.#hostId, poolName, refresh, call),
+      );
     };
     const settle = (): Promise<void> => this.#deps.clock.sleep(poolSettleMs, signal);
     const key = `pool ${poolName} ${refresh ? "anew" : ""}`;
@@ -210,7 +236,8 @@ export class HostWatch {
   }
 
   #onNetwork(signal: AbortSignal): void {
-    const work = (): Promise<void> => this.#reconciler.network.syncAll(this.#hostId, readCall(signal));
+    const work = (): Promise<void> =>
+      within(signal, readDeadlineMs, (call) => this.#reconciler.network.syncAll(this.#hostId, call));
     void this.#guarded("networks", () => this.#queue.add("networks", work), signal);
   }
 
@@ -226,24 +253,23 @@ export class HostWatch {
       host: { kind: "host", id: host.id, name: host.name },
     });
     if (resource === undefined) return;
-    const write = (): Promise<void> => writes.run((transaction) => transaction.put("event", resource));
+    const write = (): Promise<void> => writes.runLater((transaction) => transaction.put("event", resource));
     await untilStored(this.#deps, `event ${event.type} of VM ${event.name}`, write, signal);
   }
 
   #vmOf(uuid: string): Vm | undefined {
-    return this.#deps.inventory.byHost("vm", this.#hostId).find((vm) => vm.uuid === uuid);
+    return this.#deps.inventory.by("vm", "uuid", uuid).find((vm) => vm.hostId === this.#hostId);
   }
 
-  async #guarded(what: string, work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  /** Whether it went well. */
+  async #guarded(what: string, work: () => Promise<void>, signal: AbortSignal): Promise<boolean> {
     try {
       await work();
+      return true;
     } catch (error) {
-      if (signal.aborted) return;
-      this.#deps.log.warn({ err: error, hostId: this.#hostId }, `${what} of the host could not be read`);
+      if (!signal.aborted)
+        this.#deps.log.warn({ err: error, hostId: this.#hostId }, `${what} of the host could not be read`);
+      return signal.aborted;
     }
   }
-}
-
-function readCall(signal: AbortSignal): { signal: AbortSignal } {
-  return { signal: AbortSignal.any([signal, AbortSignal.timeout(readDeadlineMs)]) };
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AppError } from "#core/app-error.ts";
+import { systemClock } from "#core/system-clock.ts";
 import { JoinedWrites } from "./joined-write.ts";
 import type { Store, StoreTransaction } from "#store/port.ts";
 
@@ -19,7 +20,7 @@ function counted(fault?: () => Error | undefined) {
       return result;
     },
   };
-  return { writes: new JoinedWrites(store), commits, work: async (): Promise<void> => void works++ };
+  return { writes: new JoinedWrites(store, systemClock), commits, work: async (): Promise<void> => void works++ };
 }
 
 test("what comes while one is written goes together", async () => {
@@ -28,6 +29,19 @@ test("what comes while one is written goes together", async () => {
   assert.deepEqual(commits, [1, 200, 100]);
   await writes.run(work);
   assert.deepEqual(commits, [1, 200, 100, 1]);
+});
+
+test("what may come later goes where there is room", async () => {
+  const { writes, commits, work } = counted();
+  const order: string[] = [];
+  const noted = (name: string) => async (): Promise<void> => {
+    order.push(name);
+    await work();
+  };
+  const later = Array.from({ length: 250 }, () => writes.runLater(noted("later")));
+  await Promise.all([...later, ...Array.from({ length: 150 }, () => writes.run(noted("first")))]);
+  assert.deepEqual(commits, [1, 200, 199]);
+  assert.deepEqual([...new Set(order.slice(1, 151))], ["first"]);
 });
 
 const bad = (): Promise<void> => Promise.reject(new Error("bad"));

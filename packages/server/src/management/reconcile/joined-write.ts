@@ -1,9 +1,11 @@
 /**
- * Small writes of many reconcilers, made durable together: while one transaction is committed those that come wait, and the
- * next one takes them all. Each must read through its transaction alone, and mean nothing to the others: one that fails
- * fails by itself.
+ * Small writes of many reconcilers, made durable together: while one transaction is committed, and for as long again, those
+ * that come wait, and the next one takes them all. A commit stands still until the disk has it: so the reconcilers take at
+ * most half of the process's time, however much happens on the hosts. Each write must read through its transaction alone,
+ * and mean nothing to the others: one that fails fails by itself.
  */
 import { AppError } from "#core/app-error.ts";
+import type { Clock } from "#core/clock.ts";
 import type { Store, StoreTransaction } from "#store/port.ts";
 
 type Work = (transaction: StoreTransaction) => Promise<unknown>;
@@ -16,27 +18,47 @@ interface Write {
 
 /** So that who waits for the store otherwise gets a turn. */
 const joinedMax = 200;
+const pauseMaxMs = 100;
 
 export class JoinedWrites {
   readonly #store: Pick<Store, "transaction">;
+  readonly #clock: Pick<Clock, "monotonicMs" | "sleep">;
   readonly #waiting: Write[] = [];
+  /** They go where there is room beside the others. */
+  readonly #later: Write[] = [];
   #isWriting = false;
 
-  constructor(store: Pick<Store, "transaction">) {
+  constructor(store: Pick<Store, "transaction">, clock: Pick<Clock, "monotonicMs" | "sleep">) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   /** Resolves when it is durable. */
   run(work: Work): Promise<void> {
+    return this.#add(this.#waiting, work);
+  }
+
+  /** The same, for what nobody looks at first: in a storm of changes the records of it come after the state of things. */
+  runLater(work: Work): Promise<void> {
+    return this.#add(this.#later, work);
+  }
+
+  #add(waiting: Write[], work: Work): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ work, resolve, reject });
+    waiting.push({ work, resolve, reject });
     if (!this.#isWriting) void this.#write();
     return promise;
   }
 
   async #write(): Promise<void> {
     this.#isWriting = true;
-    while (this.#waiting.length > 0) await this.#commit(this.#waiting.splice(0, joinedMax));
+    while (this.#waiting.length + this.#later.length > 0) {
+      const writes = this.#waiting.splice(0, joinedMax);
+      writes.push(...this.#later.splice(0, joinedMax - writes.length));
+      const startMs = this.#clock.monotonicMs();
+      await this.#commit(writes);
+      await this.#clock.sleep(Math.min(pauseMaxMs, this.#clock.monotonicMs() - startMs));
+    }
     this.#isWriting = false;
   }
 

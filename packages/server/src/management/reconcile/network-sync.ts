@@ -15,7 +15,7 @@ export class NetworkSync {
   }
 
   syncAll(hostId: string, call: Call): Promise<void> {
-    const { providers, inventory, store } = this.#deps;
+    const { providers, inventory, writes } = this.#deps;
     return this.#lock.run(hostId, async () => {
       const networks = await providers.get(hostId).network.list(call);
       const left = new Map(inventory.byHost("network", hostId).map((network) => [network.id as string, network]));
@@ -29,7 +29,7 @@ export class NetworkSync {
         return changeOf("network", draft, previous);
       });
       if (changes.length === 0 && left.size === 0) return;
-      await store.transaction(async (transaction) => {
+      await writes.run(async (transaction) => {
         if ((await transaction.get("host", hostId)) === undefined) return;
         for (const apply of changes) await apply(transaction);
         for (const id of left.keys()) await transaction.delete("network", id);

@@ -27,7 +27,7 @@ export class StorageSync {
 
   /** All pools of a host and their volumes. `refresh`: reads the storage anew, which opens every image. */
   async syncAll(hostId: string, refresh: boolean, call: Call): Promise<void> {
-    const { providers, inventory, store } = this.#deps;
+    const { providers, inventory, writes } = this.#deps;
     const pools = await providers.get(hostId).storage.pool.listPools(call);
     for (const pool of pools) {
       await this.#lock
@@ -45,7 +45,7 @@ export class StorageSync {
     const names = new Set(pools.map((pool) => pool.name));
     const gone = inventory.byHost("storage-pool", hostId).filter((pool) => !names.has(pool.name));
     if (gone.length === 0) return;
-    await store.transaction(async (transaction) => {
+    await writes.run(async (transaction) => {
       for (const pool of gone) await this.#forget(transaction, pool);
     });
   }
@@ -103,9 +103,9 @@ export class StorageSync {
   }
 
   async #gone(hostId: string, poolName: string): Promise<undefined> {
-    const { inventory, store } = this.#deps;
+    const { inventory, writes } = this.#deps;
     const pool = inventory.byHost("storage-pool", hostId).find((each) => each.name === poolName);
-    if (pool !== undefined) await store.transaction((transaction) => this.#forget(transaction, pool));
+    if (pool !== undefined) await writes.run((transaction) => this.#forget(transaction, pool));
   }
 
   async #write(
@@ -113,7 +113,7 @@ export class StorageSync {
     pool: HostPool,
     volumes: readonly HostVolume[] | undefined,
   ): Promise<StoragePool | undefined> {
-    const { inventory, store } = this.#deps;
+    const { inventory, writes } = this.#deps;
     const known = inventory.byHost("storage-pool", hostId);
     const previous = known.find((each) => each.uuid === pool.uuid) ?? known.find((each) => each.name === pool.name);
     const id = previous?.id ?? stableId(inventory, "storage-pool", hostId, pool.uuid);
@@ -122,7 +122,7 @@ export class StorageSync {
       ...(volumes === undefined ? [] : this.#volumeChanges(hostId as HostId, id, volumes)),
     ];
     if (changes.length > 0) {
-      await store.transaction(async (transaction) => {
+      await writes.run(async (transaction) => {
         if ((await transaction.get("host", hostId)) === undefined) return;
         for (const apply of changes) await apply(transaction);
       });
