@@ -49,6 +49,8 @@ export interface Step<Input> {
   undo?(context: StepContext<Input>): Promise<void>;
   /** After this step has begun the task can't be cancelled nor undone, only finished: it is repeated until it succeeds or fails for good. */
   readonly pointOfNoReturn?: boolean;
+  /** Of a point of no return that people wait for, and may ask for again: a host that is gone is waited for half a minute, not 25. */
+  readonly isBrief?: boolean;
 }
 
 /**

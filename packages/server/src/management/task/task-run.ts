@@ -13,7 +13,7 @@ import type { DurationHistory } from "#management/task/duration-history.ts";
 import type { HeldClaims } from "#management/task/held-claims.ts";
 import { type JournalChange, type TaskJournal, TaskParkedError, type TaskRecord } from "#management/task/journal.ts";
 import type { Claims, Operation, Step } from "#management/task/operation.ts";
-import { mustSucceed, once, resumed } from "#management/task/retry.ts";
+import { brief, mustSucceed, once, resumed } from "#management/task/retry.ts";
 import { stepContext } from "#management/task/step-context.ts";
 import { cancelledProblem, leftBehindProblem, stepProblem, unfinishedProblem } from "#management/task/task-problem.ts";
 import type { StoreTransaction } from "#store/port.ts";
@@ -170,7 +170,8 @@ export class TaskRun {
   async #do(step: Step<unknown>, cursor: number, repeated: boolean): Promise<void> {
     const startMs = this.#deps.clock.monotonicMs();
     const irreversible = this.#irreversible();
-    const policy = irreversible ? mustSucceed : this.#resumed ? resumed : once;
+    const persistent = step.isBrief === true && !this.#resumed ? brief : mustSucceed;
+    const policy = irreversible ? persistent : this.#resumed ? resumed : once;
     const signal = irreversible ? this.#stop : this.waitSignal;
     const result = await attempt(this.#deps, { step, journal: this.#journal, policy, signal }, async (tries) => {
       const { context, end } = stepContext({

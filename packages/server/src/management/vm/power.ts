@@ -41,6 +41,8 @@ export function powerOperation(deps: OperationDeps, power: PowerVerb): Operation
       {
         name: "act",
         pointOfNoReturn: true,
+        // What was asked for must not happen by surprise, when the host is back after long.
+        isBrief: true,
         async do(context) {
           const vm = deps.inventory.require("vm", context.input.vmId, { field: "vmId" });
           const { hostId, uuid } = vm;
