@@ -211,6 +211,26 @@ function describeFailure(open: () => Promise<StoreUnderTest>): void {
     await under.store.probe();
   });
 
+  test("while many transactions wait, others get their turns", async () => {
+    await using under = await open();
+    let turns = 0;
+    let isOver = false;
+    const take = (): void => {
+      turns++;
+      if (!isOver) setTimeout(take, 0);
+    };
+    setTimeout(take, 0);
+    const spinMs = 5;
+    const works = Array.from({ length: 20 }, () =>
+      under.store.transaction(async () => {
+        for (const startMs = performance.now(); performance.now() - startMs < spinMs;);
+      }),
+    );
+    await Promise.all(works);
+    isOver = true;
+    assert.ok(turns >= 3, `${turns} turns`);
+  });
+
   test("what was begun inside a transaction may use the store once that has ended", async () => {
     await using under = await open();
     const ended = Promise.withResolvers<void>();

@@ -4,6 +4,7 @@
  * processes write, too, listeners hear of their commits in the same order, and before anything that came later is read.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import { setImmediate as turnOfOthers } from "node:timers/promises";
 import type { Kysely } from "kysely";
 import { AppError } from "#core/app-error.ts";
 import {
@@ -31,6 +32,12 @@ import type { StoreSchema } from "#store/schema.ts";
 import { KyselyTransaction } from "#store/transaction.ts";
 
 type Work<T> = (connection: Kysely<StoreSchema>) => Promise<T>;
+
+/**
+ * A store in this thread gives it back to nobody while one transaction waits for another: after so long sockets and timers
+ * get a turn.
+ */
+const aloneMaxMs = 10;
 
 interface StoreDialect {
   readonly database: Kysely<StoreSchema>;
@@ -66,6 +73,9 @@ export class KyselyStore implements Store {
   readonly #told: Map<string, number>;
   #isFollowing = false;
   #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  /** Since when transactions have followed one another without a turn of others. */
+  #aloneSinceMs = 0;
   #closed = false;
 
   constructor(dialect: StoreDialect) {
@@ -210,12 +220,20 @@ export class KyselyStore implements Store {
         new Error("the store was called from inside one of its transactions: this would wait for ever"),
       );
     }
+    if (this.#waiting === 0) this.#aloneSinceMs = performance.now();
+    this.#waiting++;
     const run = async (): Promise<T> => {
-      if (this.#closed) throw new AppError("store_unavailable", "The store was closed.");
       try {
+        if (performance.now() - this.#aloneSinceMs > aloneMaxMs) {
+          await turnOfOthers();
+          this.#aloneSinceMs = performance.now();
+        }
+        if (this.#closed) throw new AppError("store_unavailable", "The store was closed.");
         return await work();
       } catch (error) {
         throw this.#dialect.translate(error);
+      } finally {
+        this.#waiting--;
       }
     };
     const result = this.#last.then(run);
