@@ -57,6 +57,8 @@ export class HostWatch {
   readonly #queue = new WorkQueue(parallelReads);
   readonly #addresses: AddressWatch;
   #waitingEvents = 0;
+  /** A pass has read all. */
+  #isRead = false;
   #isPassDue = false;
 
   constructor(deps: ReconcileDeps, reconciler: HostReconciler, hostId: string, options: WatchOptions) {
@@ -156,6 +158,8 @@ export class HostWatch {
 
   async #sample(metrics: MetricPoll, signal: AbortSignal): Promise<void> {
     for (const uuid of await within(signal, readDeadlineMs, (call) => metrics.sample(this.#hostId, call))) {
+      // Of a host that was just added all would be read one by one, beside the pass that reads them all.
+      if (!this.#isRead && this.#vmOf(uuid) === undefined) continue;
       void this.#readGuest(uuid, signal);
     }
   }
@@ -178,6 +182,7 @@ export class HostWatch {
     for (const [what, work] of parts) {
       await this.#guarded(what, () => untilStored(this.#deps, `${what} of a host`, work, call.signal), signal);
     }
+    this.#isRead = true;
     this.#addresses.wake();
   }
 
