@@ -10,7 +10,7 @@ import { type Endpoint } from "@innkeeper/contract/endpoint/endpoint.ts";
 import { endpoint } from "@innkeeper/contract/endpoint/table.ts";
 import { startTestServer, type TestServer } from "#app/test-support/test-server.ts";
 import { errorsInto, runFuzz, shuffled } from "#rest/test-support/fuzz-run.ts";
-import { type FuzzRequest, type KnownIds, requestsOf } from "#rest/test-support/request-generator.ts";
+import { type FuzzRequest, type Known, requestsOf } from "#rest/test-support/request-generator.ts";
 
 const total = 10_000;
 const seed = Number(process.env["INN_FUZZ_SEED"] ?? 20_261_123);
@@ -55,7 +55,7 @@ function keptBytes(): number {
 }
 
 /** Something of what there can be without a host. */
-async function population(server: TestServer): Promise<KnownIds> {
+async function population(server: TestServer): Promise<Known> {
   const idOf = async (path: string, body: unknown, at: (answer: Record<string, unknown>) => unknown): Promise<string> =>
     String(at((await server.admin("POST", path, body)).body));
   const users = await Promise.all(
@@ -69,7 +69,7 @@ async function population(server: TestServer): Promise<KnownIds> {
   return { userId: users, tokenId: [token], taskId: [task] };
 }
 
-function allRequests(known: KnownIds): FuzzRequest[] {
+function allRequests(known: Known): FuzzRequest[] {
   const all = Object.entries<Endpoint>(endpoint);
   const fixed = Object.values(few).reduce((sum, count) => sum + count, 0);
   const count = Math.ceil((total - fixed) / (all.length - Object.keys(few).length));

@@ -1,4 +1,5 @@
 /** Bodies that are not JSON: streamed with back pressure, and exactly as long as was said. */
+import { once } from "node:events";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
@@ -80,6 +81,12 @@ export async function sendOctets(
   content: Octets | AsyncIterable<Uint8Array>,
   sizeBytes?: number,
 ): Promise<void> {
+  const isWeb = content instanceof ReadableStream;
+  const source = isWeb
+    ? Readable.fromWeb(content as NodeReadableStream<Uint8Array>)
+    : Readable.from(content, { objectMode: false });
+  // What fails before its first byte is refused as anything else is.
+  await once(source, "readable");
   reply.hijack();
   const { raw } = reply;
   for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value);
@@ -88,10 +95,6 @@ export async function sendOctets(
     ...(sizeBytes === undefined ? {} : { "content-length": sizeBytes }),
   });
   try {
-    const isWeb = content instanceof ReadableStream;
-    const source = isWeb
-      ? Readable.fromWeb(content as NodeReadableStream<Uint8Array>)
-      : Readable.from(content, { objectMode: false });
     await pipeline(source, raw);
   } catch {
     raw.destroy();

@@ -19,8 +19,8 @@ export interface FuzzRequest {
   readonly json?: unknown;
 }
 
-/** Ids of what exists, by path parameter. */
-export type KnownIds = Readonly<Record<string, readonly string[]>>;
+/** Ids and names of what exists, by the path parameter or field that takes them. */
+export type Known = Readonly<Record<string, readonly string[]>>;
 
 interface Node {
   readonly type?: string;
@@ -110,26 +110,35 @@ const brokenBodies: readonly string[] = [
   "<xml/>",
 ];
 
-/** `share`: of values that are hostile instead of what the schema wants, in percent. */
-function valueOf(schema: TSchema, share: number): fc.Arbitrary<unknown> {
-  return arbitrary(schema as unknown as Node, share);
+interface Wish {
+  /** Of values that are hostile instead of what the schema wants, in percent. */
+  readonly share: number;
+  readonly known: Known;
 }
 
-function arbitrary(node: Node, share: number): fc.Arbitrary<unknown> {
-  const right = rightValue(node, share);
+function valueOf(schema: TSchema, wish: Wish): fc.Arbitrary<unknown> {
+  return arbitrary(schema as unknown as Node, wish);
+}
+
+function arbitrary(node: Node, wish: Wish, name = ""): fc.Arbitrary<unknown> {
+  const { share, known } = wish;
+  const existing = known[name] ?? [];
+  const isText = node.type === "string" && existing.length > 0;
+  const text = isText ? [{ weight: 4, arbitrary: fc.constantFrom<unknown>(...existing) }] : [];
+  const right = fc.oneof(...text, { weight: 1, arbitrary: rightValue(node, wish, name) });
   return share === 0
     ? right
     : fc.oneof({ weight: 100 - share, arbitrary: right }, { weight: share, arbitrary: hostile });
 }
 
-function rightValue(node: Node, share: number): fc.Arbitrary<unknown> {
-  if (node.anyOf !== undefined) return fc.oneof(...node.anyOf.map((part) => arbitrary(part, share)));
+function rightValue(node: Node, wish: Wish, name: string): fc.Arbitrary<unknown> {
+  if (node.anyOf !== undefined) return fc.oneof(...node.anyOf.map((part) => arbitrary(part, wish, name)));
   if (node.enum !== undefined) return fc.constantFrom(...node.enum);
   switch (node.type) {
     case "object":
-      return objectOf(node, share);
+      return objectOf(node, wish);
     case "array":
-      return fc.array(node.items === undefined ? hostile : arbitrary(node.items, share), { maxLength: 3 });
+      return fc.array(node.items === undefined ? hostile : arbitrary(node.items, wish, name), { maxLength: 3 });
     case "integer":
     case "number": {
       const { minimum: min = -10, maximum = Number.MAX_SAFE_INTEGER } = node;
@@ -145,10 +154,12 @@ function rightValue(node: Node, share: number): fc.Arbitrary<unknown> {
   }
 }
 
-function objectOf({ properties = {}, required = [] }: Node, share: number): fc.Arbitrary<unknown> {
-  const fields = Object.fromEntries(Object.entries(properties).map(([name, part]) => [name, arbitrary(part, share)]));
-  const record = fc.record(fields, { requiredKeys: [...required] });
-  if (share === 0) return record;
+function objectOf({ properties = {}, required = [] }: Node, wish: Wish): fc.Arbitrary<unknown> {
+  const fields = Object.fromEntries(
+    Object.entries(properties).map(([name, part]) => [name, arbitrary(part, wish, name)]),
+  );
+  const record = sparse(fields, required);
+  if (wish.share === 0) return record;
   const extra = fc.tuple(record, fc.constantFrom("noSuchField", "__proto__", "constructor", ""), hostile);
   return fc.oneof(
     { weight: 90, arbitrary: record },
@@ -163,16 +174,29 @@ function objectOf({ properties = {}, required = [] }: Node, share: number): fc.A
   );
 }
 
+/** What is required and, as people write it, a few of the rest; now and then half of it. */
+function sparse(fields: Record<string, fc.Arbitrary<unknown>>, required: readonly string[]): fc.Arbitrary<object> {
+  const optional = Object.keys(fields).filter((name) => !required.includes(name));
+  const many = fc.record(fields, { requiredKeys: [...required] });
+  if (optional.length < 3) return many;
+  const few = fc
+    .tuple(many, fc.subarray(optional, { maxLength: 2 }))
+    .map(([object, chosen]) =>
+      Object.fromEntries(Object.entries(object).filter(([name]) => required.includes(name) || chosen.includes(name))),
+    );
+  return fc.oneof({ weight: 2, arbitrary: few }, { weight: 1, arbitrary: many });
+}
+
 function textOf({ pattern, minLength = 0, maxLength = 40 }: Node): fc.Arbitrary<unknown> {
   if (pattern === undefined) return fc.string({ unit: "grapheme", minLength, maxLength: Math.min(maxLength, 40) });
   return fc.stringMatching(new RegExp(pattern, "u"), { size: "small" });
 }
 
-function idOf(parameter: string, known: KnownIds): fc.Arbitrary<string> {
+function idOf(parameter: string, known: Known, favour: number): fc.Arbitrary<string> {
   const fresh = fc.constant(`${idPrefix[kindOfParameter(parameter)]}-${"0".repeat(12)}`);
   const existing = known[parameter] ?? [];
   return fc.oneof(
-    { weight: 4, arbitrary: existing.length === 0 ? fresh : fc.constantFrom(...existing) },
+    { weight: 4 * favour, arbitrary: existing.length === 0 ? fresh : fc.constantFrom(...existing) },
     { weight: 3, arbitrary: fresh },
     { weight: 2, arbitrary: fc.constantFrom(...hostileTexts.filter((text) => text.isWellFormed() && text !== "")) },
     {
@@ -185,15 +209,15 @@ function idOf(parameter: string, known: KnownIds): fc.Arbitrary<string> {
 }
 
 /** Right for the schema, with values as texts; or with parameters that are doubled, unknown or not to be decoded. */
-function queryOf(schema: TSchema | undefined): fc.Arbitrary<string> {
+function queryOf(schema: TSchema | undefined, known: Known, favour: number): fc.Arbitrary<string> {
   const right =
     schema === undefined
       ? fc.constant("")
-      : valueOf(schema, 0).map((query) => encodeQuery(Object.entries(query as object)));
+      : valueOf(schema, { share: 0, known }).map((query) => encodeQuery(Object.entries(query as object)));
   const wrongValues =
     schema === undefined
       ? fc.constant("noSuchParameter=1")
-      : valueOf(schema, 40).map((query) =>
+      : valueOf(schema, { share: 40, known }).map((query) =>
           typeof query === "object" && query !== null ? encodeQuery(Object.entries(query)) : "x",
         );
   const odd = fc.constantFrom(
@@ -213,7 +237,7 @@ function queryOf(schema: TSchema | undefined): fc.Arbitrary<string> {
     "?",
   );
   return fc.oneof(
-    { weight: 6, arbitrary: right },
+    { weight: 6 * favour, arbitrary: right },
     { weight: 3, arbitrary: wrongValues },
     { weight: 1, arbitrary: odd },
   );
@@ -252,35 +276,44 @@ const oddHeaders: fc.Arbitrary<Record<string, string>> = fc.constantFrom<Record<
 
 type Body = Pick<FuzzRequest, "body" | "json">;
 
-function bodyOf(each: Endpoint): fc.Arbitrary<Body> {
+function bodyOf(each: Endpoint, known: Known, favour: number): fc.Arbitrary<Body> {
   if (each.bodyType !== undefined)
     return fc.string({ unit: "binary-ascii", maxLength: 2000 }).map((body) => ({ body }));
   const json = (share: number): fc.Arbitrary<Body> =>
-    valueOf(each.body as TSchema, share).map((value) => ({ body: JSON.stringify(value), json: value }));
+    valueOf(each.body as TSchema, { share, known }).map((value) => ({ body: JSON.stringify(value), json: value }));
   const broken = fc.constantFrom(...brokenBodies).map((body) => ({ body }));
   if (each.body === undefined) {
-    return fc.oneof({ weight: 9, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: broken });
+    return fc.oneof({ weight: 9 * favour, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: broken });
   }
   return fc.oneof(
-    { weight: 4, arbitrary: json(0) },
+    { weight: 4 * favour, arbitrary: json(0) },
     { weight: 4, arbitrary: json(6) },
     { weight: 1, arbitrary: json(50) },
     { weight: 1, arbitrary: broken },
   );
 }
 
+interface RequestOptions {
+  readonly count: number;
+  readonly seed: number;
+  readonly known: Known;
+  /** How many times as many parts as otherwise are right. */
+  readonly favour?: number;
+}
+
 /** `count` requests of an endpoint. */
 export function requestsOf(
   [operationId, each]: readonly [string, Endpoint],
-  options: { readonly count: number; readonly seed: number; readonly known: KnownIds },
+  { count, seed, known, favour = 1 }: RequestOptions,
 ): FuzzRequest[] {
   const names = [...each.path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => name);
   const headers = fc.oneof(
-    { weight: 5, arbitrary: fc.constant<Record<string, string>>({}) },
+    { weight: 5 * favour, arbitrary: fc.constant<Record<string, string>>({}) },
     { weight: 1, arbitrary: oddHeaders },
   );
-  const ids = fc.tuple(...names.map((name) => idOf(name, options.known)));
-  const request = fc.tuple(ids, queryOf(each.query), headers, bodyOf(each)).map(([values, query, extra, content]) => {
+  const ids = fc.tuple(...names.map((name) => idOf(name, known, favour)));
+  const parts = fc.tuple(ids, queryOf(each.query, known, favour), headers, bodyOf(each, known, favour));
+  const request = parts.map(([values, query, extra, content]) => {
     const path = names.reduce(
       (text, name, index) => text.replace(`{${name}}`, encodeURIComponent(values[index] ?? "")),
       each.path as string,
@@ -294,5 +327,5 @@ export function requestsOf(
       ...content,
     };
   });
-  return fc.sample(request, { numRuns: options.count, seed: options.seed });
+  return fc.sample(request, { numRuns: count, seed });
 }
