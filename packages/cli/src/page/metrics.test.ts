@@ -31,5 +31,7 @@ test("many points share a bar; all zero is a flat line; maxima count where there
 });
 
 test("of what is not known nothing is shown", () => {
-  assert.deepEqual(lines([series([null, null])]).slice(1), ["Nothing is known of that time."]);
+  assert.deepEqual(lines([series([null, null])]).slice(1), [
+    "No samples of that time. They are taken every 20 s while the host is connected.",
+  ]);
 });

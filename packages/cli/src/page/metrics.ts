@@ -13,7 +13,8 @@ export function metricsText({ from, intervalSeconds, series }: MetricSeries, sca
   const points = series[0]?.average.length ?? 0;
   const end = Date.parse(from) + points * intervalSeconds * 1000;
   const head = `${localTime(Date.parse(from))} to ${localTime(end)}, ${scale}\n`;
-  if (known.length === 0) return `${head}Nothing is known of that time.\n`;
+  if (known.length === 0)
+    return `${head}No samples of that time. They are taken every 20 s while the host is connected.\n`;
   return `${head}${tableText(known, [
     { name: "metric", value: ({ metric }) => metric },
     { name: "last", value: ({ average }) => numberText(average.findLast((value) => value !== null)), right: true },
