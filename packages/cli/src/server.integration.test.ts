@@ -1,7 +1,6 @@
 /** The command line against a whole control plane: login, users, lists, formats, errors, watching, completion. */
 import assert from "node:assert/strict";
 import { mkdtempDisposable, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -178,7 +177,7 @@ suite("against a control plane", () => {
   });
 
   test("a watched list goes on when the server's log no longer reaches back to it", async () => {
-    await using own = await startTestServer({ config: { listenPort: await freePort() } });
+    await using own = await startTestServer();
     const stop = new AbortController();
     let isBegun = false;
     const watching = captured("user list --watch -o json".split(" "), {
@@ -220,15 +219,6 @@ suite("against a control plane", () => {
       assert.ok(help.includes(word), word);
   });
 });
-
-async function freePort(): Promise<number> {
-  await using server = createServer();
-  const { promise, resolve } = Promise.withResolvers<void>();
-  server.listen(0, "127.0.0.1", resolve);
-  await promise;
-  const address = server.address();
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 /** As if more had been changed than the log keeps. */
 async function leaveBehind(stateFolder: string): Promise<void> {

@@ -34,7 +34,7 @@ export interface TestServer extends AsyncDisposable {
   admin(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>;
   /** A new user of this role, logged in: his token. */
   login(role: Role): Promise<string>;
-  /** Stops it and starts it again on the same state, to which something may happen in between. */
+  /** Stops it and starts it again, at the same address, on the same state, to which something may happen in between. */
   restart(between?: (stateFolder: string) => Promise<void>): Promise<void>;
 }
 
@@ -51,15 +51,18 @@ interface TestServerOptions {
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const folder = await mkdtemp(path.join(tmpdir(), "inn-server-"));
   const config = testConfig(folder, { adminPassword, ...options.config });
-  const start = () =>
-    startServer(config, {
-      log: options.log ?? silentLogger,
-      ...(options.clock === undefined ? {} : { clock: options.clock }),
-      wire: (base) => {
-        const wiring = wire(base);
-        return { ...wiring, ...options.replace?.(wiring) };
+  const start = (listenPort = config.listenPort) =>
+    startServer(
+      { ...config, listenPort },
+      {
+        log: options.log ?? silentLogger,
+        ...(options.clock === undefined ? {} : { clock: options.clock }),
+        wire: (base) => {
+          const wiring = wire(base);
+          return { ...wiring, ...options.replace?.(wiring) };
+        },
       },
-    });
+    );
   let server = await start();
   let token = "";
   let users = 0;
@@ -101,9 +104,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       return loginAs(name, adminPassword);
     },
     async restart(between) {
+      const { url } = server;
       await server.close();
       await between?.(folder);
-      server = await start();
+      server = await start(Number(new URL(url).port));
       if ((await call("GET", "/me", { token })).status !== 200) token = await loginAs("admin", adminPassword);
     },
     async [Symbol.asyncDispose]() {
