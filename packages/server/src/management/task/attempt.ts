@@ -2,6 +2,7 @@
 import { AppError, toProblem } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
+import type { HeldClaims } from "#management/task/held-claims.ts";
 import type { TaskJournal } from "#management/task/journal.ts";
 import type { Step } from "#management/task/operation.ts";
 import { nextDelayMs, type RetryPolicy } from "#management/task/retry.ts";
@@ -11,12 +12,13 @@ interface Attempt {
   readonly journal: TaskJournal;
   readonly policy: RetryPolicy;
   readonly signal: AbortSignal;
+  readonly held: HeldClaims | undefined;
 }
 
 /** `work` is told which try it is, from 1. */
 export async function attempt<T>(
   { clock, log }: { readonly clock: Clock; readonly log: Logger },
-  { step, journal, policy, signal }: Attempt,
+  { step, journal, policy, signal, held }: Attempt,
   work: (tries: number) => Promise<T>,
 ): Promise<T> {
   for (let tries = 1; ; tries++) {
@@ -31,7 +33,12 @@ export async function attempt<T>(
       await journal
         .saveProgress({ message: `${words(step)}: trying again (${tries}): ${detail}` })
         .catch((failure: unknown) => log.warn({ err: failure }, "progress could not be stored"));
-      await clock.sleep(delayMs, signal);
+      const goOn = held?.pause();
+      try {
+        await clock.sleep(delayMs, signal);
+      } finally {
+        goOn?.();
+      }
     }
   }
 }

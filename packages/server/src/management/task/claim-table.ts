@@ -76,6 +76,16 @@ export class ClaimTable {
     return this.#releaseOnce(claimant);
   }
 
+  /** Of claims that are held, those that count only at work are given back until the result is called. */
+  pause({ limited = [] }: Claims): () => void {
+    const paused = limited.filter(({ onlyAtWork }) => onlyAtWork === true);
+    for (const { key } of paused) count(this.#counts, key, -1);
+    if (paused.length > 0) this.#grant();
+    return () => {
+      for (const { key } of paused) count(this.#counts, key, 1);
+    };
+  }
+
   #grant(): void {
     const granted = new Set<Waiter>();
     const queues = Map.groupBy(this.#free(), (waiter) => waiter.userName);

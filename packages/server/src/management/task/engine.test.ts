@@ -198,6 +198,32 @@ test("after the point of no return a task can't be cancelled, and is repeated un
   assert.match(task.error?.detail ?? "", /Tidying failed\. What was done before stays; still to do: tidy\./);
 });
 
+test("who waits to try again counts for no limit meanwhile, and for it again when it works", async () => {
+  let isBack = false;
+  let working = 0;
+  const limited = [{ key: "task", max: 2, onlyAtWork: true as const }];
+  const claims = (input: Input) => ({ exclusive: [input.name], limited });
+  const gone: Step<Input> = {
+    name: "gone",
+    pointOfNoReturn: true,
+    do: async () => {
+      if (!isBack) throw new AppError("host_unreachable", "The host is gone.");
+      working++;
+    },
+  };
+  await using fixture = await EngineFixture.open([
+    sample([gone], { name: "sample.gone", claims }),
+    sample([{ name: "work", do: async () => {} }], { name: "sample.good", claims }),
+  ]);
+  const waiting = ["a", "b", "c", "d"].map((name) => fixture.run("sample.gone", { name }));
+  const good = await Promise.all(["e", "f", "g"].map((name) => fixture.run("sample.good", { name })));
+  assert.deepEqual(new Set(good.map(({ state }) => state)), new Set(["succeeded"]));
+  assert.equal(working, 0);
+  isBack = true;
+  assert.deepEqual(new Set((await Promise.all(waiting)).map(({ state }) => state)), new Set(["succeeded"]));
+  assert.equal(working, 4);
+});
+
 test("tasks on one resource run in their order, others at once, limited ones as many as allowed", async () => {
   let running = 0;
   let most = 0;

@@ -35,6 +35,25 @@ test("what is free is had at once, counted once, and given back with the rest", 
   assert.equal(other.tryExtend({ ...claims([], ["h"]), limited }), true);
 });
 
+test("at rest it counts for no limit of those at work, for all others, and holds what it claims", async () => {
+  const table = new ClaimTable();
+  const atWork = { key: "task", max: 1, onlyAtWork: true as const };
+  const onHost = { key: "task on h", max: 1 };
+  const held = await holding(table, "a", { ...claims(["vm"]), limited: [atWork, onHost] });
+  const tries = () => [[atWork], [onHost]].map((limited) => table.tryAcquire("b", { ...claims([]), limited }));
+  assert.deepEqual(tries(), [undefined, undefined]);
+  const goOn = held.pause();
+  const [release, refused] = tries();
+  assert.ok(release);
+  assert.equal(refused, undefined);
+  assert.equal(isFree(table, "vm"), false);
+  goOn();
+  release();
+  assert.deepEqual(tries(), [undefined, undefined], "it counts again");
+  held.release();
+  assert.ok(tries().every((each) => each !== undefined));
+});
+
 test("who has to wait holds nothing meanwhile, and comes after those that asked before", async () => {
   const table = new ClaimTable();
   const owner = await holding(table, "owner", claims([], ["h"]));

@@ -54,6 +54,11 @@ export class HeldClaims {
     return false;
   }
 
+  /** While it waits for another try; the result ends that. */
+  pause(): () => void {
+    return this.#table.pause(this.#claims);
+  }
+
   /** A second time is fine. */
   release(): void {
     for (const release of this.#releases.splice(0)) release();

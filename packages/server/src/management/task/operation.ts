@@ -60,7 +60,14 @@ export interface Step<Input> {
 export interface Claims {
   readonly exclusive: readonly string[];
   readonly shared?: readonly string[];
-  readonly limited?: readonly { readonly key: string; readonly max: number }[];
+  readonly limited?: readonly Limit[];
+}
+
+export interface Limit {
+  readonly key: string;
+  readonly max: number;
+  /** Who waits to try a step again, as for a host that is gone, does not count meanwhile; then there may be more than `max`. */
+  readonly onlyAtWork?: true;
 }
 
 export interface Operation<S extends TSchema = TSchema> {

@@ -3,7 +3,7 @@
  * memory are shared, and in all, so that a storm of a thousand starts is work for a few hundred at any moment. Which of those
  * that wait is next is claim-table.ts's. A task must not wait for another one: it holds a place meanwhile.
  */
-import type { Claims } from "#management/task/operation.ts";
+import type { Claims, Limit } from "#management/task/operation.ts";
 import { isHostClaim } from "#management/task/resource-claim.ts";
 
 /** What a task is for a host. */
@@ -36,9 +36,10 @@ const anyInAll = 256;
 /** The claims with the limits that hold for the operation. */
 export function withLimits(operation: string, claims: Claims): Claims {
   const load = loadOf[operation];
-  const inAll = [
-    { key: "task", max: anyInAll },
-    ...(load === undefined ? [] : [{ key: load, max: loads[load].inAll }]),
+  // Tasks that wait for hosts that are gone take no places from those of the others.
+  const inAll: Limit[] = [
+    { key: "task", max: anyInAll, onlyAtWork: true },
+    ...(load === undefined ? [] : [{ key: load, max: loads[load].inAll, onlyAtWork: true as const }]),
   ];
   const { limited = [], ...rest } = withHostLimits(operation, claims);
   return { ...rest, limited: [...inAll, ...limited] };

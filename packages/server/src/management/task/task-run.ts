@@ -173,7 +173,8 @@ export class TaskRun {
     const persistent = step.isBrief === true && !this.#resumed ? brief : mustSucceed;
     const policy = irreversible ? persistent : this.#resumed ? resumed : once;
     const signal = irreversible ? this.#stop : this.waitSignal;
-    const result = await attempt(this.#deps, { step, journal: this.#journal, policy, signal }, async (tries) => {
+    const trying = { step, journal: this.#journal, policy, signal, held: this.#held };
+    const result = await attempt(this.#deps, trying, async (tries) => {
       const { context, end } = stepContext({
         ...this.#contextDeps(step),
         signal,
@@ -253,7 +254,8 @@ export class TaskRun {
       this.#stop,
     );
     try {
-      await attempt(this.#deps, { step, journal: this.#journal, policy: mustSucceed, signal: this.#stop }, async () => {
+      const undoing = { step, journal: this.#journal, policy: mustSucceed, signal: this.#stop, held: this.#held };
+      await attempt(this.#deps, undoing, async () => {
         const { context, end } = stepContext({
           ...this.#contextDeps(step),
           signal: this.#stop,
