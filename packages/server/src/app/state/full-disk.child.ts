@@ -6,7 +6,11 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { destroy } from "@innkeeper/sim/host/domain/lifecycle.ts";
+import { STANDARD_NODE } from "@innkeeper/sim/host/node/shape.ts";
+import { systemClock } from "#core/system-clock.ts";
 import { adminPassword, startGatedServer } from "../test-support/gated-server.ts";
+import { listeningSimHost } from "../test-support/sim-host.ts";
 import { Watcher } from "../test-support/watcher.ts";
 import { restoreState } from "./restore.ts";
 
@@ -26,6 +30,18 @@ const backup = await call("POST", "/system/backup", { password: adminPassword })
 assert.equal(backup.status, 200);
 await using watcher = new Watcher(() => server.url, server.token, await revision());
 assert.equal((await newUser("before")).status, 201);
+await using sim = await listeningSimHost({ node: { ...STANDARD_NODE, hasKvm: false } });
+const succeed = async (where: string, body: object): Promise<void> => {
+  const { json } = await call("POST", `${where}?waitMs=30000`, body);
+  assert.equal(json["state"], "succeeded", JSON.stringify(json["error"]));
+};
+await succeed("/hosts", { name: "h1", uri: sim.uri });
+await succeed("/vms", { name: "guest", host: "h1", memory: { sizeMiB: 64 }, start: true });
+const guestState = async (): Promise<unknown> => {
+  const { items } = (await call("GET", "/vms")).json as { items: { state: string }[] };
+  return items[0]?.state;
+};
+assert.equal(await guestState(), "running");
 const taskId = await server.beginTask();
 
 fill();
@@ -40,6 +56,8 @@ assert.match(String(refused.json["detail"]), /No space is left for the store .*s
 assert.match(String(refused.json["remedy"]), /Free space/);
 assert.equal((await call("GET", "/health")).status, 507);
 server.letGo();
+// Nobody can be told of it now.
+destroy(sim.host.domains, sim.host.domains.byName("guest"));
 for (const where of ["/users", "/tasks", "/events", "/system", "/me"]) {
   assert.equal((await call("GET", where)).status, 200, where);
 }
@@ -48,13 +66,23 @@ assert.deepEqual([full.status, full.json["code"]], [507, "disk_full"]);
 assert.deepEqual(readdirSync(path.join(stateFolder, "backup")), []);
 assert.equal((await call("GET", `/tasks/${taskId}`)).json["state"], "running");
 
+await systemClock.sleep(50);
+assert.equal(await guestState(), "running", "as it was known last");
+const freedAtMs = Date.now();
 rmSync(ballast);
 assert.equal((await newUser("after")).status, 201);
 const ended = await call("GET", `/tasks/${taskId}?waitMs=30000`);
 assert.equal(ended.json["state"], "succeeded");
 assert.equal((await call("GET", "/health")).status, 200);
+const signal = AbortSignal.timeout(30_000);
+const stopped = async (): Promise<readonly { time: string }[]> =>
+  (await call("GET", "/events?filter=type%3Dvm.stopped")).json["items"] as { time: string }[];
+while ((await guestState()) !== "shutoff" || (await stopped()).length === 0) await systemClock.sleep(50, signal);
+const [event, ...more] = await stopped();
+assert.deepEqual(more, []);
+assert.ok(Date.parse(event?.time ?? "") <= freedAtMs, "when it happened, not when it could be stored");
 const end = await revision();
-while (watcher.last < end) await new Promise(setImmediate);
+while (watcher.last < end) await systemClock.sleep(10, signal);
 assert.deepEqual([watcher.connects, watcher.gaps(), watcher.refusals], [1, [], []]);
 await watcher[Symbol.asyncDispose]();
 await server[Symbol.asyncDispose]();
