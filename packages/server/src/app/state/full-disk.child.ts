@@ -6,11 +6,9 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { destroy } from "@innkeeper/sim/host/domain/lifecycle.ts";
-import { STANDARD_NODE } from "@innkeeper/sim/host/node/shape.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { adminPassword, startGatedServer } from "../test-support/gated-server.ts";
-import { listeningSimHost } from "../test-support/sim-host.ts";
+import { listeningSimHost, withoutKvm } from "../test-support/sim-host.ts";
 import { Watcher } from "../test-support/watcher.ts";
 import { restoreState } from "./restore.ts";
 
@@ -30,7 +28,7 @@ const backup = await call("POST", "/system/backup", { password: adminPassword })
 assert.equal(backup.status, 200);
 await using watcher = new Watcher(() => server.url, server.token, await revision());
 assert.equal((await newUser("before")).status, 201);
-await using sim = await listeningSimHost({ node: { ...STANDARD_NODE, hasKvm: false } });
+await using sim = await listeningSimHost(withoutKvm);
 const succeed = async (where: string, body: object): Promise<void> => {
   const { json } = await call("POST", `${where}?waitMs=30000`, body);
   assert.equal(json["state"], "succeeded", JSON.stringify(json["error"]));
@@ -57,7 +55,7 @@ assert.match(String(refused.json["remedy"]), /Free space/);
 assert.equal((await call("GET", "/health")).status, 507);
 server.letGo();
 // Nobody can be told of it now.
-destroy(sim.host.domains, sim.host.domains.byName("guest"));
+sim.cutPower("guest");
 for (const where of ["/users", "/tasks", "/events", "/system", "/me"]) {
   assert.equal((await call("GET", where)).status, 200, where);
 }

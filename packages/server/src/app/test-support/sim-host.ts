@@ -4,6 +4,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { RealClock } from "@innkeeper/sim/host/clock.ts";
+import { destroy } from "@innkeeper/sim/host/domain/lifecycle.ts";
+import { STANDARD_NODE } from "@innkeeper/sim/host/node/shape.ts";
 import { SimHost, type SimHostOptions } from "@innkeeper/sim/host/sim-host.ts";
 import { procedureTable } from "@innkeeper/sim/procedure/table.ts";
 import { SimDaemon } from "@innkeeper/sim/rpc/daemon.ts";
@@ -11,7 +13,12 @@ import { SimDaemon } from "@innkeeper/sim/rpc/daemon.ts";
 export interface ListeningSimHost extends AsyncDisposable {
   readonly host: SimHost;
   readonly uri: string;
+  /** Of a VM, as by virsh destroy. */
+  cutPower(name: string): void;
 }
+
+/** Then nobody looks into whether it works. */
+export const withoutKvm: Partial<SimHostOptions> = { node: { ...STANDARD_NODE, hasKvm: false } };
 
 const network = `<network><name>default</name><forward mode='nat'/><bridge name='virbr0'/>
   <ip address='192.168.122.1' netmask='255.255.255.0'><dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>`;
@@ -31,6 +38,7 @@ export async function listeningSimHost(options: Partial<SimHostOptions> = {}): P
   return {
     host,
     uri: `qemu+unix:///system?socket=${socket}`,
+    cutPower: (name) => destroy(host.domains, host.domains.byName(name)),
     [Symbol.asyncDispose]: async () => {
       daemon.drop();
       await server[Symbol.asyncDispose]();
