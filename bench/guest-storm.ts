@@ -4,28 +4,42 @@ import { type Connection, connect, type NonnullDomain, VIR_CONNECT_LIST_DOMAINS_
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { ServerProcess } from "@innkeeper/server/app/test-support/server-process.ts";
 
-type GuestState = "running" | "paused";
+/** What a change makes of a guest. */
+type GuestState = "running" | "paused" | "shutoff";
 
 interface Guest {
   readonly dom: NonnullDomain;
   readonly remote: Connection["remote"];
+  /** The state that it goes to and back from. */
+  readonly other: "paused" | "shutoff";
   state: GuestState;
+  /** Its last change was asked for. */
   changedAtMs: number;
+  /** As the watch told last. */
+  heard: string;
+  /** Something was told of its last change. */
+  isHeard: boolean;
   /** Its changes come one after the other. */
   changing: Promise<void>;
 }
 
+/** One in so many is switched off and on, the others are suspended and resumed. */
+const switchedOff = 5;
 /** How long the last changes may take to come through. */
 const lossDeadlineMs = 30_000;
 
-/** Guests that run, which it suspends and resumes. */
+/** Guests that run, which it suspends and resumes, or switches off and on. */
 export class GuestStorm implements AsyncDisposable {
   readonly #connections: readonly Connection[];
   readonly guests: readonly Guest[];
+  /** Of each change until it was heard of; of one that was overtaken by the next, until that. */
+  delaysMs: number[] = [];
+  #byUuid: ReadonlyMap<string, Guest>;
 
   private constructor(connections: readonly Connection[], guests: readonly Guest[]) {
     this.#connections = connections;
     this.guests = guests;
+    this.#byUuid = new Map(guests.map((guest) => [guest.dom.uuid, guest]));
   }
 
   static async open(hosts: readonly { readonly uri: string }[]): Promise<GuestStorm> {
@@ -34,8 +48,11 @@ export class GuestStorm implements AsyncDisposable {
       connections.map(async ({ remote }) => {
         const flags = VIR_CONNECT_LIST_DOMAINS_RUNNING;
         const { domains } = await remote.connectListAllDomains({ needResults: 1, flags });
-        const changing = Promise.resolve();
-        return domains.map((dom): Guest => ({ dom, remote, state: "running", changedAtMs: 0, changing }));
+        return domains.map((dom, index): Guest => {
+          const other = index % switchedOff === 0 ? "shutoff" : "paused";
+          const changing = Promise.resolve();
+          return { dom, remote, other, state: "running", changedAtMs: 0, heard: "running", isHeard: true, changing };
+        });
       }),
     );
     return new GuestStorm(connections, guests.flat());
@@ -53,57 +70,59 @@ export class GuestStorm implements AsyncDisposable {
       const guest = this.guests[index % this.guests.length];
       if (guest === undefined) break;
       await guest.changing;
-      guest.changing = toggle(guest);
+      const askedMs = performance.now();
+      if (!guest.isHeard) this.delaysMs.push(askedMs - guest.changedAtMs);
+      guest.changing = toggle(guest, askedMs);
       made++;
     }
     await Promise.all(this.guests.map(({ changing }) => changing));
     return (made * 1000) / (performance.now() - startMs);
   }
 
+  /** The watch told of a VM. */
+  hear(uuid: string, state: string): void {
+    const guest = this.#byUuid.get(uuid);
+    if (guest === undefined) return;
+    guest.heard = state;
+    if (guest.isHeard || guest.state !== state) return;
+    guest.isHeard = true;
+    this.delaysMs.push(performance.now() - guest.changedAtMs);
+  }
+
+  /** Waits for the last change of each guest; how many did not come through. */
+  async lost(): Promise<number> {
+    const deadlineMs = performance.now() + lossDeadlineMs;
+    const missing = (): number => this.guests.filter(({ heard, state }) => heard !== state).length;
+    while (missing() > 0 && performance.now() < deadlineMs) await delay(100);
+    return missing();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const guest of this.guests) if (guest.state === "paused") await toggle(guest);
+    for (const guest of this.guests) if (guest.state !== "running") await toggle(guest, performance.now());
     await Promise.all(this.#connections.map((connection) => connection.close()));
   }
 }
 
-async function toggle(guest: Guest): Promise<void> {
-  const { dom, remote } = guest;
-  const next = guest.state === "running" ? "paused" : "running";
-  await (next === "paused" ? remote.domainSuspend({ dom }) : remote.domainResume({ dom }));
-  guest.state = next;
-  guest.changedAtMs = performance.now();
+async function toggle(guest: Guest, askedMs: number): Promise<void> {
+  const { dom, remote, other } = guest;
+  const back = guest.state !== "running";
+  guest.state = back ? "running" : other;
+  guest.changedAtMs = askedMs;
+  guest.isHeard = false;
+  if (other === "paused") await (back ? remote.domainResume({ dom }) : remote.domainSuspend({ dom }));
+  else await (back ? remote.domainCreate({ dom }) : remote.domainDestroy({ dom }));
 }
 
-interface Heard {
-  readonly state: string;
-  readonly atMs: number;
-}
-
-export interface VmWatch extends Disposable {
-  /** Waits for the last change of each guest. Delays in order of size, of those last changes. */
-  compare(storm: GuestStorm): Promise<{ readonly delaysMs: readonly number[]; readonly lost: number }>;
-}
-
-/** Begins to listen; resolves when the stream is open. */
-export async function watchVms({ url, token }: ServerProcess): Promise<VmWatch> {
+/** The storm hears what comes over the watch from now on. Resolves when the stream is open. */
+export async function watchVms({ url, token }: ServerProcess, storm: GuestStorm): Promise<Disposable> {
   const stop = new AbortController();
   const response = await fetch(`${url}/api/v1/watch?kind=vm`, {
     headers: { authorization: `Bearer ${token}` },
     signal: stop.signal,
   });
   if (!response.ok || response.body === null) throw new Error(`the watch was refused: ${response.status}`);
-  const heard = new Map<string, Heard>();
-  const reading = listen(response.body, heard).catch(() => undefined);
+  const reading = listen(response.body, storm).catch(() => undefined);
   return {
-    async compare({ guests }) {
-      const touched = guests.filter(({ changedAtMs }) => changedAtMs > 0);
-      const deadlineMs = performance.now() + lossDeadlineMs;
-      while (!touched.every((guest) => isHeard(heard, guest)) && performance.now() < deadlineMs) await delay(100);
-      const delaysMs = touched
-        .filter((guest) => isHeard(heard, guest))
-        .map(({ dom, changedAtMs }) => Math.max(0, (heard.get(dom.uuid)?.atMs ?? 0) - changedAtMs));
-      return { delaysMs: delaysMs.toSorted((a, b) => a - b), lost: touched.length - delaysMs.length };
-    },
     [Symbol.dispose]() {
       stop.abort();
       void reading;
@@ -111,11 +130,7 @@ export async function watchVms({ url, token }: ServerProcess): Promise<VmWatch> 
   };
 }
 
-function isHeard(heard: ReadonlyMap<string, Heard>, { dom, state }: Guest): boolean {
-  return heard.get(dom.uuid)?.state === state;
-}
-
-async function listen(body: ReadableStream<Uint8Array>, heard: Map<string, Heard>): Promise<void> {
+async function listen(body: ReadableStream<Uint8Array>, storm: GuestStorm): Promise<void> {
   let rest = "";
   const decoder = new TextDecoder();
   for await (const chunk of body) {
@@ -124,7 +139,7 @@ async function listen(body: ReadableStream<Uint8Array>, heard: Map<string, Heard
     for (const line of lines) {
       if (!line.startsWith("data: ")) continue;
       const { resource } = JSON.parse(line.slice(6)) as { resource?: Vm };
-      if (resource !== undefined) heard.set(resource.uuid, { state: resource.state, atMs: performance.now() });
+      if (resource !== undefined) storm.hear(resource.uuid, resource.state);
     }
   }
 }
