@@ -26,6 +26,7 @@ import type {
   NonnullStoragePool,
 } from "#generated/remote-type.ts";
 import type { Channel } from "#rpc/channel.ts";
+import type { Message } from "#framing/message.ts";
 import type { CallOptions } from "#rpc/pending-call.ts";
 import type { Invoke } from "./call.ts";
 
@@ -47,37 +48,22 @@ export interface EventOptions {
 }
 
 interface EventClass {
-  readonly name: string;
   readonly program: Program;
   readonly register: string;
   readonly deregister: string;
 }
 
-const remoteClass = (name: string, register: string, deregister: string): EventClass => ({
-  name,
+const remoteClass = (register: string, deregister: string): EventClass => ({
   program: remoteProgram,
   register,
   deregister,
 });
-const DOMAIN = remoteClass(
-  "domain",
-  "connectDomainEventCallbackRegisterAny",
-  "connectDomainEventCallbackDeregisterAny",
-);
-const NETWORK = remoteClass("network", "connectNetworkEventRegisterAny", "connectNetworkEventDeregisterAny");
-const STORAGE_POOL = remoteClass(
-  "storagePool",
-  "connectStoragePoolEventRegisterAny",
-  "connectStoragePoolEventDeregisterAny",
-);
-const NODE_DEVICE = remoteClass(
-  "nodeDevice",
-  "connectNodeDeviceEventRegisterAny",
-  "connectNodeDeviceEventDeregisterAny",
-);
-const SECRET = remoteClass("secret", "connectSecretEventRegisterAny", "connectSecretEventDeregisterAny");
+const DOMAIN = remoteClass("connectDomainEventCallbackRegisterAny", "connectDomainEventCallbackDeregisterAny");
+const NETWORK = remoteClass("connectNetworkEventRegisterAny", "connectNetworkEventDeregisterAny");
+const STORAGE_POOL = remoteClass("connectStoragePoolEventRegisterAny", "connectStoragePoolEventDeregisterAny");
+const NODE_DEVICE = remoteClass("connectNodeDeviceEventRegisterAny", "connectNodeDeviceEventDeregisterAny");
+const SECRET = remoteClass("connectSecretEventRegisterAny", "connectSecretEventDeregisterAny");
 const QEMU: EventClass = {
-  name: "qemuMonitor",
   program: qemuProgram,
   register: "connectDomainMonitorEventRegister",
   deregister: "connectDomainMonitorEventDeregister",
@@ -105,7 +91,6 @@ interface Registration {
 }
 
 interface Registry {
-  readonly of: EventClass;
   readonly active: Map<number, Sink>;
   /** Deregistrations under way. */
   readonly leaving: Set<Promise<unknown>>;
@@ -115,38 +100,37 @@ interface Registry {
   registering: number;
 }
 
+type EventTable = Readonly<Record<string, readonly [number, string]>>;
+const CLASSES: readonly { readonly of: EventClass; readonly events: EventTable }[] = [
+  { of: DOMAIN, events: domainEvents },
+  { of: NETWORK, events: networkEvents },
+  { of: STORAGE_POOL, events: storagePoolEvents },
+  { of: NODE_DEVICE, events: nodeDeviceEvents },
+  { of: SECRET, events: secretEvents },
+  { of: QEMU, events: { event: [0, "domainMonitorEvent"] } },
+];
+
+/** A procedure of a program as one number. Procedures are numbered from 1, some hundreds of them. */
+const messageKey = (program: number, procedure: number): number => program * 0x1_0000 + procedure;
+
+/** Of every message that is an event: its class, and the struct that it holds. */
+const MESSAGES: ReadonlyMap<number, { readonly of: EventClass; readonly struct: string }> = new Map(
+  CLASSES.flatMap(({ of, events }) =>
+    Object.values(events).flatMap(([, name]) => {
+      const entry = of.program.messages[name];
+      return entry === undefined ? [] : [[messageKey(of.program.number, entry[0]), { of, struct: entry[1] }] as const];
+    }),
+  ),
+);
+
 export class EventSource {
   readonly #invoke: Invoke;
-  readonly #registries = new Map<string, Registry>();
+  readonly #registries = new Map<EventClass, Registry>();
   #isClosing = false;
 
   constructor(channel: Channel, invoke: Invoke) {
     this.#invoke = invoke;
-    const tables = [
-      { of: DOMAIN, events: domainEvents },
-      { of: NETWORK, events: networkEvents },
-      { of: STORAGE_POOL, events: storagePoolEvents },
-      { of: NODE_DEVICE, events: nodeDeviceEvents },
-      { of: SECRET, events: secretEvents },
-      { of: QEMU, events: { event: [0, "domainMonitorEvent"] as const } },
-    ];
-    for (const { of, events } of tables) {
-      const registry: Registry = {
-        of,
-        active: new Map(),
-        leaving: new Set(),
-        early: [],
-        earlyBytes: 0,
-        isEarlyFull: false,
-        registering: 0,
-      };
-      this.#registries.set(of.name, registry);
-      for (const [, message] of Object.values<readonly [number, string]>(events)) {
-        const entry = of.program.messages[message];
-        if (entry !== undefined)
-          channel.onMessage(of.program.number, entry[0], (payload) => dispatch(registry, entry[1], payload));
-      }
-    }
+    channel.onMessage((message) => this.#receive(message));
     void channel.closed.then(({ error }) => this.#finish(error ?? null));
   }
 
@@ -156,7 +140,7 @@ export class EventSource {
    */
   async deregisterAll(): Promise<void> {
     this.#isClosing = true;
-    const calls = [...this.#registries.values()].flatMap(({ of, active }) =>
+    const calls = [...this.#registries].flatMap(([of, { active }]) =>
       [...active.keys()].map((callbackID) => this.#deregister(of, callbackID)),
     );
     await Promise.all(calls);
@@ -327,9 +311,23 @@ export class EventSource {
   }
 
   #registry(of: EventClass): Registry {
-    const registry = this.#registries.get(of.name);
-    if (registry === undefined) throw new TypeError(`no event class ${of.name}`);
+    const known = this.#registries.get(of);
+    if (known !== undefined) return known;
+    const registry: Registry = {
+      active: new Map(),
+      leaving: new Set(),
+      early: [],
+      earlyBytes: 0,
+      isEarlyFull: false,
+      registering: 0,
+    };
+    this.#registries.set(of, registry);
     return registry;
+  }
+
+  #receive({ program, procedure, payload }: Message): void {
+    const kind = MESSAGES.get(messageKey(program, procedure));
+    if (kind !== undefined) dispatch(this.#registries.get(kind.of), kind.struct, payload);
   }
 
   #finish(error: Error | null): void {
@@ -340,10 +338,11 @@ export class EventSource {
   }
 }
 
-function dispatch(registry: Registry, struct: string, payload: Buffer): void {
+/** Read also if nobody asked for it: a server whose messages can't be read is not to be trusted with others. */
+function dispatch(registry: Registry | undefined, struct: string, payload: Buffer): void {
   const type = typeOf(struct);
   const message = type === null ? undefined : decode(new XdrReader(payload), type);
-  if (!isRecord(message)) return;
+  if (!isRecord(message) || registry === undefined) return;
   const { callbackID, msg, ...rest } = message;
   const event = isRecord(msg) ? { ...rest, ...msg } : rest;
   const id = Number(callbackID);

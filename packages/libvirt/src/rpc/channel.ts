@@ -44,7 +44,7 @@ export interface StreamPeer {
   lost(error: ConnectionLostError): void;
 }
 
-type MessageHandler = (payload: Buffer) => void;
+type MessageHandler = (message: Message) => void;
 
 export class Channel {
   readonly closed: Promise<{ error?: Error }>;
@@ -55,7 +55,7 @@ export class Channel {
   readonly #reader = new FrameReader((message) => this.#receive(message));
   readonly #calls = new Map<number, PendingCall>();
   readonly #streams = new Map<number, StreamPeer>();
-  readonly #handlers = new Map<string, MessageHandler>();
+  #onMessage: MessageHandler = () => undefined;
   readonly #pausedBy = new Set<StreamPeer>();
   #resolveClosed: (value: { error?: Error }) => void = () => undefined;
   #lost: ConnectionLostError | null = null;
@@ -120,9 +120,9 @@ export class Channel {
     return this.#slots.idle();
   }
 
-  /** Called with each message of an event procedure. */
-  onMessage(program: number, procedure: number, handler: MessageHandler): void {
-    this.#handlers.set(`${program}:${procedure}`, handler);
+  /** Called with each message that answers nothing: an event. */
+  onMessage(handler: MessageHandler): void {
+    this.#onMessage = handler;
   }
 
   /** False when the socket's buffer is full: await drained(). */
@@ -250,7 +250,7 @@ export class Channel {
       case VIR_NET_REPLY_WITH_FDS:
         return this.#reply(message);
       case VIR_NET_MESSAGE:
-        return this.#handlers.get(`${message.program}:${message.procedure}`)?.(message.payload);
+        return this.#onMessage(message);
       case VIR_NET_STREAM:
       case VIR_NET_STREAM_HOLE:
         // A stream that was closed here may still have packets under way.
