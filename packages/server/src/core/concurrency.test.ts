@@ -59,12 +59,13 @@ test("Turns come in order, a few at a time; what hangs gives its turn back", asy
     /bad/,
   );
   const last = turns.run(async () => void log.push("last"));
+  const urgent = turns.run(async () => void log.push("urgent"), true);
   await Promise.resolve();
   assert.deepEqual(log, ["hung begins"]);
   context.mock.timers.tick(1000);
-  await Promise.all([failed, last]);
+  await Promise.all([failed, last, urgent]);
   gate.resolve();
   await hung;
   await turns.run(async () => void log.push("again"));
-  assert.deepEqual(log, ["hung begins", "last", "hung ends", "again"]);
+  assert.deepEqual(log, ["hung begins", "urgent", "last", "hung ends", "again"]);
 });

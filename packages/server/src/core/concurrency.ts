@@ -44,8 +44,9 @@ export class KeyedLock {
 }
 
 /**
- * A few pieces of work at a time, in the order in which they were asked for. One that takes longer than the patience goes
- * on, but no longer has a turn: what hangs delays the others once, and not for long.
+ * A few pieces of work at a time, in the order in which they were asked for, but for those that someone waits for: they go
+ * first. One that takes longer than the patience goes on, but no longer has a turn: what hangs delays the others once, and
+ * not for long.
  */
 export class Turns {
   readonly #limit: number;
@@ -58,9 +59,9 @@ export class Turns {
     this.#patienceMs = patienceMs;
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  async run<T>(work: () => Promise<T>, goesFirst = false): Promise<T> {
     if (this.#active < this.#limit) this.#active++;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await new Promise<void>((resolve) => this.#waiting[goesFirst ? "unshift" : "push"](resolve));
     let isOver = false;
     const end = (): void => {
       if (isOver) return;

@@ -48,7 +48,7 @@ export class HostReconciler implements HostSync {
       await this.storage.syncAll(hostId, true, call);
       await this.hardware.syncHardware(hostId, call);
       await this.hardware.syncUsage(hostId, call);
-    });
+    }, true);
   }
 
   async syncPool(
