@@ -121,7 +121,9 @@ export function mapLibvirtError(error: unknown, context: LibvirtErrorContext): A
     return new AppError("cancelled", `Can't ${what}: it was cancelled.`, { cause: error });
   }
   if (error instanceof ConnectError) {
-    return new AppError(codeByConnectFailure[error.failure], `Can't ${what}: ${error.message}`, {
+    // Whose address it is was said already.
+    const reason = error.message.startsWith(`${uri}: `) ? error.message.slice(`${uri}: `.length) : error.message;
+    return new AppError(codeByConnectFailure[error.failure], `Can't ${what}: ${reason}`, {
       cause: error,
       ...(error.failure === "uri" ? { field: "uri" } : {}),
       ...(error.subject === undefined ? {} : { field: fieldByLoginSubject[error.subject] }),

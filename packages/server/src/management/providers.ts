@@ -40,7 +40,7 @@ export class ProviderTable implements Providers {
     if (state === "connected") return provider;
     throw new AppError(
       codeByState[state],
-      `Host ${this.#nameOf(hostId) ?? hostId} is not connected (${state})${detail === "" ? "" : `: ${detail}`}. Nothing was changed.`,
+      `Host ${this.#nameOf(hostId) ?? hostId} is not connected (${state})${detail === "" ? "" : `: ${detail.replace(/\.$/, "")}`}.`,
     );
   }
 

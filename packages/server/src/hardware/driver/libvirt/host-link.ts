@@ -195,7 +195,8 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
         if (this.#closing.signal.aborted) return;
         failures++;
         timeoutMs = this.#options.connectTimeoutMs ?? connectTimeoutMs;
-        this.#fail(mapLibvirtError(error, { what: `connect to ${this.#address.uri}` }));
+        const { uri } = this.#address;
+        this.#fail(mapLibvirtError(error, { what: `connect to ${uri}`, uri }));
         await this.#pause(failures);
       }
     }
