@@ -17,6 +17,7 @@ import { readLease, takeLease } from "#store/postgres/lease.ts";
 import type { ChangeEntry, ChangeGap, PrivateEntry } from "#store/port.ts";
 import { openPostgresStore, type PostgresStoreOptions } from "#store/postgres/postgres-store.ts";
 import { setUpSchema } from "#store/postgres/schema-setup.ts";
+import { assertBroughtUp, fillOldVersion } from "#store/test-support/old-version.ts";
 import { TcpProxy } from "#store/postgres/test-support/tcp-proxy.ts";
 import { PostgresServer } from "#store/postgres/test-support/postgres-server.ts";
 
@@ -88,10 +89,10 @@ describe("PostgreSQL alone", () => {
     for (let version = 1; version < migrations.length; version++) {
       const url = await server.database();
       const first = await openPostgresDatabase(url, migrations.slice(0, version));
-      await first.insertInto("private").values({ space: "s", key: "k", value: "1" }).execute();
+      await fillOldVersion(first);
       await first.destroy();
       await using opened = await openLeading(url);
-      assert.equal(await opened.store.transaction((transaction) => transaction.getPrivate("s", "k")), 1);
+      await assertBroughtUp(opened.store);
       await opened.store.probe();
     }
   });

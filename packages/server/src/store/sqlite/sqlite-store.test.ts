@@ -11,7 +11,8 @@ import { test } from "node:test";
 import { describeStore, eventDraft, type StoreUnderTest } from "#store/conformance.ts";
 import { migrations } from "#store/migration/table.ts";
 import type { Store } from "#store/port.ts";
-import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
+import { assertBroughtUp, fillOldVersion } from "#store/test-support/old-version.ts";
+import { openSqliteDatabase, openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 
 async function folder(): Promise<AsyncDisposable & { readonly file: string }> {
   const directory = await mkdtemp(path.join(tmpdir(), "inn-store-"));
@@ -53,6 +54,17 @@ test("the file is its owner's alone, and a second opener is refused by name", as
     return true;
   });
   await store.probe();
+});
+
+test("a store is brought up from every version of its schema, and keeps what it has", async () => {
+  for (let version = 1; version < migrations.length; version++) {
+    await using place = await folder();
+    const old = await openSqliteDatabase({ file: place.file, migrations: migrations.slice(0, version) });
+    await fillOldVersion(old.kysely);
+    old.close();
+    await using store = await openSqliteStore({ file: place.file });
+    await assertBroughtUp(store);
+  }
 });
 
 test("a store of a newer version is refused by name and left as it is", async () => {
