@@ -11,7 +11,7 @@ import { ManagedFleet } from "../test-support/managed-fleet.ts";
 import { openState } from "./open.ts";
 import { recoverState, type RecoverReport } from "./recover.ts";
 
-const hostCount = 40;
+const hostCount = 25;
 const vmsPerHost = 5;
 /** SQLite's default. */
 const pageBytes = 4096;
