@@ -88,7 +88,10 @@ describe("tasks that choose their host as they run", { timeout: 120_000 }, () =>
     await waiting(later);
     assert.equal(now(reconnect).state, "queued");
     open();
-    for (const each of [task, reconnect, later]) assert.equal((await ended(each)).state, "succeeded", each.operation);
+    for (const each of [task, reconnect, later]) {
+      const { state, error } = await ended(each);
+      assert.equal(state, "succeeded", `${each.operation} ${error?.detail}`);
+    }
   });
 
   test("a pool is not deleted while a VM is made in it, nor once it lives there", async () => {

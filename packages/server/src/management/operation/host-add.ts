@@ -58,7 +58,7 @@ export function hostAdd(deps: HostOperationDeps) {
           const host = inventory.require("host", hostId);
           connections.attach(hostId, await deps.credentials.address(deps.store, host));
           const call = { signal: AbortSignal.any([signal, AbortSignal.timeout(connectDeadlineMs)]) };
-          await deps.providers.find(hostId)?.link.ready(call);
+          await connections.ready(hostId, call);
         },
         async undo({ resultIfAny }) {
           const inspected = resultIfAny<Inspected>("inspect");

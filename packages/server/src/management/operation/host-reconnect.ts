@@ -61,7 +61,7 @@ export function hostReconnect(deps: HostOperationDeps) {
           await connections.detach(host.id);
           connections.attach(host.id, await credentials.address(store, host));
           const call = { signal: AbortSignal.any([signal, AbortSignal.timeout(connectDeadlineMs)]) };
-          await deps.providers.find(host.id)?.link.ready(call);
+          await connections.ready(host.id, call);
         },
       },
     ],

@@ -3,6 +3,7 @@
  * Invariant: what a host's document says of its connection is what its link said last; when a host can't be reached its
  * VMs become `unknown`, and nothing else about them changes.
  */
+import type { Call } from "#core/call.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import { timestamp } from "#core/clock.ts";
 import type { HostAddress, HostLinkStatus } from "#hardware/port.ts";
@@ -79,6 +80,14 @@ export class HostConnections implements AsyncDisposable {
     const stop = new AbortController();
     const ended = this.#follow(hostId, provider, stop.signal);
     this.#attached.set(hostId, { provider, stop, ended });
+  }
+
+  /** Waits until a managed host is connected, and shown as connected. */
+  async ready(hostId: string, call: Call): Promise<void> {
+    const link = this.#attached.get(hostId)?.provider.link;
+    if (link === undefined) return;
+    await link.ready(call);
+    await this.#writeStatus(hostId, link.status);
   }
 
   /** Disconnects; documents stay. */

@@ -1,7 +1,8 @@
 /** Planning, in an operation's first step, on what could not be claimed before: the host and the pools that it chooses. */
+import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
-import type { Step, StepContext } from "#management/task/operation.ts";
-import { placeClaims } from "#management/task/resource-claim.ts";
+import type { Claims, Step, StepContext } from "#management/task/operation.ts";
+import { hostClaim, placeClaims } from "#management/task/resource-claim.ts";
 
 interface Place {
   readonly hostId: string;
@@ -32,9 +33,22 @@ export async function planClaimed<P extends object>(
   placeOf: (planned: P) => Place,
 ): Promise<P> {
   for (;;) {
-    const planned = await plan();
+    let planned: P;
+    try {
+      planned = await plan();
+    } catch (error) {
+      if (await claim(awayClaims(inventory, error))) throw error;
+      continue;
+    }
     const { hostId, volumes } = placeOf(planned);
     const poolNames = volumes.map(({ poolName }) => poolName);
     if (await claim(placeClaims(inventory, hostId, poolNames))) return planned;
   }
+}
+
+/** A host that another task connects anew looks as if it were gone: those that do are waited for. */
+function awayClaims(inventory: Inventory, error: unknown): Claims {
+  const isAway = error instanceof AppError && error.code === "host_unreachable";
+  const hosts = isAway ? inventory.list("host").filter((host) => host.connectionState !== "connected") : [];
+  return { exclusive: [], shared: hosts.map(({ id }) => hostClaim(id)) };
 }
