@@ -17,6 +17,8 @@ const searchMaxMs = 5_000;
 /** Once something is found; and after the search has taken this long in vain. */
 const steadyMs = 30_000;
 const searchEndMs = 5 * 60_000;
+/** Over which the first looks at many guests are spread, for each `hostsAtFullPace` hosts. */
+const spreadMs = 4000;
 /** Between two looks at who is due; of guests that start, or are new, it is told. */
 const restMinMs = 100;
 const restMaxMs = 60_000;
@@ -83,9 +85,20 @@ export class AddressWatch {
   #entry(vm: Vm, nowMs: number): Entry {
     const known = this.#entries.get(vm.uuid);
     if (known !== undefined) return known;
-    const entry = vm.addresses.length === 0 ? search(nowMs) : this.#steady(nowMs);
+    const entry = this.#firstEntry(vm, nowMs);
     this.#entries.set(vm.uuid, entry);
     return entry;
+  }
+
+  #firstEntry(vm: Vm, nowMs: number): Entry {
+    if (vm.addresses.length > 0) return this.#steady(nowMs);
+    const { clock, inventory } = this.#deps;
+    const pace = fleetPace(inventory);
+    const ranMs = vm.startedAt === undefined ? Number.POSITIVE_INFINITY : clock.now() - Date.parse(vm.startedAt);
+    if (pace === 1 || ranMs < searchEndMs) return search(nowMs);
+    // Of a large fleet many guests never tell an address: one that has run for long is asked once, then in passing.
+    const nextAtMs = nowMs + firstDelayMs + Math.random() * spreadMs * pace;
+    return { delayMs: searchMaxMs, nextAtMs, sinceMs: nowMs - searchEndMs };
   }
 
   /** What is known already when we start is only looked at again in passing, each at its own moment. */
@@ -110,7 +123,7 @@ export class AddressWatch {
     const entry = this.#entries.get(vm.uuid);
     if (entry === undefined) return;
     const nowMs = clock.monotonicMs();
-    const isSearchOver = isFound || nowMs - entry.sinceMs > searchEndMs;
+    const isSearchOver = isFound || nowMs - entry.sinceMs >= searchEndMs;
     entry.delayMs = isSearchOver ? steadyMs * fleetPace(inventory) : Math.min(entry.delayMs * growth, searchMaxMs);
     entry.nextAtMs = nowMs + entry.delayMs;
   }
