@@ -101,6 +101,9 @@ const docs = path.join(import.meta.dirname, "../docs");
 await writeFile(path.join(docs, "scale.svg"), draw(all));
 const page = await readFile(path.join(docs, "scale.md"), "utf8");
 const [before, after] = [page.indexOf(begin), page.indexOf(end)];
-if (before < 0 || after < before) throw new Error(`docs/scale.md has no ${begin} … ${end}`);
+if (before < 0 || after < before) {
+  console.log(table(all));
+  throw new Error(`docs/scale.md has no ${begin} and ${end} between which this table belongs`);
+}
 const text = `${page.slice(0, before)}${begin}\n\n${table(all)}\n\n${page.slice(after)}`;
 await writeFile(path.join(docs, "scale.md"), text);
