@@ -9,7 +9,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -93,8 +93,10 @@ const ms = (value: number): string => `${value.toFixed(1)} ms`;
 const folder = await mkdtemp(path.join(tmpdir(), "inn-bench-"));
 try {
   const program = await build(folder);
-  await storeNewFleet(path.join(folder, "state"), hosts, vms);
-  await using ours = await startInventoryServer(path.join(folder, "state"));
+  const state = path.join(folder, "state");
+  await mkdir(state);
+  await storeNewFleet(state, hosts, vms);
+  await using ours = await startInventoryServer(state);
   await using theirs = await startVcsim(program, folder);
   ours.churn(churnPerSecond);
   const times = { ours: [] as number[], theirs: [] as number[] };
