@@ -2,15 +2,14 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const timeoutMs = 110_000;
 
 /** The program's first argument is the folder; it says `recovered` at its end. */
 export async function onSmallDisk(sizeMiB: number, program: URL): Promise<void> {
-  const folder = await mkdtemp(path.join(tmpdir(), "inn-full-"));
+  // A test's own folder is for root alone, a database's server is another user.
+  const folder = await mkdtemp("/var/tmp/inn-full-");
   try {
     const script = `mount -t tmpfs -o size=${sizeMiB}m tmpfs "$1" && exec "$2" "$3" "$1"`;
     const argv = ["--mount", "sh", "-c", script, "sh", folder, process.execPath, fileURLToPath(program)];
