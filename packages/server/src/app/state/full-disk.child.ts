@@ -84,6 +84,7 @@ while (watcher.last < end) await systemClock.sleep(10, signal);
 assert.deepEqual([watcher.connects, watcher.gaps(), watcher.refusals], [1, [], []]);
 await watcher[Symbol.asyncDispose]();
 await server[Symbol.asyncDispose]();
+await sim[Symbol.asyncDispose]();
 
 fill();
 async function* content(): AsyncGenerator<Uint8Array> {
