@@ -4,19 +4,15 @@
  * Only elements without a namespace are libvirt's own (libvirt 9.0 docs/schemas/domain.rng).
  */
 import type { Document, Element, Node } from "@xmldom/xmldom";
-import { elementNode, type ReadElement, type ReadNode } from "#libvirt/read-xml.ts";
+import type { ReadElement } from "#libvirt/read-xml.ts";
+import { childElements } from "#libvirt/xml.ts";
 
 const indentUnit = "  ";
 
 /** Child elements of libvirt's own vocabulary, of one name or of all. */
 export function children<E extends ReadElement>(parent: E | undefined, name?: string): E[] {
-  const found: E[] = [];
-  for (let node: ReadNode | null = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
-    if (node.nodeType !== elementNode) continue;
-    const element = node as E;
-    if (!element.namespaceURI && (name === undefined || element.tagName === name)) found.push(element);
-  }
-  return found;
+  if (parent === undefined) return [];
+  return childElements(parent, name).filter(({ namespaceURI }) => !namespaceURI);
 }
 
 /** The first child along a path such as `os/loader`. */
@@ -148,14 +144,10 @@ export function removeIfEmpty(element: Element | undefined): void {
 
 /** All elements of libvirt's vocabulary below `root`, in document order, with the name given. */
 export function descendants<E extends ReadElement>(root: E, name: string): E[] {
-  const found: E[] = [];
-  for (let node: ReadNode | null = root.firstChild; node !== null; node = node.nextSibling) {
-    if (node.nodeType !== elementNode) continue;
-    const element = node as E;
-    if (!element.namespaceURI && element.tagName === name) found.push(element);
-    found.push(...descendants(element, name));
-  }
-  return found;
+  return childElements(root).flatMap((element) => {
+    const isOne = !element.namespaceURI && element.tagName === name;
+    return [...(isOne ? [element] : []), ...descendants(element, name)];
+  });
 }
 
 function depthOf(element: Element): number {

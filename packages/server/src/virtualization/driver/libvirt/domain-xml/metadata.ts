@@ -12,7 +12,7 @@
  * what it does not know; a change of meaning gets a new namespace.
  */
 import type { Element } from "@xmldom/xmldom";
-import { elementNode, type ReadElement, type ReadNode } from "#libvirt/read-xml.ts";
+import type { ReadElement } from "#libvirt/read-xml.ts";
 import { AppError } from "#core/app-error.ts";
 import type { GuestMetadata } from "#virtualization/port.ts";
 import {
@@ -28,7 +28,7 @@ import {
   setText,
   wholeNumber,
 } from "./element.ts";
-import { serializeXml } from "#libvirt/xml.ts";
+import { childElements, serializeXml } from "#libvirt/xml.ts";
 
 export const metadataNamespace = "https://innkeeper.dev/xmlns/domain/1.0";
 /** The prefix is also libvirt's `key` of domainSetMetadata. */
@@ -158,13 +158,10 @@ function ownElement<E extends ReadElement>(root: E): E | undefined {
 }
 
 function ownChildren<E extends ReadElement>(parent: E | undefined, name: string): E[] {
-  const found: E[] = [];
-  for (let node: ReadNode | null = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
-    if (node.nodeType !== elementNode) continue;
-    const element = node as E;
-    if (element.namespaceURI === metadataNamespace && element.localName === name) found.push(element);
-  }
-  return found;
+  if (parent === undefined) return [];
+  return childElements(parent).filter(
+    ({ namespaceURI, localName }) => namespaceURI === metadataNamespace && localName === name,
+  );
 }
 
 /** What XML 1.0 §2.2 has no way to hold: most control characters, lone surrogates, two non-characters. */
