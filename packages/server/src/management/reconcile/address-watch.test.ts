@@ -83,6 +83,7 @@ function fixture(hosts: number, vms: readonly Partial<Vm>[], answer: readonly Gu
 }
 
 const minuteMs = 60_000;
+const startedAt = (agoMs: number): string => new Date(startMs - agoMs).toISOString();
 
 test("in a small fleet one without addresses is searched for, then looked at now and then", async () => {
   await using under = fixture(1, [{ uuid: "silent" }], []);
@@ -94,7 +95,6 @@ test("in a small fleet one without addresses is searched for, then looked at now
 });
 
 test("in a large fleet one that has run for long is asked once, one that just started is searched for", async () => {
-  const startedAt = (agoMs: number): string => new Date(startMs - agoMs).toISOString();
   const vms = [
     { uuid: "old" },
     { uuid: "older", startedAt: startedAt(3_600_000) },
