@@ -1,8 +1,8 @@
 /**
- * Small writes of many reconcilers, made durable together: while one transaction is committed, and for as long again, those
- * that come wait, and the next one takes them all. A commit stands still until the disk has it: so the reconcilers take at
- * most half of the process's time, however much happens on the hosts. Each write must read through its transaction alone,
- * and mean nothing to the others: one that fails fails by itself.
+ * Small writes of many reconcilers, made durable together: while one transaction is committed those that come wait, and the
+ * next one takes them all. A commit stands still until the disk has it: after one of several writes, which means that much
+ * happens on the hosts, the next ones wait for as long again, so that reconcilers take about half of the process's time. Each
+ * write must read through its transaction alone, and mean nothing to the others: one that fails fails by itself.
  */
 import { AppError } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";
@@ -57,7 +57,7 @@ export class JoinedWrites {
       writes.push(...this.#later.splice(0, joinedMax - writes.length));
       const startMs = this.#clock.monotonicMs();
       await this.#commit(writes);
-      await this.#clock.sleep(Math.min(pauseMaxMs, this.#clock.monotonicMs() - startMs));
+      if (writes.length > 1) await this.#clock.sleep(Math.min(pauseMaxMs, this.#clock.monotonicMs() - startMs));
     }
     this.#isWriting = false;
   }
