@@ -9,6 +9,17 @@ import type { Session } from "#rpc/session.ts";
 import { matches } from "./rule.ts";
 import type { FaultRule } from "./rule.ts";
 
+/** A rule that stands on this host. */
+interface Standing {
+  readonly rule: FaultRule;
+  /** Its place among the host's rules. */
+  readonly index: number;
+  /** How often it was asked whether it hits. */
+  asked: number;
+  /** Resolves when the rule is taken back. */
+  readonly lifted: PromiseWithResolvers<void>;
+}
+
 export class FaultSet {
   /** Nobody is there: connections are refused. */
   isOff = false;
@@ -17,8 +28,7 @@ export class FaultSet {
   readonly #hostName: string;
   readonly #seed: number;
   readonly #clock: Clock;
-  #rules: readonly FaultRule[] = [];
-  #asked: number[] = [];
+  #standing: readonly Standing[] = [];
   readonly #sessions = new Set<Session>();
 
   constructor(hostName: string, seed: number, clock: Clock) {
@@ -27,14 +37,21 @@ export class FaultSet {
     this.#clock = clock;
   }
 
-  /** In place of those before. */
+  /** In place of those before. A rule that stood already goes on as if nothing had happened. */
   setRules(rules: readonly FaultRule[]): void {
-    this.#rules = rules.filter(({ host }) => matches(host, this.#hostName));
-    this.#asked = this.#rules.map(() => 0);
-    for (const session of this.#sessions) {
-      session.unhang();
-      this.#begin(session);
+    const before = this.#standing;
+    this.#standing = rules
+      .filter(({ host }) => matches(host, this.#hostName))
+      .map(
+        (rule, index) =>
+          before.find((each) => each.rule === rule) ?? { rule, index, asked: 0, lifted: Promise.withResolvers<void>() },
+      );
+    for (const gone of before.filter((each) => !this.#standing.includes(each))) {
+      gone.lifted.resolve();
+      for (const session of this.#sessions) session.release(gone.rule);
     }
+    const added = this.#standing.filter((each) => !before.includes(each));
+    for (const session of this.#sessions) this.#begin(session, added);
   }
 
   get isIsolated(): boolean {
@@ -44,44 +61,58 @@ export class FaultSet {
   set isIsolated(value: boolean) {
     this.#isIsolated = value;
     for (const session of this.#sessions) {
-      if (value) session.hang();
-      else session.unhang();
+      if (value) session.hang(this);
+      else session.release(this);
     }
   }
 
   refusesConnections(): boolean {
-    return this.isOff || this.#hits("refuse") !== undefined;
+    return this.isOff || this.#standing.some((each) => each.rule.kind === "refuse" && this.#hits(each));
   }
 
   accepted(session: Session): void {
     this.#sessions.add(session);
     session.onClose(() => this.#sessions.delete(session));
-    if (this.#isIsolated) session.hang();
-    this.#begin(session);
+    if (this.#isIsolated) session.hang(this);
+    this.#begin(session, this.#standing);
   }
 
   admit(procedure: string): void | Promise<void> {
-    const failure = this.#hits("fail", procedure);
-    if (failure !== undefined) throw new SimError(failure.code, VIR_FROM_QEMU, failure.message);
-    // Its caller waits until it gives up or the connection ends.
-    if (this.#hits("hang", procedure) !== undefined) return new Promise<void>(() => undefined);
-    const slow = this.#hits("slow", procedure);
-    return slow === undefined ? undefined : wait(this.#clock, slow.delayMs);
+    const failure = this.#hit("fail", procedure);
+    if (failure !== undefined) throw new SimError(failure.rule.code, VIR_FROM_QEMU, failure.rule.message);
+    const hang = this.#hit("hang", procedure);
+    if (hang !== undefined) return hang.lifted.promise;
+    const slow = this.#hit("slow", procedure);
+    return slow === undefined ? undefined : wait(this.#clock, slow.rule.delayMs);
   }
 
-  #begin(session: Session): void {
-    const cut = this.#hits("cut");
-    if (cut !== undefined) session.cutAfter(cut.afterBytes);
-    if (this.#rules.some(({ kind, procedure }) => kind === "hang" && procedure === "*")) session.hang();
+  /** What happens to a whole connection is decided once: when it begins, or when the rule does. */
+  #begin(session: Session, standing: readonly Standing[]): void {
+    for (const each of standing) {
+      const { rule } = each;
+      if (isWholeConnection(rule) && this.#hits(each)) session.hang(rule);
+      if (rule.kind === "cut" && this.#hits(each)) session.cutAfter(rule.afterBytes, rule);
+    }
   }
 
-  #hits(kind: FaultRule["kind"], procedure?: string): FaultRule | undefined {
-    if (this.#rules.length === 0) return undefined;
-    return this.#rules.find((rule, index) => {
-      if (rule.kind !== kind || (procedure !== undefined && !matches(rule.procedure, procedure))) return false;
-      const count = this.#asked[index] ?? 0;
-      this.#asked[index] = count + 1;
-      return rule.probability >= 1 || hashFraction(this.#seed, this.#hostName, index, count) < rule.probability;
-    });
+  #hit(kind: FaultRule["kind"], procedure: string): Standing | undefined {
+    return this.#standing.find(
+      (each) =>
+        each.rule.kind === kind &&
+        !isWholeConnection(each.rule) &&
+        matches(each.rule.procedure, procedure) &&
+        this.#hits(each),
+    );
   }
+
+  #hits(standing: Standing): boolean {
+    const { rule, index, asked } = standing;
+    standing.asked = asked + 1;
+    return rule.probability >= 1 || hashFraction(this.#seed, this.#hostName, index, asked) < rule.probability;
+  }
+}
+
+/** Such a rule lets nothing of a connection through, whatever is called. */
+function isWholeConnection({ kind, procedure }: FaultRule): boolean {
+  return kind === "hang" && procedure === "*";
 }

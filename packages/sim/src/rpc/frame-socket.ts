@@ -11,10 +11,11 @@ export class FrameSocket {
   #isClosed = false;
   #isCorked = false;
   #undrained: (() => void)[] = [];
-  /** What is sent while nothing gets through; null: all does. */
-  #held: Buffer[] | null = null;
-  /** Bytes that may still leave before the connection is cut; a fault. */
-  #budget = Number.POSITIVE_INFINITY;
+  /** Faults: who lets nothing through, and what was sent meanwhile. */
+  readonly #heldBy = new Set<object>();
+  #held: Buffer[] = [];
+  /** Faults: bytes that may still leave before the connection is cut, by who cuts it. */
+  readonly #budgets = new Map<object, number>();
 
   /** @param deliver gets each message; what it throws breaks the connection, as a broken frame does. */
   constructor(socket: Duplex, deliver: (message: Message) => void, onClosed: () => void) {
@@ -40,8 +41,8 @@ export class FrameSocket {
 
   /** False when the peer does not read: await drained(). */
   send(frame: Buffer): boolean {
-    if (this.#isClosed) return true;
-    if (this.#held !== null) {
+    if (this.#isClosed || this.#socket.writableEnded) return true;
+    if (this.#heldBy.size > 0) {
       this.#held.push(frame);
       return true;
     }
@@ -53,8 +54,9 @@ export class FrameSocket {
         this.#socket.uncork();
       });
     }
-    if (frame.byteLength > this.#budget) return this.#cut(frame);
-    this.#budget -= frame.byteLength;
+    const budget = Math.min(...this.#budgets.values());
+    if (frame.byteLength > budget) return this.#cut(frame.subarray(0, budget));
+    for (const [by, left] of this.#budgets) this.#budgets.set(by, left - frame.byteLength);
     return this.#socket.write(frame);
   }
 
@@ -80,21 +82,24 @@ export class FrameSocket {
   }
 
   /** Nothing is read, and nothing that is sent arrives, until release(): what a cable does that is pulled. */
-  hold(): void {
-    this.pause(this);
-    this.#held ??= [];
+  hold(by: object): void {
+    this.#heldBy.add(by);
+    this.pause(this.#heldBy);
   }
 
-  release(): void {
-    const held = this.#held ?? [];
-    this.#held = null;
+  /** The connection breaks in the middle of what is sent once so many more bytes have left, or until release(). */
+  cutAfter(byteCount: number, by: object): void {
+    this.#budgets.set(by, byteCount);
+  }
+
+  /** Neither held nor cut by this one any more; by others still. */
+  release(by: object): void {
+    this.#budgets.delete(by);
+    if (!this.#heldBy.delete(by) || this.#heldBy.size > 0) return;
+    const held = this.#held;
+    this.#held = [];
     for (const frame of held) this.send(frame);
-    this.resume(this);
-  }
-
-  /** The connection breaks in the middle of what is sent once so many more bytes have left. */
-  cutAfter(byteCount: number): void {
-    this.#budget = byteCount;
+    this.resume(this.#heldBy);
   }
 
   close(): void {
@@ -105,10 +110,8 @@ export class FrameSocket {
     this.#onClosed();
   }
 
-  #cut(frame: Buffer): boolean {
-    const rest = frame.subarray(0, this.#budget);
-    this.#budget = 0;
-    this.#socket.end(rest, () => this.close());
+  #cut(last: Buffer): boolean {
+    this.#socket.end(last, () => this.close());
     return true;
   }
 

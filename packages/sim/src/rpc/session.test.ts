@@ -55,6 +55,21 @@ describe("session", { timeout: 20_000 }, () => {
     );
   });
 
+  test("a client that stays silent after a fault that held its connection is dropped in time", async (context) => {
+    context.mock.timers.enable({ apis: ["setInterval"] });
+    const server = daemon();
+    const [near, far] = pipe();
+    const session = server.accept(far);
+    near.on("error", () => undefined).resume();
+    session?.startKeepalive();
+    session?.hang(server);
+    context.mock.timers.tick(3_600_000);
+    assert.equal(session?.isClosed, false);
+    session?.release(server);
+    context.mock.timers.tick(60_000);
+    assert.equal(session?.isClosed, true);
+  });
+
   test("a client that breaks the protocol is dropped", async () => {
     const server = daemon();
     const [near, far] = pipe();

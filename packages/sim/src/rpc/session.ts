@@ -22,7 +22,8 @@ import type { Duplex } from "node:stream";
 import type { Program } from "@innkeeper/libvirt/codec/program.ts";
 import type { FieldType } from "@innkeeper/libvirt/codec/schema.ts";
 import type { Message, MessageHeader } from "@innkeeper/libvirt/framing/message.ts";
-import { unknownProcedure, wireError } from "#error.ts";
+import { VIR_ERR_OPERATION_FAILED, VIR_FROM_RPC } from "@innkeeper/libvirt/generated/virterror-constant.ts";
+import { SimError, unknownProcedure, wireError } from "#error.ts";
 import { FrameSocket } from "./frame-socket.ts";
 import { ServerStream } from "./server-stream.ts";
 
@@ -98,19 +99,19 @@ export class Session {
     this.#socket.close();
   }
 
-  /** A fault: the connection breaks once so many more bytes have been sent. */
-  cutAfter(byteCount: number): void {
-    this.#socket.cutAfter(byteCount);
+  /** A fault: the connection breaks once so many more bytes have been sent, unless release() comes first. */
+  cutAfter(byteCount: number, by: object): void {
+    this.#socket.cutAfter(byteCount, by);
   }
 
-  /** Nothing is read from the client and nothing reaches it, until unhang(). */
-  hang(): void {
-    this.#keepalive.stop();
-    this.#socket.hold();
+  /** A fault: nothing is read from the client and nothing reaches it, until release() by all who hold it. */
+  hang(by: object): void {
+    this.#socket.hold(by);
   }
 
-  unhang(): void {
-    this.#socket.release();
+  /** What this one did to the connection is over. */
+  release(by: object): void {
+    this.#socket.release(by);
   }
 
   /** Sends one message of the daemon's own (an event). `value` is the struct of the message's table entry. */
@@ -150,12 +151,18 @@ export class Session {
       const args = argsType === null ? undefined : decode(new XdrReader(message.payload), argsType);
       const admitted = this.daemon.admit(this, procedure.name);
       const outcome =
-        admitted === undefined ? procedure.run(this, args) : admitted.then(() => procedure.run(this, args));
+        admitted === undefined ? procedure.run(this, args) : admitted.then(() => this.#runLate(procedure, args));
       if (outcome instanceof Promise) void this.#settle(message, procedure, outcome);
       else this.#answer(message, procedure, outcome);
     } catch (error) {
       this.#refuse(message, error);
     }
+  }
+
+  /** What a fault held up is not done for a client that is gone. */
+  #runLate(procedure: Procedure, args: unknown): Outcome | Promise<Outcome> {
+    if (this.isClosed) throw new SimError(VIR_ERR_OPERATION_FAILED, VIR_FROM_RPC, "the connection is gone");
+    return procedure.run(this, args);
   }
 
   async #settle(message: Message, procedure: Procedure, outcome: Promise<Outcome>): Promise<void> {
