@@ -1,5 +1,6 @@
 /** Merging layers needs a guest that has a process; afterwards a VM on a simulated host is on or off as it was left to be. */
 import assert from "node:assert/strict";
+import path from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import type { Connection } from "@innkeeper/libvirt";
 import type { ControlPlane } from "./test-support/control-plane.ts";
@@ -80,5 +81,18 @@ describe("the power of a VM whose layers are merged", { timeout: 120_000 }, () =
     trap.set("thaw", () => powerOff("source"));
     await plane.succeed("vm.clone", { vmId, request: { name: "copy" } });
     assert.deepEqual([stateOf("source"), layersOf("source")], ["shutoff", 1]);
+  });
+
+  test("what a layer was merged into is read again: by a snapshot that is undone, and by a clone", async (context) => {
+    const vmId = await make("read-again");
+    const disk = path.basename(plane.vm("read-again").spec.disks[0]?.source ?? "");
+    const read = context.mock.method(plane.deps.hostSync, "syncPool");
+    const readNames = () => read.mock.calls.flatMap(({ arguments: [, , , changed] }) => [...(changed ?? [])]);
+    trap.set("record", () => Promise.reject(new Error("no room")));
+    assert.equal((await plane.run("snapshot.create", { vmId, request: { name: "s" } })).state, "failed");
+    assert.ok(readNames().includes(disk), "after a snapshot that failed");
+    read.mock.resetCalls();
+    await plane.succeed("vm.clone", { vmId, request: { name: "read-copy" } });
+    assert.ok(readNames().includes(disk), "after a clone");
   });
 });

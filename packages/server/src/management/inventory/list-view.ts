@@ -27,8 +27,9 @@ interface Order {
   readonly views: Map<string, { readonly matches: Predicate; rows: Row[] }>;
   /** Changed since `rows` was made. */
   readonly dirty: Set<string>;
-  /** What it is sorted by of other kinds, by id. */
-  readonly owners: ReadonlyMap<string, string>;
+  /** What it is sorted by of other kinds, by id; they change without a trace in those that belong to them. */
+  readonly owners: Map<string, string>;
+  readonly ownerKinds: ReadonlySet<ResourceKind>;
 }
 
 export class ListViews implements Disposable {
@@ -115,13 +116,13 @@ export class ListViews implements Disposable {
   #sorted(kind: ResourceKind, keys: readonly SortKey[]): Order {
     const rows = Array.from(this.#inventory.values(kind), (resource) => rowOf(resource, keys, this.#related));
     rows.sort((a, b) => comparePlaces(a, b, keys));
-    const kinds = new Set(keys.flatMap(({ field }) => field.hops.map((hop) => hop.kind)));
+    const ownerKinds = new Set(keys.flatMap(({ field }) => field.hops.map((hop) => hop.kind)));
     const owners = new Map<string, string>();
-    for (const each of kinds) {
+    for (const each of ownerKinds) {
       for (const owner of this.#inventory.values(each)) owners.set(owner.id, this.#ownerValues(each, owner, keys));
     }
     const byId = new Map(rows.map((row) => [row.id, row]));
-    return { kind, keys, rows, byId, views: new Map(), dirty: new Set(), owners };
+    return { kind, keys, rows, byId, views: new Map(), dirty: new Set(), owners, ownerKinds };
   }
 
   #repair(order: Order): void {

@@ -2,7 +2,6 @@
  * Takes a snapshot: the disks' present layers are frozen under new overlays, with `memory` the guest's memory is saved
  * at the same instant, and the configuration is kept. Undone, the overlays are merged back.
  */
-import type { VolumeRef } from "#management/vm/guest-file.ts";
 import { Type } from "typebox";
 import { newId, type SnapshotId } from "@innkeeper/contract/id.ts";
 import { checkName } from "@innkeeper/contract/name.ts";
@@ -12,7 +11,15 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { timestamp } from "#core/clock.ts";
-import { freeze, type FreezePlan, planFreeze, refuseForeignSnapshots, thaw } from "#management/snapshot/freeze.ts";
+import {
+  filesOf,
+  freeze,
+  type FreezePlan,
+  planFreeze,
+  refuseForeignSnapshots,
+  thaw,
+  thawedFiles,
+} from "#management/snapshot/freeze.ts";
 import {
   addSnapshot,
   currentSnapshot,
@@ -73,7 +80,7 @@ export function snapshotCreate(deps: OperationDeps) {
           const plan = context.resultIfAny<Plan>("plan");
           if (plan === undefined) return;
           await thaw(deps, context, plan.freeze);
-          await syncGuest(deps, context, plan.freeze, filesOf(plan.freeze));
+          await syncGuest(deps, context, plan.freeze, thawedFiles(deps.inventory, plan.freeze));
         },
       },
       {
@@ -118,10 +125,6 @@ async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan
     configuration: packConfiguration(xml),
     createdAt: timestamp(deps.clock),
   };
-}
-
-export function filesOf(plan: FreezePlan): VolumeRef[] {
-  return [...plan.disks.map(({ overlay }) => overlay), ...(plan.memory ? [plan.memory] : [])];
 }
 
 function checkSnapshot(deps: OperationDeps, vm: Vm, request: SnapshotCreate): void {

@@ -12,7 +12,7 @@ import { VmClone, type Vm } from "@innkeeper/contract/resource/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import { timestamp } from "#core/clock.ts";
 import { planClone, type SourceLayer } from "#management/vm/clone-plan.ts";
-import { freeze, type FreezePlan, planFreeze, thaw } from "#management/snapshot/freeze.ts";
+import { filesOf, freeze, type FreezePlan, planFreeze, thaw, thawedFiles } from "#management/snapshot/freeze.ts";
 import {
   addSnapshot,
   dropSnapshot,
@@ -36,7 +36,6 @@ import { syncGuest } from "#management/vm/sync.ts";
 import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { OperationDeps } from "./deps.ts";
-import { filesOf } from "./snapshot-create.ts";
 
 interface Plan {
   readonly hostId: string;
@@ -104,7 +103,9 @@ export function vmClone(deps: OperationDeps) {
         async do(context) {
           const made = context.result<Plan>("plan");
           await syncGuest(deps, context, { hostId: made.hostId, uuid: made.vm.uuid }, volumesOf(made.disks));
-          if (made.freeze !== undefined) await syncGuest(deps, context, made.freeze, filesOf(made.freeze));
+          if (made.freeze !== undefined) {
+            await syncGuest(deps, context, made.freeze, thawedFiles(deps.inventory, made.freeze));
+          }
         },
       },
     ],
@@ -131,7 +132,7 @@ function freezeStep(deps: OperationDeps): Step<Input> {
       const frozen = context.resultIfAny<Plan>("plan")?.freeze;
       if (frozen === undefined) return;
       await thaw(deps, context, frozen);
-      await syncGuest(deps, context, frozen, filesOf(frozen));
+      await syncGuest(deps, context, frozen, thawedFiles(deps.inventory, frozen));
     },
   };
 }

@@ -8,13 +8,14 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { bytesPerMiB } from "@innkeeper/contract/unit.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call, LongCall } from "#core/call.ts";
+import type { Inventory } from "#management/inventory/inventory.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import type { StepContext } from "#management/task/operation.ts";
 import { choosePool, requireRoom } from "#management/vm/disk-pool.ts";
 import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
 import { isWritten, refuseDisks, refuseUnsavable } from "#management/vm/device-rule.ts";
 import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
-import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
+import { isFilePool, poolOfPath, requirePoolOfPath, volumeNameIn } from "#management/vm/storage-reach.ts";
 import { memoryVolumeName, overlayVolumeName } from "#management/vm/volume-name.ts";
 import type { Guest } from "#virtualization/port.ts";
 import { requireFormatsTold } from "./backing-format.ts";
@@ -89,6 +90,19 @@ function fileIn(deps: Pick<OperationDeps, "inventory">, vm: Vm, beside: string, 
     ? own
     : choosePool({ inventory, host: inventory.require("host", vm.hostId) }, {}, "host", isFilePool);
   return { poolName: pool.name, name, path: `${pool.path ?? ""}/${name}` };
+}
+
+export function filesOf(plan: FreezePlan): VolumeRef[] {
+  return [...plan.disks.map(({ overlay }) => overlay), ...(plan.memory === undefined ? [] : [plan.memory])];
+}
+
+/** What `thaw` changes in the storage: its files go, and what they held is in the layers below. */
+export function thawedFiles(inventory: Inventory, plan: FreezePlan): VolumeRef[] {
+  const merged = plan.disks.flatMap(({ frozen }): VolumeRef[] => {
+    const pool = poolOfPath(inventory, plan.hostId, frozen.path);
+    return pool === undefined ? [] : [{ poolName: pool.name, name: volumeNameIn(pool, frozen.path) }];
+  });
+  return [...filesOf(plan), ...merged];
 }
 
 export function refuseForeignSnapshots(guest: Pick<Guest, "name" | "foreignSnapshotCount">): void {
@@ -172,8 +186,7 @@ function switchedDisks(guest: Guest, plan: FreezePlan): FrozenDisk[] {
 }
 
 async function removeFiles(deps: OperationDeps, plan: FreezePlan, call: Call): Promise<void> {
-  for (const { overlay } of plan.disks) await removeVolume(deps, plan.hostId, overlay, call);
-  if (plan.memory !== undefined) await removeVolume(deps, plan.hostId, plan.memory, call);
+  for (const file of filesOf(plan)) await removeVolume(deps, plan.hostId, file, call);
 }
 
 /** A snapshot whose caller crashed or gave up goes on in the host's daemon: its files must not be taken away meanwhile. */

@@ -63,7 +63,7 @@ export async function defineFromSpec(
 async function requireOwn(remote: Connection["remote"], definition: GuestDefinition, options: CallOptions) {
   const { name, uuid, metadata } = definition;
   const { xml } = await remote.domainGetXmlDesc({ dom: domainRef(uuid), flags: VIR_DOMAIN_XML_INACTIVE }, options);
-  if (readMetadata(parseXml(xml))?.vmId === metadata.vmId) return;
+  if (readMetadata(readXml(xml))?.vmId === metadata.vmId) return;
   throw new AppError("name_taken", `The host has another VM named ${name}, with the same UUID.`, { field: "name" });
 }
 
