@@ -110,7 +110,10 @@ test("a kept list is what one made anew is, while VMs and hosts come, go and cha
   const change = fc.oneof(
     fc.record({ what: fc.constant("vm"), index: fc.nat(vmCount + 20), memory: fc.integer({ min: 1, max: 9 }) }),
     fc.record({ what: fc.constant("gone"), index: fc.nat(vmCount), memory: fc.constant(0) }),
-    fc.record({ what: fc.constant("host"), index: fc.nat(hostCount - 1), memory: fc.integer({ min: 1, max: 9 }) }),
+    // Some come that were not there when a list was made, and are renamed or go while VMs are on them.
+    fc.record({ what: fc.constant("host"), index: fc.nat(hostCount + 3), memory: fc.integer({ min: 1, max: 9 }) }),
+    fc.record({ what: fc.constant("host gone"), index: fc.nat(hostCount + 3), memory: fc.constant(0) }),
+    fc.record({ what: fc.constant("moved"), index: fc.nat(vmCount), memory: fc.nat(hostCount + 3) }),
   );
   const query = fc.record({ filter: fc.constantFrom(...filters), sort: fc.constantFrom(...sorts) });
   await fc.assert(
@@ -119,6 +122,8 @@ test("a kept list is what one made anew is, while VMs and hosts come, go and cha
         for (const { what, index, memory } of changes) {
           if (what === "host")
             await transaction.put("host", host(index, { name: `kvm${memory}-x`, tags: [`rack${memory}`] }));
+          else if (what === "host gone") await transaction.delete("host", hostId(index));
+          else if (what === "moved") await transaction.put("vm", vm(index, { hostId: hostId(memory) }));
           else if (what === "gone") await transaction.delete("vm", vm(index).id);
           else {
             const { spec } = vm(index);
@@ -142,6 +147,26 @@ test("a kept list is what one made anew is, while VMs and hosts come, go and cha
     }),
     { numRuns: 120 },
   );
+});
+
+test("a list by host follows a host that came after it was made: there is a VM on it, it is renamed, it goes", async () => {
+  await using under = await fixture();
+  const assertWhole = (what: string): void => {
+    const asked = { sort: "host.name", fields: "name,hostId", limit: 40 };
+    assert.deepEqual(under.page(asked), under.plain(asked), what);
+  };
+  const put = (name: string) => under.store.transaction((transaction) => transaction.put("host", host(50, { name })));
+  assertWhole("first");
+  await put("zz");
+  assertWhole("came");
+  await under.store.transaction((transaction) => transaction.put("vm", vm(5, { hostId: hostId(50) })));
+  assertWhole("with a VM");
+  await put("aa");
+  assertWhole("renamed");
+  await under.store.transaction((transaction) => transaction.delete("host", hostId(50)));
+  assertWhole("gone");
+  await put("bb");
+  assertWhole("back, with a VM that named it meanwhile");
 });
 
 test("indexes narrow a filter to few, and never leave out what matches", async () => {

@@ -27,8 +27,8 @@ interface Order {
   readonly views: Map<string, { readonly matches: Predicate; rows: Row[] }>;
   /** Changed since `rows` was made. */
   readonly dirty: Set<string>;
-  /** What it is sorted by of other kinds, by id; they change without a trace in those that belong to them. */
-  readonly owners: Map<string, string>;
+  /** What it is sorted by of other kinds, by id. */
+  readonly owners: ReadonlyMap<string, string>;
   readonly ownerKinds: ReadonlySet<ResourceKind>;
 }
 
@@ -155,8 +155,9 @@ export class ListViews implements Disposable {
       this.#texts.get(kind)?.delete(id);
       for (const [name, order] of this.#orders) {
         if (order.kind === kind) order.dirty.add(id);
-        const before = order.owners.get(id);
-        const isMoved = before !== undefined && (resource && this.#ownerValues(kind, resource, order.keys)) !== before;
+        const isMoved =
+          order.ownerKinds.has(kind) &&
+          (resource && this.#ownerValues(kind, resource, order.keys)) !== order.owners.get(id);
         // One that was not used for long is not worth its memory.
         if (isMoved || order.dirty.size > order.rows.length / 4) this.#orders.delete(name);
       }
