@@ -1,8 +1,11 @@
 /** Uploads and downloads: as fast as the slower side, exactly as long as announced, and given up when a side goes. */
 import assert from "node:assert/strict";
-import { request as httpRequest } from "node:http";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
+import { request as httpRequest, type ServerResponse } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { AppError } from "#core/app-error.ts";
+import { AccessControl } from "#management/access/access.ts";
 import { startTestServer, type TestServer } from "#app/test-support/test-server.ts";
 
 const chunkBytes = 64 * 1024;
@@ -16,6 +19,7 @@ describe("octet streams", () => {
   let uploadError: unknown;
   let uploadBegun = Promise.withResolvers<void>();
   let uploadEnded = Promise.withResolvers<void>();
+  let wasGoneAtDownload = false;
   before(async () => {
     server = await startTestServer({
       replace: () => ({
@@ -35,8 +39,9 @@ describe("octet streams", () => {
             }
             return { id: "vol-000000000000", revision: 1, capacityBytes: sizeBytes } as never;
           },
-          async download() {
+          async download(_id, { signal }) {
             produced = 0;
+            wasGoneAtDownload = signal.aborted;
             const content = new ReadableStream<Uint8Array>({
               pull(controller) {
                 produced += chunkBytes;
@@ -125,6 +130,27 @@ describe("octet streams", () => {
     assert.ok(produced < 512 * chunkBytes, "it does not run ahead of its reader");
     abort.abort();
     await downloadCancelled.promise;
+  });
+
+  test("a download whose client left before it began is cancelled, and its signal has aborted", async ({ mock }) => {
+    const begun = Promise.withResolvers<ServerResponse>();
+    const onStart = (message: unknown): void => begun.resolve((message as { response: ServerResponse }).response);
+    subscribe("http.server.request.start", onStart);
+    downloadCancelled = Promise.withResolvers();
+    const abort = new AbortController();
+    const { authenticate } = AccessControl.prototype;
+    mock.method(AccessControl.prototype, "authenticate", async function (this: AccessControl, secret?: string) {
+      const closed = once(await begun.promise, "close");
+      abort.abort();
+      await closed;
+      return authenticate.call(this, secret);
+    });
+    const where = `${server.url}/api/v1/volumes/vol-000000000000/content`;
+    const headers = { authorization: `Bearer ${server.token}` };
+    await assert.rejects(fetch(where, { headers, signal: abort.signal }));
+    await downloadCancelled.promise;
+    assert.ok(wasGoneAtDownload);
+    unsubscribe("http.server.request.start", onStart);
   });
 
   function raw(headers: Record<string, string>, body: readonly string[]): Promise<string> {

@@ -89,14 +89,16 @@ export async function sendOctets(
   await once(source, "readable");
   reply.hijack();
   const { raw } = reply;
-  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value);
-  raw.writeHead(200, {
-    "content-type": "application/octet-stream",
-    ...(sizeBytes === undefined ? {} : { "content-length": sizeBytes }),
-  });
   try {
+    for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value);
+    raw.writeHead(200, {
+      "content-type": "application/octet-stream",
+      ...(sizeBytes === undefined ? {} : { "content-length": sizeBytes }),
+    });
     await pipeline(source, raw);
   } catch {
+    // Of a client who left before, a pipeline leaves the source as it is.
+    source.once("error", () => undefined).destroy();
     raw.destroy();
   }
 }

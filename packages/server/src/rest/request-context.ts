@@ -135,10 +135,13 @@ function requestSignal(services: RestServices, operationId: string, reply: Fasti
   const timer = unlimited.has(operationId)
     ? undefined
     : setTimeout(() => ended.abort(new DOMException("the request took too long", "TimeoutError")), waitTimeoutMs);
-  reply.raw.once("close", () => {
+  const onClose = (): void => {
     clearTimeout(timer);
     stop.removeEventListener("abort", onStop);
     if (!reply.raw.writableFinished) ended.abort(new AppError("cancelled", "The client went away."));
-  });
+  };
+  // Whoever left before the first look at the signal closes nothing any more.
+  if (reply.raw.destroyed) onClose();
+  else reply.raw.once("close", onClose);
   return ended.signal;
 }
