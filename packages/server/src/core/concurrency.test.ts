@@ -49,23 +49,60 @@ test("Turns come in order, a few at a time; what hangs gives its turn back", asy
   const turns = new Turns(1, 1000);
   const log: string[] = [];
   const gate = Promise.withResolvers<void>();
-  const hung = turns.run(async () => {
-    log.push("hung begins");
-    await gate.promise;
-    log.push("hung ends");
-  });
+  const { signal } = new AbortController();
+  const hung = turns.run(
+    async () => {
+      log.push("hung begins");
+      await gate.promise;
+      log.push("hung ends");
+    },
+    { signal },
+  );
   const failed = assert.rejects(
-    turns.run(() => Promise.reject(new Error("bad"))),
+    turns.run(() => Promise.reject(new Error("bad")), { signal }),
     /bad/,
   );
-  const last = turns.run(async () => void log.push("last"));
-  const urgent = turns.run(async () => void log.push("urgent"), true);
+  const last = turns.run(async () => void log.push("last"), { signal });
+  const urgent = turns.run(async () => void log.push("urgent"), { signal, goesFirst: true });
   await Promise.resolve();
   assert.deepEqual(log, ["hung begins"]);
   context.mock.timers.tick(1000);
   await Promise.all([failed, last, urgent]);
   gate.resolve();
   await hung;
-  await turns.run(async () => void log.push("again"));
+  await turns.run(async () => void log.push("again"), { signal });
   assert.deepEqual(log, ["hung begins", "urgent", "last", "hung ends", "again"]);
+});
+
+test("who waits for a turn leaves at once when its signal aborts; the others keep their order", async () => {
+  const turns = new Turns(1, 60_000);
+  const log: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const { signal } = new AbortController();
+  const stop = new AbortController();
+  const note = (word: string) => async () => void log.push(word);
+  const first = turns.run(() => gate.promise, { signal });
+  const second = turns.run(note("second"), { signal });
+  const left = turns.run(note("left"), { signal: stop.signal });
+  const third = turns.run(note("third"), { signal });
+  stop.abort(new Error("gone"));
+  await assert.rejects(left, /gone/);
+  await assert.rejects(turns.run(note("late"), { signal: stop.signal }), /gone/);
+  gate.resolve();
+  await Promise.all([first, second, third]);
+  assert.deepEqual(log, ["second", "third"]);
+});
+
+test("a turn that was given is not lost to an abort in the same moment, nor taken from another", async () => {
+  const turns = new Turns(1, 60_000);
+  const gate = Promise.withResolvers<void>();
+  const { signal } = new AbortController();
+  const stop = new AbortController();
+  const first = turns.run(() => gate.promise, { signal });
+  const given = turns.run(async () => stop.abort(), { signal });
+  const next = turns.run(async () => "next", { signal: stop.signal });
+  const last = turns.run(async () => "last", { signal });
+  gate.resolve();
+  await Promise.all([first, given, assert.rejects(next)]);
+  assert.equal(await last, "last");
 });

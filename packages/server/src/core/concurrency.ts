@@ -43,6 +43,12 @@ export class KeyedLock {
   }
 }
 
+interface TurnOptions {
+  readonly signal: AbortSignal;
+  /** Before all who wait. */
+  readonly goesFirst?: boolean;
+}
+
 /**
  * A few pieces of work at a time, in the order in which they were asked for, but for those that someone waits for: they go
  * first. One that takes longer than the patience goes on, but no longer has a turn: what hangs delays the others once, and
@@ -59,9 +65,11 @@ export class Turns {
     this.#patienceMs = patienceMs;
   }
 
-  async run<T>(work: () => Promise<T>, goesFirst = false): Promise<T> {
+  /** Rejects with the signal's reason when that aborts before there was a turn. */
+  async run<T>(work: () => Promise<T>, options: TurnOptions): Promise<T> {
+    options.signal.throwIfAborted();
     if (this.#active < this.#limit) this.#active++;
-    else await new Promise<void>((resolve) => this.#waiting[goesFirst ? "unshift" : "push"](resolve));
+    else await this.#turn(options);
     let isOver = false;
     const end = (): void => {
       if (isOver) return;
@@ -77,5 +85,20 @@ export class Turns {
       clearTimeout(timer);
       end();
     }
+  }
+
+  #turn({ signal, goesFirst = false }: TurnOptions): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const enter = (): void => {
+        signal.removeEventListener("abort", leave);
+        resolve();
+      };
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(enter), 1);
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", leave, { once: true });
+      this.#waiting[goesFirst ? "unshift" : "push"](enter);
+    });
   }
 }

@@ -1,18 +1,16 @@
 /** How often guests are asked for their addresses, by virtual time. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
 import type { GuestAddress, Vm } from "@innkeeper/contract/resource/vm.ts";
 import { silentLogger } from "#core/log.ts";
+import { VirtualClock } from "#core/test-support/virtual-clock.ts";
 import { AddressWatch } from "./address-watch.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 
 const hostId = "host-1";
-const startMs = Date.parse("2026-01-01T00:00:00Z");
 
 function fixture(hosts: number, vms: readonly Partial<Vm>[], answer: readonly GuestAddress[]) {
-  let ms = 0;
-  const sleeping = new Set<{ readonly atMs: number; readonly wake: () => void }>();
+  const clock = new VirtualClock();
   const asked: { readonly uuid: string; readonly atMs: number }[] = [];
   const running = vms.map((vm) => ({
     id: `vm-${vm.uuid}`,
@@ -23,19 +21,7 @@ function fixture(hosts: number, vms: readonly Partial<Vm>[], answer: readonly Gu
     ...vm,
   })) as unknown as Vm[];
   const deps = {
-    clock: {
-      now: () => startMs + ms,
-      monotonicMs: () => ms,
-      sleep: (delayMs: number, signal?: AbortSignal) =>
-        new Promise<void>((resolve, reject) => {
-          const sleeper = { atMs: ms + delayMs, wake: resolve };
-          sleeping.add(sleeper);
-          signal?.addEventListener("abort", () => {
-            sleeping.delete(sleeper);
-            reject(signal.reason);
-          });
-        }),
-    },
+    clock,
     inventory: {
       count: () => hosts,
       byHost: () => running,
@@ -46,7 +32,7 @@ function fixture(hosts: number, vms: readonly Partial<Vm>[], answer: readonly Gu
         guest: {
           inventory: {
             addresses: async (uuid: string) => {
-              asked.push({ uuid, atMs: ms });
+              asked.push({ uuid, atMs: clock.monotonicMs() });
               return answer;
             },
           },
@@ -62,19 +48,7 @@ function fixture(hosts: number, vms: readonly Partial<Vm>[], answer: readonly Gu
   return {
     watch,
     timesOf: (uuid: string) => asked.filter((each) => each.uuid === uuid).map(({ atMs }) => atMs),
-    async pass(forMs: number) {
-      for (const endMs = ms + forMs; ms < endMs;) {
-        await turn();
-        const due = Math.min(endMs, ...[...sleeping].map(({ atMs }) => atMs));
-        ms = Math.max(ms, due);
-        for (const sleeper of sleeping) {
-          if (sleeper.atMs > ms) continue;
-          sleeping.delete(sleeper);
-          sleeper.wake();
-        }
-      }
-      await turn();
-    },
+    pass: (forMs: number) => clock.pass(forMs),
     async [Symbol.asyncDispose]() {
       stop.abort();
       await ended;
@@ -83,7 +57,7 @@ function fixture(hosts: number, vms: readonly Partial<Vm>[], answer: readonly Gu
 }
 
 const minuteMs = 60_000;
-const startedAt = (agoMs: number): string => new Date(startMs - agoMs).toISOString();
+const startedAt = (agoMs: number): string => new Date(new VirtualClock().startMs - agoMs).toISOString();
 
 test("in a small fleet one without addresses is searched for, then looked at now and then", async () => {
   await using under = fixture(1, [{ uuid: "silent" }], []);

@@ -137,7 +137,7 @@ export class HostConnections implements AsyncDisposable {
     try {
       await untilStored(this.#deps, "a host's connection state", write, signal);
     } catch (error) {
-      log.error({ err: error, hostId }, "connection state could not be stored");
+      if (!signal.aborted) log.error({ err: error, hostId }, "connection state could not be stored");
     }
   }
 

@@ -41,14 +41,15 @@ export class HostReconciler implements HostSync {
   }
 
   syncHost(hostId: string, call: Call): Promise<void> {
-    return this.turns.run(async () => {
+    const read = async (): Promise<void> => {
       // Guests first: they are what people look at.
       await this.guest.syncAll(hostId, call);
       await this.network.syncAll(hostId, call);
       await this.storage.syncAll(hostId, true, call);
       await this.hardware.syncHardware(hostId, call);
       await this.hardware.syncUsage(hostId, call);
-    }, true);
+    };
+    return this.turns.run(read, { ...call, goesFirst: true });
   }
 
   async syncPool(

@@ -32,6 +32,8 @@ export const defaultWatchOptions: WatchOptions = { intervalMs: 30_000, deepInter
 const parallelReads = 3;
 const readDeadlineMs = 30_000;
 const passDeadlineMs = 5 * 60_000;
+/** A deep pass that could not read all comes again after this part of its interval: what is slow is not asked without pause. */
+const deepRetryShare = 1 / 5;
 /** A burst of pool events (each volume that is made or deleted is one) is read once. */
 const poolSettleMs = 200;
 /** As of a guest's (a start is four). */
@@ -57,7 +59,7 @@ export class HostWatch {
   readonly #queue = new WorkQueue(parallelReads);
   readonly #addresses: AddressWatch;
   #waitingEvents = 0;
-  /** A pass has read all. */
+  /** A pass has read all guests. */
   #isRead = false;
   #isPassDue = false;
 
@@ -127,12 +129,12 @@ export class HostWatch {
   async #passes(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const { intervalMs, deepIntervalMs } = this.#options;
-    let deepAtMs = Number.NEGATIVE_INFINITY;
+    let deepDueMs = clock.monotonicMs();
     while (!signal.aborted) {
       const pace = fleetPace(this.#deps.inventory);
-      const isDeep = clock.monotonicMs() - deepAtMs >= pace * deepIntervalMs;
-      if (isDeep) deepAtMs = clock.monotonicMs();
-      await this.#guarded("pass", () => this.#pass(isDeep, signal), signal);
+      const isDeep = clock.monotonicMs() >= deepDueMs;
+      const isWhole = await this.#guarded("pass", () => this.#pass(isDeep, signal), signal);
+      if (isDeep) deepDueMs = clock.monotonicMs() + pace * deepIntervalMs * (isWhole ? 1 : deepRetryShare);
       await clock.sleep(pace * intervalMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
     }
   }
@@ -164,26 +166,32 @@ export class HostWatch {
     }
   }
 
-  #pass(isDeep: boolean, signal: AbortSignal): Promise<void> {
-    return this.#reconciler.turns.run(() =>
-      within(signal, passDeadlineMs, (call) => this.#readAll(isDeep, signal, call)),
-    );
+  /** Whether all was read. */
+  #pass(isDeep: boolean, signal: AbortSignal): Promise<boolean> {
+    const read = (): Promise<boolean> => within(signal, passDeadlineMs, (call) => this.#readAll(isDeep, signal, call));
+    return this.#reconciler.turns.run(read, { signal });
   }
 
-  async #readAll(isDeep: boolean, signal: AbortSignal, call: Call): Promise<void> {
+  async #readAll(isDeep: boolean, signal: AbortSignal, call: Call): Promise<boolean> {
     const { guest, network, storage, hardware } = this.#reconciler;
+    const readGuests = async (): Promise<void> => {
+      await guest.syncAll(this.#hostId, call);
+      this.#isRead = true;
+    };
     const parts: readonly [string, () => Promise<void>][] = [
       ["load", () => hardware.syncUsage(this.#hostId, call)],
-      ["guests", () => guest.syncAll(this.#hostId, call)],
+      ["guests", readGuests],
       ["networks", () => network.syncAll(this.#hostId, call)],
       ["storage", () => storage.syncAll(this.#hostId, isDeep, call)],
       ["hardware", () => (isDeep ? hardware.syncHardware(this.#hostId, call) : Promise.resolve())],
     ];
+    let isWhole = true;
     for (const [what, work] of parts) {
-      await this.#guarded(what, () => untilStored(this.#deps, `${what} of a host`, work, call.signal), signal);
+      const stored = (): Promise<void> => untilStored(this.#deps, `${what} of a host`, work, call.signal);
+      isWhole = (await this.#guarded(what, stored, signal)) && isWhole;
     }
-    this.#isRead = true;
     this.#addresses.wake();
+    return isWhole;
   }
 
   /** Says itself when it could not be read, once for all who joined. */
@@ -266,11 +274,10 @@ export class HostWatch {
     return this.#deps.inventory.by("vm", "uuid", uuid).find((vm) => vm.hostId === this.#hostId);
   }
 
-  /** Whether it went well. */
-  async #guarded(what: string, work: () => Promise<void>, signal: AbortSignal): Promise<boolean> {
+  /** Whether it went well; `work` itself may tell that it did not. */
+  async #guarded(what: string, work: () => Promise<unknown>, signal: AbortSignal): Promise<boolean> {
     try {
-      await work();
-      return true;
+      return (await work()) !== false;
     } catch (error) {
       if (!signal.aborted)
         this.#deps.log.warn({ err: error, hostId: this.#hostId }, `${what} of the host could not be read`);

@@ -13,14 +13,15 @@ interface StoreRetryDeps {
   readonly log: Logger;
 }
 
-/** Ends without having worked when the signal aborts. `what` is for the log, which is told once. */
+/** Rejects with the signal's reason when it aborts before it has worked. `what` is for the log, which is told once. */
 export async function untilStored(
   { clock, log }: StoreRetryDeps,
   what: string,
   work: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let tries = 1; !signal.aborted; tries++) {
+  for (let tries = 1; ; tries++) {
+    signal.throwIfAborted();
     try {
       return await work();
     } catch (error) {
