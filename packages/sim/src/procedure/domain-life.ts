@@ -34,9 +34,13 @@ async function create({ domains }: SimHost, domain: SimDomain, flags: number, se
   if (domain.isActive) throw operationInvalid("domain is already running");
   const isPaused = (flags & lv.VIR_DOMAIN_START_PAUSED) !== 0;
   const saved = (flags & lv.VIR_DOMAIN_START_FORCE_BOOT) === 0 ? domain.managedSave : null;
-  domain.managedSave = null;
-  if (saved === null) await start(domains, domain, { ...BOOTED, isPaused });
-  else await restore(domains, domain, saved, isPaused || saved.isPaused);
+  if (saved === null) {
+    domain.managedSave = null;
+    await start(domains, domain, { ...BOOTED, isPaused });
+  } else {
+    await restore(domains, domain, saved, isPaused || saved.isPaused);
+    domain.managedSave = null;
+  }
   if ((flags & lv.VIR_DOMAIN_START_AUTODESTROY) !== 0) endWith(session, domains, domain);
 }
 
@@ -103,7 +107,12 @@ async function restoreFile(
   const domain = known ?? new SimDomain(domains.context, uuid, name, document, false);
   if (known === undefined) domains.add(domain);
   const asked = (flags & lv.VIR_DOMAIN_SAVE_RUNNING) !== 0 ? false : image.isPaused;
-  await restore(domains, domain, { ...image, document }, (flags & lv.VIR_DOMAIN_SAVE_PAUSED) !== 0 || asked);
+  try {
+    await restore(domains, domain, { ...image, document }, (flags & lv.VIR_DOMAIN_SAVE_PAUSED) !== 0 || asked);
+  } catch (error) {
+    if (known === undefined) domains.remove(domain);
+    throw error;
+  }
 }
 
 function savedImage({ domains }: SimHost, file: string): string {

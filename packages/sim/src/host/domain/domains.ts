@@ -48,7 +48,7 @@ export class Domains {
   }
 
   remove(domain: SimDomain): void {
-    this.#byUuid.delete(domain.uuid);
+    if (this.#byUuid.get(domain.uuid) === domain) this.#byUuid.delete(domain.uuid);
   }
 
   find(uuid: string): SimDomain | undefined {

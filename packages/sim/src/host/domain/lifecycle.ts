@@ -2,6 +2,7 @@
 // src/qemu/qemu_driver.c and qemu_process.c, measured by the conformance suite).
 import * as lv from "@innkeeper/libvirt/generated/domain-constant.ts";
 import {
+  VIR_ERR_INTERNAL_ERROR,
   VIR_ERR_OPERATION_FAILED,
   VIR_ERR_OPERATION_INVALID,
   VIR_ERR_SYSTEM_ERROR,
@@ -87,19 +88,26 @@ const RESTORED: StartOptions = {
   reason: lv.VIR_DOMAIN_RUNNING_RESTORED,
 };
 
-/** Runs it. The caller has checked that it is off. */
+/** Runs it. The caller has checked that it is off. While QEMU comes up the guest is there already, as paused. */
 export async function start(domains: Domains, domain: SimDomain, options: StartOptions): Promise<void> {
   refuseMissingDisks(domains, domain.config);
+  occupy(domains, domain);
+  const { id } = domain;
   if (domains.timing.startMs > 0) await wait(domains.context.clock, domains.timing.startMs);
-  if (domain.isActive) throw operationInvalid("domain is already running");
-  begin(domains, domain, options);
+  // Destroyed meanwhile, or the host has lost its power.
+  if (domain.id !== id)
+    throw new SimError(VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU, "process exited while connecting to monitor");
+  go(domains, domain, options);
   if (options.event === lv.VIR_DOMAIN_EVENT_STARTED_BOOTED) watchBoot(domains, domain);
 }
 
 /** The guest is there from one moment to the next: no time passes. */
 export function begin(domains: Domains, domain: SimDomain, options: StartOptions): void {
   occupy(domains, domain);
-  domain.setState(lv.VIR_DOMAIN_PAUSED, lv.VIR_DOMAIN_PAUSED_STARTING_UP);
+  go(domains, domain, options);
+}
+
+function go(domains: Domains, domain: SimDomain, options: StartOptions): void {
   domain.resetCounters(options.vcpuSeconds);
   const isRestored = options.event === lv.VIR_DOMAIN_EVENT_STARTED_RESTORED;
   const run = (): void => {
@@ -119,7 +127,7 @@ export function begin(domains: Domains, domain: SimDomain, options: StartOptions
   emit(domains, domain, lv.VIR_DOMAIN_EVENT_SUSPENDED, detail);
 }
 
-/** Gives it what a running guest has of its host. */
+/** Gives it what a running guest has of its host. Its id stands for this run alone. */
 export function occupy(domains: Domains, domain: SimDomain): void {
   const { clock } = domains.context;
   const facts = domain.config.facts();
@@ -135,6 +143,7 @@ export function occupy(domains: Domains, domain: SimDomain): void {
     agentFromMs: clock.steadyMs() + domains.timing.bootMs,
     balloonKiB: facts.currentKiB,
   };
+  domain.setState(lv.VIR_DOMAIN_PAUSED, lv.VIR_DOMAIN_PAUSED_STARTING_UP);
 }
 
 function refuseMissingDisks(domains: Domains, document: DomainDocument): void {
@@ -152,9 +161,10 @@ function watchBoot(domains: Domains, domain: SimDomain): void {
   const { clock, events } = domains.context;
   const { id } = domain;
   const { disks, nics, hasAgent } = domain.facts;
+  const { agentFromMs } = domain.requireActive();
   const isSame = (): boolean => domain.id === id && domain.isActive;
   if (hasAgent) {
-    clock.schedule(domains.timing.bootMs, () => {
+    clock.schedule(agentFromMs - clock.steadyMs(), () => {
       if (!isSame() || domain.state !== lv.VIR_DOMAIN_RUNNING) return;
       const reason = lv.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_REASON_CHANNEL;
       events.domain("agentLifecycle", { dom: domain.ref, state: 1, reason });

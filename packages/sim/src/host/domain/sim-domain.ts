@@ -105,6 +105,13 @@ export class SimDomain {
     return this.run;
   }
 
+  /** The run that had this id: not one that was started since. */
+  requireRun(id: number): Run {
+    const run = this.requireActive();
+    if (this.id !== id) throw new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_DOMAIN, "domain is not running");
+    return run;
+  }
+
   setState(state: number, reason: number): void {
     this.#count();
     this.state = state;

@@ -76,6 +76,9 @@ export async function copyVolume(
     source.useCount -= 1;
     for (const each of work) each.jobCount -= 1;
   }
+  // The host has lost its power meanwhile: the file is there, and the next start of its pool finds it.
+  if (pool.volumes.get(volume.name) !== volume)
+    throw storageError(VIR_ERR_INTERNAL_ERROR, "Child process (qemu-img convert) unexpected fatal signal 9");
   pool.account(pool.allocationOf(volume));
   return volume;
 }
