@@ -78,14 +78,8 @@ export class Wire {
     if (from === undefined || to === undefined || !this.#isOpen(from, to)) throw unreachable(uri);
     const way = new AbortController();
     this.#ways.set(way, [from, to]);
-    // A way that nobody uses any more is forgotten with those that are dropped next.
-    if (this.#ways.size > WAYS_MAX) this.#forgetOldest();
-    return { name: to.name, incoming: to.incoming, lost: way.signal };
-  }
-
-  #forgetOldest(): void {
-    const [oldest] = this.#ways.keys();
-    if (oldest !== undefined) this.#ways.delete(oldest);
+    const { name, incoming } = to;
+    return { name, incoming, lost: way.signal, [Symbol.dispose]: () => void this.#ways.delete(way) };
   }
 
   #isOpen(from: SimHost, to: SimHost): boolean {
@@ -93,8 +87,6 @@ export class Wire {
     return !this.#cuts.has(pair(from.name, to.name));
   }
 }
-
-const WAYS_MAX = 10_000;
 
 function pair(one: string, other: string): string {
   return [one, other].sort().join(" ");

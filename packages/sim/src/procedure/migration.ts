@@ -12,6 +12,7 @@ import { SimError } from "#error.ts";
 import type { SimDomain } from "#host/domain/sim-domain.ts";
 import type { SimHost } from "#host/sim-host.ts";
 import type { Procedures } from "#rpc/handler.ts";
+import type { Session } from "#rpc/session.ts";
 
 const NONE = new Uint8Array();
 
@@ -70,6 +71,7 @@ async function perform(
     params: TypedParameters;
     flags: number;
   },
+  session: Session,
 ): Promise<{ cookieOut: Uint8Array }> {
   const domain = domains.require(args.dom);
   if ((args.flags & lv.VIR_MIGRATE_PEER2PEER) !== 0) {
@@ -80,7 +82,9 @@ async function perform(
   const uri = text(args.params, lv.VIR_MIGRATE_PARAM_URI) ?? "";
   if ((args.flags & lv.VIR_MIGRATE_OFFLINE) === 0) {
     const { peer, port } = migrations.peers.memory(uri);
-    await migrations.send(domain, peer, port, args);
+    using _way = peer;
+    const forgetClient = session.onClose(() => migrations.loseClient(domain));
+    await migrations.send(domain, peer, port, args).finally(forgetClient);
   }
   return { cookieOut: NONE };
 }
@@ -91,14 +95,15 @@ export const migrationProcedures: Procedures = {
       cookieOut: NONE,
       xml: migrations.begin(domains.require(dom), { params, flags }),
     }),
-    domainMigratePrepare3Params: ({ name: hostName, incoming }, { params, flags }) => {
+    domainMigratePrepare3Params: ({ name: hostName, incoming }, { params, flags }, session) => {
       const xml = text(params, lv.VIR_MIGRATE_PARAM_DEST_XML);
       if (xml === undefined) throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_QEMU, "no domain XML passed");
       const name = text(params, lv.VIR_MIGRATE_PARAM_DEST_NAME);
       const isOffline = (flags & lv.VIR_MIGRATE_OFFLINE) !== 0;
       const named = params[lv.VIR_MIGRATE_PARAM_MIGRATE_DISKS];
       const copied = new Set(named === undefined ? [] : Array.isArray(named) ? named.map(String) : [String(named)]);
-      const port = incoming.prepare(xml, { name, isOffline, copied });
+      const onClientLost = (run: () => void): (() => void) => session.onClose(run);
+      const port = incoming.prepare(xml, { name, isOffline, copied, onClientLost });
       const uri = text(params, lv.VIR_MIGRATE_PARAM_URI) ?? `tcp:${hostName}`;
       return { cookieOut: NONE, uriOut: port === 0 || /:\d+$/u.test(uri) ? uri : `${uri}:${port}` };
     },

@@ -25,8 +25,22 @@ const PORTS = 64;
 
 interface Ticket {
   readonly domain: SimDomain;
+  /** Of the run that waits here. A guest that was destroyed meanwhile, or lost with the host's power, has another. */
+  readonly id: number;
   arrival: Arrival | null;
   hasArrived: boolean;
+  /** Its client's connection does not matter any more. */
+  forgetClient: () => void;
+}
+
+/** What is prepared for whom. */
+export interface Preparation {
+  readonly name?: string | undefined;
+  readonly isOffline: boolean;
+  /** Targets of the disks that come over with the memory. */
+  readonly copied: ReadonlySet<string>;
+  /** The guest that waits goes with its client's connection (qemuProcessAutoDestroy); returns what takes that back. */
+  readonly onClientLost?: (run: () => void) => () => void;
 }
 
 /** What comes over with the memory. */
@@ -44,17 +58,14 @@ export class IncomingMigrations {
   readonly #domains: Domains;
   readonly #tickets = new Map<number, Ticket>();
   /** Definitions that move without a guest, by name. */
-  readonly #definitions = new Map<string, Element>();
+  readonly #definitions = new Map<string, { readonly root: Element; forgetClient: () => void }>();
 
   constructor(domains: Domains) {
     this.#domains = domains;
   }
 
   /** Returns the port that the memory is to be sent to; of a move without memory 0. */
-  prepare(
-    xml: string,
-    options: { readonly name?: string | undefined; readonly isOffline: boolean; readonly copied: ReadonlySet<string> },
-  ): number {
+  prepare(xml: string, options: Preparation): number {
     const root = parseDocument(xml, "(domain_definition)", "domain");
     completeDefinition(root, this.#domains.context.random);
     if (options.name !== undefined) replaceChild(root, "name", leaf("name", options.name));
@@ -65,7 +76,10 @@ export class IncomingMigrations {
     if (known?.isActive === true)
       throw new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU, `domain '${name}' is already active`);
     if (options.isOffline) {
-      this.#definitions.set(name, root);
+      const definition = { root, forgetClient: nothing };
+      this.#definitions.set(name, definition);
+      const drop = (): void => void this.#definitions.delete(name);
+      definition.forgetClient = options.onClientLost?.(drop) ?? nothing;
       return 0;
     }
     this.#refuseMissingDisks(root, options.copied);
@@ -77,13 +91,10 @@ export class IncomingMigrations {
     occupy(this.#domains, domain);
     domain.setState(lv.VIR_DOMAIN_PAUSED, lv.VIR_DOMAIN_PAUSED_MIGRATION);
     emit(this.#domains, domain, lv.VIR_DOMAIN_EVENT_STARTED, lv.VIR_DOMAIN_EVENT_STARTED_MIGRATED);
-    this.#tickets.set(port, { domain, arrival: null, hasArrived: false });
+    const ticket = { domain, id: domain.id, arrival: null, hasArrived: false, forgetClient: nothing };
+    this.#tickets.set(port, ticket);
+    ticket.forgetClient = options.onClientLost?.(() => this.#loseClient(port, ticket)) ?? nothing;
     return port;
-  }
-
-  portOf(name: string): number | undefined {
-    for (const [port, { domain }] of this.#tickets) if (domain.name === name) return port;
-    return undefined;
   }
 
   /** All of its memory is here: it is ready to run. */
@@ -114,25 +125,54 @@ export class IncomingMigrations {
 
   /** The last phase: the guest runs here, or its definition alone has come. */
   finish(name: string): SimDomain {
-    const definition = this.#definitions.get(name);
-    this.#definitions.delete(name);
+    const definition = this.#takeDefinition(name);
     if (definition !== undefined) return this.#define(definition);
-    const port = this.portOf(name);
+    const port = this.#portOf(name);
     if (port === undefined)
       throw new SimError(VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU, `no domain with matching name '${name}'`);
     const domain = this.resume(port);
-    this.#tickets.delete(port);
+    this.#forget(port);
     return domain;
   }
 
   /** It does not come. */
   giveUp(name: string): void {
-    this.#definitions.delete(name);
-    const port = this.portOf(name);
-    const ticket = port === undefined ? undefined : this.#tickets.get(port);
-    if (port === undefined || ticket === undefined) return;
+    this.#takeDefinition(name);
+    const port = this.#portOf(name);
+    if (port === undefined) return;
+    const { domain } = this.#require(port);
+    this.#forget(port);
+    stop(this.#domains, domain, lv.VIR_DOMAIN_SHUTOFF_FAILED, lv.VIR_DOMAIN_EVENT_STOPPED_FAILED);
+  }
+
+  /** A guest that runs here already (post-copy) stays. */
+  #loseClient(port: number, { domain, id, hasArrived }: Ticket): void {
     this.#tickets.delete(port);
-    stop(this.#domains, ticket.domain, lv.VIR_DOMAIN_SHUTOFF_FAILED, lv.VIR_DOMAIN_EVENT_STOPPED_FAILED);
+    if (domain.id !== id || hasArrived) return;
+    stop(this.#domains, domain, lv.VIR_DOMAIN_SHUTOFF_DESTROYED, lv.VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
+  }
+
+  #takeDefinition(name: string): Element | undefined {
+    const found = this.#definitions.get(name);
+    found?.forgetClient();
+    this.#definitions.delete(name);
+    return found?.root;
+  }
+
+  #portOf(name: string): number | undefined {
+    return [...this.#tickets.keys()].find((port) => this.#find(port)?.domain.name === name);
+  }
+
+  #find(port: number): Ticket | undefined {
+    const ticket = this.#tickets.get(port);
+    if (ticket === undefined || ticket.domain.id === ticket.id) return ticket;
+    this.#forget(port);
+    return undefined;
+  }
+
+  #forget(port: number): void {
+    this.#tickets.get(port)?.forgetClient();
+    this.#tickets.delete(port);
   }
 
   #define(root: Element): SimDomain {
@@ -155,13 +195,13 @@ export class IncomingMigrations {
   }
 
   #require(port: number): Ticket {
-    const ticket = this.#tickets.get(port);
+    const ticket = this.#find(port);
     if (ticket === undefined) throw new SimError(VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU, "no domain is being migrated here");
     return ticket;
   }
 
   #freePort(): number {
-    for (let port = FIRST_PORT; port < FIRST_PORT + PORTS; port += 1) if (!this.#tickets.has(port)) return port;
+    for (let port = FIRST_PORT; port < FIRST_PORT + PORTS; port += 1) if (this.#find(port) === undefined) return port;
     throw new SimError(
       VIR_ERR_OPERATION_FAILED,
       VIR_FROM_QEMU,
@@ -185,3 +225,5 @@ export class IncomingMigrations {
     }
   }
 }
+
+function nothing(): void {}

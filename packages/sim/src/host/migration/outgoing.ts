@@ -21,8 +21,8 @@ import { format, leaf, replaceChild } from "#xml/element.ts";
 import type { IncomingMigrations } from "./incoming.ts";
 import { Transfer } from "./transfer.ts";
 
-/** The other host, as far as a migration needs it. */
-export interface MigrationPeer {
+/** The other host, as far as a migration needs it, until it is disposed of. */
+export interface MigrationPeer extends Disposable {
   readonly name: string;
   readonly incoming: IncomingMigrations;
   /** Aborts when the way to it breaks, or one of the two hosts dies. */
@@ -99,7 +99,7 @@ export class OutgoingMigrations {
   /** All of it, led by this host. */
   async peerToPeer(domain: SimDomain, uri: string, args: MigrationArgs): Promise<void> {
     // libvirt connects before it looks at what it is to send.
-    const peer = this.peers.daemon(uri);
+    using peer = this.peers.daemon(uri);
     const xml = this.begin(domain, args);
     const isOffline = (args.flags & lv.VIR_MIGRATE_OFFLINE) !== 0;
     const name = text(args.params, lv.VIR_MIGRATE_PARAM_DEST_NAME);
@@ -123,13 +123,15 @@ export class OutgoingMigrations {
     const onLost = (): void => transfer.fail("connection to the destination was lost");
     peer.lost.addEventListener("abort", onLost, { once: true });
     const wasPaused = domain.isPaused;
+    const { id } = domain;
     domain.job = jobOf(transfer);
     try {
       const how = await transfer.untilSwitch();
       const isPostCopy = how === "post-copy";
+      domain.requireRun(id);
       this.#pause(domain, wasPaused, isPostCopy);
       if (!isPostCopy) await transfer.finish();
-      const run = domain.requireActive();
+      const run = domain.requireRun(id);
       const persistent = this.#persistent(domain, args);
       const { balloonKiB, startedMs } = run;
       const vcpuSeconds = domain.vcpuSeconds();
@@ -141,11 +143,11 @@ export class OutgoingMigrations {
       const params = { operation: lv.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT, ...transfer.figures() };
       domain.lastJob = { type: lv.VIR_DOMAIN_JOB_COMPLETED, params };
     } catch (error) {
-      if (!transfer.isPostCopy) this.#goOn(domain, wasPaused);
+      if (!transfer.isPostCopy && domain.id === id) this.#goOn(domain, wasPaused);
       throw error;
     } finally {
       peer.lost.removeEventListener("abort", onLost);
-      domain.job = null;
+      if (domain.id === id) domain.job = null;
     }
   }
 
@@ -185,6 +187,15 @@ export class OutgoingMigrations {
     if (isGone) this.#forget(domain);
   }
 
+  /** The client that led it is gone while the memory is being sent: no (qemuMigrationAnyConnectionClosed). */
+  loseClient(domain: SimDomain): void {
+    try {
+      domain.job?.abort();
+    } catch {
+      // In post-copy there is no way back.
+    }
+  }
+
   setMaxDowntime(domain: SimDomain, downtimeMs: number): void {
     domain.requireActive();
     this.#maxDowntimeMs.set(domain, downtimeMs);
@@ -213,7 +224,6 @@ export class OutgoingMigrations {
   }
 
   #pause(domain: SimDomain, wasPaused: boolean, isPostCopy: boolean): void {
-    domain.requireActive();
     const reason = isPostCopy ? lv.VIR_DOMAIN_PAUSED_POSTCOPY : lv.VIR_DOMAIN_PAUSED_MIGRATION;
     domain.setState(lv.VIR_DOMAIN_PAUSED, reason);
     const detail = isPostCopy ? lv.VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY : lv.VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED;
