@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
-import type { StepBoundary } from "#management/task/task-run.ts";
+import type { StepBoundary } from "#management/task/step-runner.ts";
 import { ControlPlane } from "./test-support/control-plane.ts";
 import { type ListeningSimHost, listeningSimHost } from "./test-support/sim-host.ts";
 

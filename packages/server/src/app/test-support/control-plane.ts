@@ -21,7 +21,7 @@ import type { OperationDeps } from "#management/operation/deps.ts";
 import { HostCredentials } from "#management/reconcile/host-credential.ts";
 import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
-import type { StepBoundary } from "#management/task/task-run.ts";
+import type { StepBoundary } from "#management/task/step-runner.ts";
 import type { Store } from "#store/port.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 import { wire } from "../wire.ts";

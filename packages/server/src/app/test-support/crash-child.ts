@@ -9,7 +9,7 @@ import path from "node:path";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import type { Task } from "@innkeeper/contract/resource/task.ts";
 import { hasEnded } from "#management/task/engine.ts";
-import type { StepBoundary } from "#management/task/task-run.ts";
+import type { StepBoundary } from "#management/task/step-runner.ts";
 import { ControlPlane, type LabAccess } from "./control-plane.ts";
 import { type CrashMoment, killAt } from "./crash-moment.ts";
 import { assertOutcome } from "./crash-outcome.ts";

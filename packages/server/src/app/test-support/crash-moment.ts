@@ -1,6 +1,6 @@
 /** The moments at which the control plane is killed: before and after each step of an operation, forward and backward. */
 import type { Step } from "#management/task/operation.ts";
-import type { StepBoundary, StepPhase } from "#management/task/task-run.ts";
+import type { StepBoundary, StepPhase } from "#management/task/step-runner.ts";
 
 export interface CrashMoment {
   readonly step: string;

@@ -1,5 +1,5 @@
 /** Does something once, at a step of a task: how tests meddle with hosts, harm them, or make a task fail, at a known moment. */
-import type { StepBoundary, StepPhase } from "#management/task/task-run.ts";
+import type { StepBoundary, StepPhase } from "#management/task/step-runner.ts";
 
 export class StepTrap {
   #set: { readonly step: string; readonly act: () => void | Promise<void>; readonly phase: StepPhase } | undefined;

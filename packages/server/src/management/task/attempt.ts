@@ -17,12 +17,13 @@ interface Attempt {
 
 /** `work` is told which try it is, from 1. */
 export async function attempt<T>(
-  { clock, log }: { readonly clock: Clock; readonly log: Logger },
+  { clock, log, checkLead }: { readonly clock: Clock; readonly log: Logger; readonly checkLead: () => void },
   { step, journal, policy, signal, held }: Attempt,
   work: (tries: number) => Promise<T>,
 ): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
+      checkLead();
       signal.throwIfAborted();
       return await work(tries);
     } catch (error) {
@@ -37,7 +38,7 @@ export async function attempt<T>(
       try {
         await clock.sleep(delayMs, signal);
       } finally {
-        goOn?.();
+        await goOn?.(signal);
       }
     }
   }

@@ -43,8 +43,8 @@ test("whatever is claimed: exclusive, shared, limited, in order, and all are ser
           const abort = new AbortController();
           const acquired = table.acquire(String(index), { exclusive, shared, limited }, aborts ? abort.signal : never);
           if (aborts) abort.abort();
-          const release = await acquired;
-          if (release === undefined) return aborts;
+          const hold = await acquired;
+          if (hold === undefined) return aborts;
           const shares = shared.filter((key) => !exclusive.includes(key));
           for (const key of exclusive) {
             change(key, 1, 1);
@@ -57,8 +57,8 @@ test("whatever is claimed: exclusive, shared, limited, in order, and all are ser
           for (const key of shares) share(key, -1);
           for (const key of exclusive) change(key, -1, 1);
           for (const { key, max } of limited) change(key, -1, max);
-          release();
-          release();
+          hold.release();
+          hold.release();
           return true;
         }),
       );
@@ -77,10 +77,10 @@ test("those who share a resource run at once; one who wants it alone waits for t
   const table = new ClaimTable();
   const log: string[] = [];
   const run = async (name: string, claims: Claims): Promise<() => void> => {
-    const release = await table.acquire(name, claims, never);
-    assert.ok(release);
+    const hold = await table.acquire(name, claims, never);
+    assert.ok(hold);
     log.push(name);
-    return release;
+    return hold.release;
   };
   const readers = await Promise.all(["r1", "r2"].map((name) => run(name, { exclusive: [], shared: ["x"] })));
   const writer = run("w", { exclusive: ["x"] });
@@ -105,8 +105,8 @@ test("what can't wait is refused while a task has what it needs or waits for it,
   const reader = await table.acquire("task-1", { exclusive: [], shared: ["volume"] }, never);
   assert.throws(() => table.acquireNow("The upload", upload), { code: "conflict", message: /upload.*task-1/ });
   const removal = table.acquire("task-2", { exclusive: ["host"] }, never);
-  (await removal)?.();
-  reader?.();
+  (await removal)?.release();
+  reader?.release();
   const release = table.acquireNow("The upload", upload);
   assert.throws(() => table.acquireNow("Another", upload), { code: "conflict", message: /The upload/ });
   const waiting = table.acquire("task-3", { exclusive: ["host"] }, never);
@@ -115,6 +115,6 @@ test("what can't wait is refused while a task has what it needs or waits for it,
   other();
   release();
   release();
-  (await waiting)?.();
+  (await waiting)?.release();
   table.acquireNow("The upload", upload)();
 });

@@ -17,7 +17,22 @@ interface Claimant {
 }
 
 interface Waiter extends Claimant {
+  /** It has begun, and comes before those that have not. */
+  readonly isBack: boolean;
   readonly granted: () => void;
+}
+
+/** Claims that are held. */
+export interface Hold {
+  /** These instead, at once; false, and nothing is changed, if somebody has one that is new, or asked for it first. */
+  readonly tryChange: (claims: Claims) => boolean;
+  /**
+   * Those that count only at work are given back; the result waits until they are had again, before those that have not
+   * begun. Who is aborted meanwhile has them at once: what is left for it to do is to end.
+   */
+  readonly pause: () => (signal: AbortSignal) => Promise<void>;
+  /** A second time is fine. */
+  readonly release: () => void;
 }
 
 export class ClaimTable {
@@ -31,24 +46,10 @@ export class ClaimTable {
   readonly #servedAt = new Map<string, number>();
   #grants = 0;
 
-  /** Resolves when the claims are held; undefined when the signal aborts first. The result gives them back. */
-  async acquire(taskId: string, claims: Claims, signal: AbortSignal, userName = ""): Promise<(() => void) | undefined> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const waiter: Waiter = { ...claimantOf(taskId, claims, userName), granted: () => resolve(true) };
-    this.#waiting.push(waiter);
-    const onAbort = (): void => {
-      const index = this.#waiting.indexOf(waiter);
-      if (index === -1) return;
-      this.#waiting.splice(index, 1);
-      resolve(false);
-      this.#grant();
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
-    this.#grant();
-    const granted = await promise;
-    signal.removeEventListener("abort", onAbort);
-    return granted ? this.#releaseOnce(waiter) : undefined;
+  /** Resolves when the claims are held; undefined when the signal aborts first. */
+  async acquire(taskId: string, claims: Claims, signal: AbortSignal, userName = ""): Promise<Hold | undefined> {
+    const granted = await this.#wait(claimantOf(taskId, claims, userName), signal);
+    return granted && this.#holdOf(granted);
   }
 
   /**
@@ -65,24 +66,60 @@ export class ClaimTable {
       });
     }
     this.#hold(claimant);
-    return this.#releaseOnce(claimant);
+    return this.#holdOf(claimant).release;
   }
 
-  /** The claims at once, or undefined if somebody has one of them, or asked for it first. The result gives them back. */
-  tryAcquire(taskId: string, claims: Claims): (() => void) | undefined {
-    const claimant = claimantOf(taskId, claims, "");
-    if (this.#inTheWay(claimant) !== undefined || this.#isAtLimit(claimant)) return undefined;
-    this.#hold(claimant);
-    return this.#releaseOnce(claimant);
+  /** The claimant once it holds; undefined when the signal aborts first. */
+  async #wait(claimant: Claimant, signal: AbortSignal, isBack = false) {
+    const { promise, resolve } = Promise.withResolvers<Claimant | undefined>();
+    const waiter: Waiter = { ...claimant, isBack, granted: () => resolve(waiter) };
+    const place = isBack ? this.#waiting.findIndex((other) => !other.isBack) : -1;
+    this.#waiting.splice(place === -1 ? this.#waiting.length : place, 0, waiter);
+    const onAbort = (): void => {
+      const index = this.#waiting.indexOf(waiter);
+      if (index === -1) return;
+      this.#waiting.splice(index, 1);
+      resolve(undefined);
+      this.#grant();
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    this.#grant();
+    const granted = await promise;
+    signal.removeEventListener("abort", onAbort);
+    return granted;
   }
 
-  /** Of claims that are held, those that count only at work are given back until the result is called. */
-  pause({ limited = [] }: Claims): () => void {
-    const paused = limited.filter(({ onlyAtWork }) => onlyAtWork === true);
-    for (const { key } of paused) count(this.#counts, key, -1);
-    if (paused.length > 0) this.#grant();
-    return () => {
-      for (const { key } of paused) count(this.#counts, key, 1);
+  #holdOf(claimant: Claimant): Hold {
+    let current: Claimant | undefined = claimant;
+    const change = (next: Claimant | undefined): void => {
+      if (current !== undefined) this.#drop(current);
+      current = next;
+      if (next !== undefined) this.#hold(next);
+      this.#grant();
+    };
+    return {
+      tryChange: (claims) => {
+        if (current === undefined) return false;
+        const next = claimantOf(current.name, claims, current.userName);
+        const added = without(next, current);
+        if (this.#inTheWay(added) !== undefined || this.#isAtLimit(added)) return false;
+        change(next);
+        return true;
+      },
+      pause: () => {
+        const whole = current;
+        const atWork = whole?.limited.filter(({ onlyAtWork }) => onlyAtWork === true) ?? [];
+        if (whole === undefined || atWork.length === 0) return async () => {};
+        change({ ...whole, limited: whole.limited.filter((limit) => !atWork.includes(limit)) });
+        return async (signal) => {
+          const working = { ...whole, exclusive: [], shared: [], limited: atWork };
+          const granted = await this.#wait(working, signal, true);
+          if (granted !== undefined) this.#drop(granted);
+          change(current === undefined ? undefined : whole);
+        };
+      },
+      release: () => change(undefined),
     };
   }
 
@@ -160,16 +197,7 @@ export class ClaimTable {
     count(this.#heldByUser, claimant.userName, 1);
   }
 
-  #releaseOnce(claimant: Claimant): () => void {
-    let held = true;
-    return () => {
-      if (!held) return;
-      held = false;
-      this.#release(claimant);
-    };
-  }
-
-  #release(claimant: Claimant): void {
+  #drop(claimant: Claimant): void {
     for (const key of claimant.exclusive) this.#exclusive.delete(key);
     for (const key of claimant.shared) {
       const holders = this.#shared.get(key);
@@ -178,14 +206,25 @@ export class ClaimTable {
     }
     for (const { key } of claimant.limited) count(this.#counts, key, -1);
     count(this.#heldByUser, claimant.userName, -1);
-    this.#grant();
   }
 }
 
-/** What is claimed both ways is claimed exclusively. */
+/** What is claimed both ways is claimed exclusively; nobody counts twice. */
 function claimantOf(name: string, { exclusive, shared = [], limited = [] }: Claims, userName: string): Claimant {
   const alone = new Set(exclusive);
-  return { name, exclusive, shared: shared.filter((key) => !alone.has(key)), limited, userName };
+  const limits = new Map(limited.map((limit) => [limit.key, limit]));
+  return { name, exclusive, shared: shared.filter((key) => !alone.has(key)), limited: [...limits.values()], userName };
+}
+
+/** What a claimant would have besides what it has. */
+function without(next: Claimant, { exclusive, shared, limited }: Claimant): Claimant {
+  const counted = new Set(limited.map(({ key }) => key));
+  return {
+    ...next,
+    exclusive: next.exclusive.filter((key) => !exclusive.includes(key)),
+    shared: next.shared.filter((key) => !exclusive.includes(key) && !shared.includes(key)),
+    limited: next.limited.filter(({ key }) => !counted.has(key)),
+  };
 }
 
 function count(counts: Map<string, number>, key: string, by: number): void {

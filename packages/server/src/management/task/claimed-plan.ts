@@ -1,7 +1,7 @@
 /** Planning, in an operation's first step, on what could not be claimed before: the host and the pools that it chooses. */
 import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
-import type { Claims, Step, StepContext } from "#management/task/operation.ts";
+import type { Step, StepContext } from "#management/task/operation.ts";
 import { hostClaim, placeClaims } from "#management/task/resource-claim.ts";
 
 interface Place {
@@ -28,7 +28,7 @@ export function planStep<Input, P extends object>(
 /** Whose place is had by others plans anew once it is free: by then the host may be gone, the pool full. */
 export async function planClaimed<P extends object>(
   inventory: Inventory,
-  { claim }: Pick<StepContext<unknown>, "claim">,
+  { claim, untilFree }: Pick<StepContext<unknown>, "claim" | "untilFree">,
   plan: () => P | Promise<P>,
   placeOf: (planned: P) => Place,
 ): Promise<P> {
@@ -37,8 +37,8 @@ export async function planClaimed<P extends object>(
     try {
       planned = await plan();
     } catch (error) {
-      if (await claim(awayClaims(inventory, error))) throw error;
-      continue;
+      if (await untilFree(awayHosts(inventory, error))) continue;
+      throw error;
     }
     const { hostId, volumes } = placeOf(planned);
     const poolNames = volumes.map(({ poolName }) => poolName);
@@ -46,9 +46,9 @@ export async function planClaimed<P extends object>(
   }
 }
 
-/** A host that another task connects anew looks as if it were gone: those that do are waited for. */
-function awayClaims(inventory: Inventory, error: unknown): Claims {
-  const isAway = error instanceof AppError && error.code === "host_unreachable";
-  const hosts = isAway ? inventory.list("host").filter((host) => host.connectionState !== "connected") : [];
-  return { exclusive: [], shared: hosts.map(({ id }) => hostClaim(id)) };
+/** One that another task connects anew looks as if it were gone. */
+function awayHosts(inventory: Inventory, error: unknown): string[] {
+  if (!(error instanceof AppError && error.code === "host_unreachable")) return [];
+  const hosts = inventory.list("host").filter((host) => host.connectionState !== "connected");
+  return hosts.map(({ id }) => hostClaim(id));
 }

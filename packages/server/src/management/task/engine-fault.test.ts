@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Type } from "typebox";
+import { AppError } from "#core/app-error.ts";
+import { brief } from "#management/task/retry.ts";
 import { type Operation, operation, type Step } from "#management/task/operation.ts";
 import { EngineFixture, failingStore } from "#management/task/engine-fixture.ts";
 
@@ -100,4 +102,53 @@ test("a fault in what decides whether a step is needed is that step's failure", 
   await using fixture = await EngineFixture.open([sample([first, second])]);
   const task = await fixture.run("sample.run", { name: "a" });
   assert.deepEqual([task.state, task.error?.code, undone], ["failed", "internal", ["first"]]);
+});
+
+test("what is waited for but briefly is so, too, after a start, and when it is tried again", async () => {
+  let tries = 0;
+  const reached = Promise.withResolvers<void>();
+  let lingers = true;
+  const act: Step<Input> = {
+    name: "act",
+    pointOfNoReturn: true,
+    isBrief: true,
+    async do({ signal }) {
+      tries++;
+      reached.resolve();
+      if (lingers) await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      throw new AppError("host_unreachable", "It is gone.");
+    },
+  };
+  await using fixture = await EngineFixture.open([sample([act])]);
+  const { id } = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  await reached.promise;
+  [tries, lingers] = [0, false];
+  await fixture.restart();
+  const left = await fixture.engine.wait(id, 5000);
+  assert.deepEqual([left.state, left.unfinished, tries], ["failed", ["act"], brief.retryableTries]);
+  tries = 0;
+  const retry = await fixture.engine.retry(id, "tester");
+  assert.equal((await fixture.engine.wait(retry.id, 5000)).state, "failed");
+  assert.equal(tries, brief.retryableTries);
+});
+
+test("a process that leads no more begins no step, though nobody has told it yet, and leaves the task to another", async () => {
+  const log: string[] = [];
+  const step = (name: string): Step<Input> => ({
+    name,
+    async do() {
+      log.push(name);
+      fixture.leads = false;
+      return { made: name };
+    },
+  });
+  await using fixture = await EngineFixture.open([sample([step("first"), step("second")])]);
+  const { id } = await fixture.engine.submit("sample.run", { name: "a" }, user);
+  while (log.length === 0) await new Promise(setImmediate);
+  await fixture.engine.stop();
+  assert.deepEqual([log, fixture.inventory.require("task", id).state], [["first"], "running"]);
+  fixture.leads = true;
+  await fixture.restart();
+  assert.equal((await fixture.engine.wait(id, 5000)).state, "succeeded");
+  assert.deepEqual(log, ["first", "second"]);
 });

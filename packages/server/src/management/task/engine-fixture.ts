@@ -13,6 +13,7 @@ import { systemClock } from "#core/system-clock.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
 import { ClaimTable } from "#management/task/claim-table.ts";
 import { TaskEngine } from "#management/task/engine.ts";
+import { type TaskRecord, taskSpace } from "#management/task/journal.ts";
 import type { Operation } from "#management/task/operation.ts";
 import type { Store } from "#store/port.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
@@ -46,8 +47,10 @@ export class EngineFixture implements AsyncDisposable {
   readonly store: Store;
   readonly inventory: Inventory;
   engine: TaskEngine;
+  /** Of the process that its engines are in. */
+  leads = true;
   readonly #folder: string;
-  readonly #operations: readonly Operation[];
+  #operations: readonly Operation[];
   readonly #clock: Clock;
   readonly #secretBox = new SecretBox(randomBytes(32));
 
@@ -82,11 +85,18 @@ export class EngineFixture implements AsyncDisposable {
     return this.engine.wait(task.id, 20_000);
   }
 
-  /** Another engine on the same store, which resumes what the one before left. */
-  async restart(): Promise<void> {
+  /** Another engine on the same store, perhaps of another version, which resumes what the one before left. */
+  async restart(operations = this.#operations): Promise<void> {
     await this.engine.stop();
+    this.#operations = operations;
     this.engine = this.#newEngine();
     await this.engine.resume();
+  }
+
+  /** As the journal stores it. */
+  async putRecord(taskId: string, record: TaskRecord): Promise<void> {
+    const sealed = this.#secretBox.seal(JSON.stringify(record), `task:${taskId}`);
+    await this.store.transaction((transaction) => transaction.putPrivate(taskSpace, taskId, sealed));
   }
 
   async putUser(name: string, change: Partial<User> = {}): Promise<User> {
@@ -118,6 +128,7 @@ export class EngineFixture implements AsyncDisposable {
       log: silentLogger,
       operations: this.#operations,
       claims: new ClaimTable(),
+      leads: () => this.leads,
     });
   }
 }

@@ -27,7 +27,9 @@ import {
 } from "#management/task/task-request.ts";
 import { takeOver } from "#management/task/task-retry.ts";
 import { withLimits } from "#management/task/task-limit.ts";
-import { type StepBoundary, TaskRun } from "#management/task/task-run.ts";
+import type { StepBoundary } from "#management/task/step-runner.ts";
+import { fitSteps } from "#management/task/stored-step.ts";
+import { TaskRun } from "#management/task/task-run.ts";
 import type { Draft, ResourceKind, Store } from "#store/port.ts";
 
 interface TaskEngineDeps {
@@ -39,6 +41,8 @@ interface TaskEngineDeps {
   readonly operations: readonly Operation[];
   /** Of the whole control plane: what is no task, such as an upload, claims in it, too. */
   readonly claims: ClaimTable;
+  /** Whether this process may still work on hosts, or another one does; it lets go of all tasks when it may not. Absent: it may. */
+  readonly leads?: () => boolean;
   /** For tests that kill the process, or meddle with hosts, at every boundary. */
   readonly onStepBoundary?: (boundary: StepBoundary) => void | Promise<void>;
 }
@@ -138,7 +142,7 @@ export class TaskEngine {
     const left = inventory.require("task", taskId, { field: "taskId" });
     const operation = this.#operation(left.operation);
     const { task, journal } = await store.transaction(async (transaction) => {
-      const { draft, record } = await takeOver(transaction, this.#deps, left, userName);
+      const { draft, record } = await takeOver(transaction, this.#deps, left, operation, userName);
       const journal = new TaskJournal(this.#deps, draft, record);
       return { journal, task: await journal.create(transaction) };
     });
@@ -183,14 +187,15 @@ export class TaskEngine {
     for (const task of unfinished) {
       const record = await store.transaction((transaction) => readRecord(transaction, secretBox, task.id));
       const operation = this.#operations.get(task.operation);
-      if (record === undefined || operation === undefined) {
+      const { revision: _, ...draft } = task;
+      const stored = record && operation && fitSteps(operation, { draft, record });
+      if (stored === undefined || operation === undefined) {
         log.error({ taskId: task.id, operation: task.operation }, "a stored task can't be resumed");
         await this.#failUnknown(task);
         continue;
       }
       log.info({ taskId: task.id, operation: task.operation, state: task.state }, "resuming a task");
-      const { revision: _, ...draft } = task;
-      const journal = new TaskJournal(this.#deps, draft, record);
+      const journal = new TaskJournal(this.#deps, stored.draft, stored.record);
       this.#start(new TaskRun(this.#runDeps(), operation, journal, this.#runOptions(true)));
     }
     return unfinished.length;
@@ -201,11 +206,16 @@ export class TaskEngine {
     await this.#deps.store.transaction((transaction) => forgetOldRequests(transaction, this.#deps.clock.now()));
   }
 
-  /** Lets go of all tasks as they are; the next start resumes them. Bounded. */
-  async stop(): Promise<void> {
+  /** Lets go of all tasks as they are, at once: no step is begun any more. Who leads next resumes them. */
+  letGo(): void {
     this.#stop.abort(
       new AppError("shutting_down", "The control plane is stopping; the task goes on at its next start."),
     );
+  }
+
+  /** Lets go, and waits until the steps that were under way have noticed it. Bounded. */
+  async stop(): Promise<void> {
+    this.letGo();
     const ended = Promise.all([...this.#runs.values()].map(({ ended }) => ended));
     const timeout = new AbortController();
     const late = this.#deps.clock.sleep(stopTimeoutMs, timeout.signal).then(
@@ -230,7 +240,7 @@ export class TaskEngine {
     const untouched = record.direction === "do" && record.cursor === 0 && !record.begun;
     // What has begun must be undone in its turn; only what has not may leave the queue.
     const signal = untouched ? run.waitSignal : this.#stop.signal;
-    const held = new HeldClaims(this.#deps.claims, task, record.claims);
+    const held = new HeldClaims(this.#deps.claims, task, record);
     if (!(await held.acquire(signal))) return this.#untilDone(run, () => run.endUnstarted());
     // Its end is its last write: who sees it may claim at once what it held.
     const stopListening = this.#deps.inventory.onChange((changes) => {
@@ -280,7 +290,8 @@ export class TaskEngine {
           title: "Internal error",
           status: 500,
           code: "internal",
-          detail: `This version of Innkeeper can't resume "${task.operation}"; it was left where it was: ${task.message}.`,
+          detail: `This version of Innkeeper can't resume "${task.operation}": its steps are others. It was left where it was: ${task.message}.`,
+          remedy: "Look at what it was about, and put right by hand what is half-done there.",
         },
       });
     });
@@ -330,8 +341,11 @@ export class TaskEngine {
   }
 
   #runDeps() {
-    const { clock, log, onStepBoundary } = this.#deps;
-    return { clock, log, durations: this.#durations, ...(onStepBoundary && { onStepBoundary }) };
+    const { clock, log, leads, onStepBoundary } = this.#deps;
+    const checkLead = (): void => {
+      if (leads?.() === false) this.letGo();
+    };
+    return { clock, log, durations: this.#durations, checkLead, ...(onStepBoundary && { onStepBoundary }) };
   }
 
   #runOptions(resumed: boolean) {

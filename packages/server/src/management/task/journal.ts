@@ -16,6 +16,8 @@ export const taskSpace = "task";
 export interface TaskRecord {
   readonly input: unknown;
   readonly claims: Claims;
+  /** Of the place that its first step chose. */
+  readonly chosen?: Claims;
   readonly direction: "do" | "undo";
   /** Of the step to do, or to undo, next; -1 when all are undone. */
   readonly cursor: number;

@@ -27,10 +27,16 @@ export interface StepContext<Input> {
   /** The same for undo, where the step may have crashed before it stored one. */
   resultIfAny<T = Record<string, unknown>>(step: string): T | undefined;
   /**
-   * In the first step: claims what it chose, to have it until the task ends. True if it was free; false if it had to be
-   * waited for, while the task held nothing: then what was chosen must be chosen anew (claimed-choice.ts).
+   * In the first step: claims what it chose, instead of what it chose before, to have it until the task ends. True if it
+   * was free; false if it had to be waited for, while the task held nothing: then what was chosen must be chosen anew
+   * (claimed-plan.ts).
    */
   claim(claims: Claims): Promise<boolean>;
+  /**
+   * In the first step: waits, holding nothing, while others have one of these for themselves. False if nobody has, or if
+   * the task was asked for one host and so has that already.
+   */
+  untilFree(keys: readonly string[]): Promise<boolean>;
   /**
    * Stores something at once, before the step goes on, for what its end would be too late: later steps, another attempt
    * and the undo find it as the result of this name, whatever crashes.
@@ -43,13 +49,16 @@ export interface StepContext<Input> {
 export interface Step<Input> {
   readonly name: string;
   do(context: StepContext<Input>): Promise<StepResult | void>;
-  /** Whether there is nothing to do: the task then goes on without a word in its journal. Absent: there always is. */
+  /**
+   * Whether there is nothing to do: the task then goes on without a word in its journal, until the next step is stored;
+   * after a crash before that it is asked again. Absent: there always is.
+   */
   isNeedless?(context: Pick<StepContext<Input>, "input" | "result">): boolean;
   /** Absent: there is nothing to undo. */
   undo?(context: StepContext<Input>): Promise<void>;
   /** After this step has begun the task can't be cancelled nor undone, only finished: it is repeated until it succeeds or fails for good. */
   readonly pointOfNoReturn?: boolean;
-  /** Of a point of no return that people wait for, and may ask for again: a host that is gone is waited for half a minute, not 25. */
+  /** Of a point of no return that people wait for, and may ask for again: a host that is gone is waited for half a minute, not 25, also after a start and when it is tried again. */
   readonly isBrief?: boolean;
 }
 
@@ -66,7 +75,7 @@ export interface Claims {
 export interface Limit {
   readonly key: string;
   readonly max: number;
-  /** Who waits to try a step again, as for a host that is gone, does not count meanwhile; then there may be more than `max`. */
+  /** Who waits to try a step again, as for a host that is gone, does not count meanwhile, and waits for a place before it does. */
   readonly onlyAtWork?: true;
 }
 

@@ -12,9 +12,9 @@ export interface RetryPolicy {
 
 /** Undo, and steps after the point of no return: about 25 minutes for a host that comes back, seconds for a bug. */
 export const mustSucceed: RetryPolicy = { firstDelayMs: 500, maxDelayMs: 60_000, retryableTries: 32, otherTries: 3 };
-/** As long as a libvirtd that is restarted needs: about 30 seconds. */
+/** As long as a libvirtd that is restarted needs, also after a start of ours: about 30 seconds. */
 export const brief: RetryPolicy = { firstDelayMs: 500, maxDelayMs: 16_000, retryableTries: 7, otherTries: 3 };
-/** Each step of a task that a start took up: its hosts are being connected, or may still be booting. About 10 minutes. */
+/** Each other step of a task that a start took up: its hosts are being connected, or may still be booting. About 10 minutes. */
 export const resumed: RetryPolicy = { firstDelayMs: 500, maxDelayMs: 30_000, retryableTries: 26, otherTries: 1 };
 export const once: RetryPolicy = { firstDelayMs: 0, maxDelayMs: 0, retryableTries: 1, otherTries: 1 };
 

@@ -14,6 +14,7 @@ interface StepContextDeps {
   readonly signal: AbortSignal;
   readonly repeated: boolean;
   readonly claim: StepContext<unknown>["claim"];
+  readonly untilFree: StepContext<unknown>["untilFree"];
   /** Estimate of the remaining time of the task, given the progress of this step. */
   readonly remainingMs: (progress: TaskProgress) => number | undefined;
 }
@@ -59,6 +60,7 @@ export function stepContext(deps: StepContextDeps): { context: StepContext<unkno
       return result;
     },
     claim: deps.claim,
+    untilFree: deps.untilFree,
     async keep(name, result) {
       const { results } = journal.record;
       const kept = JSON.parse(JSON.stringify(result)) as typeof result;

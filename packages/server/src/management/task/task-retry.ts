@@ -9,6 +9,8 @@ import { AppError } from "#core/app-error.ts";
 import { type Clock, timestamp } from "#core/clock.ts";
 import type { SecretBox } from "#core/secret-box.ts";
 import { readRecord, type TaskRecord } from "#management/task/journal.ts";
+import type { Operation } from "#management/task/operation.ts";
+import { fitSteps } from "#management/task/stored-step.ts";
 import type { Draft, StoreTransaction } from "#store/port.ts";
 
 export interface Retry {
@@ -21,6 +23,7 @@ export async function takeOver(
   transaction: StoreTransaction,
   deps: { readonly secretBox: SecretBox; readonly clock: Clock },
   task: Task,
+  operation: Operation,
   userName: string,
 ): Promise<Retry> {
   if (task.unfinished === undefined) throw nothingLeft(task);
@@ -37,7 +40,7 @@ export async function takeOver(
   await refuseOvertaken(transaction, deps.secretBox, task, record, tasks);
   const isUndo = record.direction === "undo";
   const error = record.end?.error ?? task.error;
-  return {
+  const retry: Retry = {
     draft: {
       id: newId("task"),
       operation: task.operation,
@@ -53,6 +56,9 @@ export async function takeOver(
     },
     record: { ...record, ...(isUndo && error !== undefined ? { end: { state: "succeeded", error } } : {}) },
   };
+  const fitting = fitSteps(operation, retry);
+  if (fitting === undefined) throw stepsLost(task);
+  return fitting;
 }
 
 function nothingLeft(task: Task): AppError {
@@ -69,6 +75,14 @@ function recordLost(task: Task): AppError {
   return new AppError(
     "conflict",
     `Task ${task.id} can't be gone on with: the control plane was restored or recovered since, and how far it came is not known any more. Nothing was changed.`,
+    { field: "taskId", remedy: "Put right by hand what is left; the task's error names it." },
+  );
+}
+
+function stepsLost(task: Task): AppError {
+  return new AppError(
+    "conflict",
+    `Task ${task.id} can't be gone on with: this version of Innkeeper does ${task.operation} in other steps. Nothing was changed.`,
     { field: "taskId", remedy: "Put right by hand what is left; the task's error names it." },
   );
 }

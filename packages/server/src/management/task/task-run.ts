@@ -6,52 +6,30 @@
 import type { Problem } from "@innkeeper/contract/problem.ts";
 import type { TaskStep, TaskStepState } from "@innkeeper/contract/resource/task.ts";
 import { toProblem } from "#core/app-error.ts";
-import { type Clock, timestamp } from "#core/clock.ts";
-import type { Logger } from "#core/log.ts";
-import { attempt, words } from "#management/task/attempt.ts";
-import type { DurationHistory } from "#management/task/duration-history.ts";
+import { timestamp } from "#core/clock.ts";
+import { words } from "#management/task/attempt.ts";
 import type { HeldClaims } from "#management/task/held-claims.ts";
 import { type JournalChange, type TaskJournal, TaskParkedError, type TaskRecord } from "#management/task/journal.ts";
-import type { Claims, Operation, Step } from "#management/task/operation.ts";
-import { brief, mustSucceed, once, resumed } from "#management/task/retry.ts";
-import { stepContext } from "#management/task/step-context.ts";
+import type { Operation, Step } from "#management/task/operation.ts";
+import { type StepDeps, StepRunner } from "#management/task/step-runner.ts";
 import { cancelledProblem, leftBehindProblem, stepProblem, unfinishedProblem } from "#management/task/task-problem.ts";
 import type { StoreTransaction } from "#store/port.ts";
 import { taskEvent } from "#management/task/task-event.ts";
-import { withHostLimits } from "#management/task/task-limit.ts";
-
-export type StepPhase = "before" | "after" | "undo-before" | "undo-after";
-
-/** A moment at which a test may end the process, or meddle with the hosts. */
-export interface StepBoundary {
-  readonly taskId: string;
-  readonly operation: string;
-  readonly step: string;
-  readonly phase: StepPhase;
-}
-
-interface TaskRunDeps {
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly durations: DurationHistory;
-  readonly onStepBoundary?: (boundary: StepBoundary) => void | Promise<void>;
-}
 
 export class TaskRun {
-  readonly #deps: TaskRunDeps;
+  readonly #deps: StepDeps;
   readonly #operation: Operation;
   readonly #journal: TaskJournal;
   /** Aborts when the server stops. */
   readonly #stop: AbortSignal;
   readonly #cancel = new AbortController();
   readonly #taken = new Map<string, number>();
-  #held: HeldClaims | undefined;
+  readonly #runner: StepRunner;
   /** The write that ends it, once it has come to its end: what it says is decided once. */
   #ending: (() => Promise<void>) | undefined;
-  readonly #resumed: boolean;
 
   constructor(
-    deps: TaskRunDeps,
+    deps: StepDeps,
     operation: Operation,
     journal: TaskJournal,
     options: { readonly stop: AbortSignal; readonly resumed: boolean },
@@ -60,7 +38,7 @@ export class TaskRun {
     this.#operation = operation;
     this.#journal = journal;
     this.#stop = options.stop;
-    this.#resumed = options.resumed;
+    this.#runner = new StepRunner(deps, operation, journal, { ...options, cancelled: this.waitSignal });
     if (journal.task.cancelRequested) this.#cancel.abort();
   }
 
@@ -94,7 +72,7 @@ export class TaskRun {
    * can't be written; called again, it goes on where it was.
    */
   async run(held: HeldClaims): Promise<void> {
-    this.#held = held;
+    this.#runner.held = held;
     try {
       if (this.#ending !== undefined) return await this.#ending();
       if (this.#journal.record.direction === "do" && !(await this.#forward())) return;
@@ -122,7 +100,7 @@ export class TaskRun {
       }
       const repeated = this.#journal.record.begun;
       try {
-        if (!repeated && step.isNeedless?.(this.#idleContext(step)) === true) {
+        if (!repeated && step.isNeedless?.(this.#runner.idleContext(step)) === true) {
           await this.#skip(step, cursor);
           continue;
         }
@@ -140,14 +118,14 @@ export class TaskRun {
   }
 
   async #skip(step: Step<unknown>, cursor: number): Promise<void> {
-    await this.#boundary(step, "before");
-    await this.#boundary(step, "after");
+    await this.#runner.boundary(step, "before");
+    await this.#runner.boundary(step, "after");
     this.#journal.advance({ steps: this.#steps(cursor, "done") }, { cursor: cursor + 1 });
   }
 
   async #begin(step: Step<unknown>, cursor: number): Promise<void> {
     const first = this.#journal.task.startedAt === undefined;
-    const remainingMs = this.#remainingMs(cursor, 0);
+    const remainingMs = this.#runner.remainingMs(cursor, 0);
     await this.#journal.save(
       {
         task: {
@@ -169,27 +147,7 @@ export class TaskRun {
 
   async #do(step: Step<unknown>, cursor: number, repeated: boolean): Promise<void> {
     const startMs = this.#deps.clock.monotonicMs();
-    const irreversible = this.#irreversible();
-    const persistent = step.isBrief === true && !this.#resumed ? brief : mustSucceed;
-    const policy = irreversible ? persistent : this.#resumed ? resumed : once;
-    const signal = irreversible ? this.#stop : this.waitSignal;
-    const trying = { step, journal: this.#journal, policy, signal, held: this.#held };
-    const result = await attempt(this.#deps, trying, async (tries) => {
-      const { context, end } = stepContext({
-        ...this.#contextDeps(step),
-        signal,
-        repeated: repeated || tries > 1,
-        remainingMs: (progress) => this.#remainingMs(cursor, this.#deps.clock.monotonicMs() - startMs, progress),
-      });
-      try {
-        await this.#boundary(step, "before");
-        const result = await step.do(context);
-        await this.#boundary(step, "after");
-        return result;
-      } finally {
-        end();
-      }
-    });
+    const result = await this.#runner.do(step, { repeated, isFinal: this.#irreversible() });
     this.#taken.set(step.name, this.#deps.clock.monotonicMs() - startMs);
     const { results } = this.#journal.record;
     this.#journal.advance(
@@ -254,22 +212,7 @@ export class TaskRun {
       this.#stop,
     );
     try {
-      const undoing = { step, journal: this.#journal, policy: mustSucceed, signal: this.#stop, held: this.#held };
-      await attempt(this.#deps, undoing, async () => {
-        const { context, end } = stepContext({
-          ...this.#contextDeps(step),
-          signal: this.#stop,
-          repeated: true,
-          remainingMs: () => undefined,
-        });
-        try {
-          await this.#boundary(step, "undo-before");
-          await step.undo?.(context);
-          await this.#boundary(step, "undo-after");
-        } finally {
-          end();
-        }
-      });
+      await this.#runner.undo(step);
     } catch (error) {
       if (this.#stop.aborted) return false;
       this.#deps.log.error({ err: error, taskId: this.#journal.task.id, step: step.name }, "a step can't be undone");
@@ -316,7 +259,7 @@ export class TaskRun {
   /** All steps are done, so a fault in the summary of their results doesn't make the task fail. */
   #outcome(): Readonly<Record<string, unknown>> | undefined {
     try {
-      return this.#operation.outcome?.(this.#idleContext());
+      return this.#operation.outcome?.(this.#runner.idleContext());
     } catch (error) {
       this.#deps.log.error({ err: error, operation: this.#operation.name }, "the outcome of a task is faulty");
       return undefined;
@@ -351,47 +294,6 @@ export class TaskRun {
       const times = state === "running" ? { startedAt: step.startedAt ?? now } : { finishedAt: now };
       return { ...step, state, ...times };
     });
-  }
-
-  #contextDeps(step: Step<unknown> | undefined) {
-    const { clock, log } = this.#deps;
-    const taskId = this.#journal.task.id;
-    const claim = (claims: Claims): Promise<boolean> => this.#claim(claims);
-    return { journal: this.#journal, clock, claim, log: log.child({ taskId, ...(step && { step: step.name }) }) };
-  }
-
-  async #claim(claims: Claims): Promise<boolean> {
-    const { cursor, direction } = this.#journal.record;
-    if (this.#held === undefined || cursor > 0 || direction === "undo") throw new Error("only a first step claims");
-    const more = withHostLimits(this.#operation.name, claims);
-    const message = "waiting for its turn on the host and the pools that it chose";
-    const isFree = await this.#held.claim(more, this.waitSignal, () =>
-      this.#journal
-        .saveProgress({ message })
-        .catch((error: unknown) => this.#deps.log.warn({ err: error }, "progress could not be stored")),
-    );
-    this.#journal.advance({}, { claims: this.#held.claims });
-    return isFree;
-  }
-
-  /** For what is asked of an operation between its steps. */
-  #idleContext(step?: Step<unknown>) {
-    const deps = this.#contextDeps(step);
-    return stepContext({ ...deps, signal: this.#stop, repeated: false, remainingMs: () => undefined }).context;
-  }
-
-  #remainingMs(
-    cursor: number,
-    elapsedMs: number,
-    progress?: { done: number; total: number; unit: "step" | "byte" | "percent" },
-  ) {
-    const left = this.#operation.steps.slice(cursor).map((step) => step.name);
-    return this.#deps.durations.remainingMs(this.#operation.name, left, elapsedMs, progress);
-  }
-
-  async #boundary(step: Step<unknown>, phase: StepPhase): Promise<void> {
-    const { id: taskId, operation } = this.#journal.task;
-    await this.#deps.onStepBoundary?.({ taskId, operation, step: step.name, phase });
   }
 
   #now(): string {

@@ -108,7 +108,11 @@ async function removeRest(deps: OperationDeps, leftover: Leftover, call: Call): 
 
 /** Those that nobody there has taken into use since. */
 async function unusedCopies(deps: OperationDeps, leftover: Leftover, call: Call): Promise<DiskCopy[]> {
-  const { hostId, copies } = leftover;
+  const { hostId } = leftover;
+  const copies = leftover.copies.filter(isKnown);
+  if (copies.length < leftover.copies.length) {
+    deps.log.warn({ leftover }, "copies of disks that another version of Innkeeper made are left as they are");
+  }
   if (copies.length === 0) return [];
   const isNeeded = await readNeeds(deps, leftover, call);
   const pools = deps.inventory.byHost("storage-pool", hostId);
@@ -116,6 +120,11 @@ async function unusedCopies(deps: OperationDeps, leftover: Leftover, call: Call)
     const folder = pools.find((pool) => pool.name === poolName)?.path;
     return folder === undefined || !isNeeded(`${folder}/${name}`);
   });
+}
+
+/** An earlier version remembered plans of disks. */
+function isKnown(copy: Partial<DiskCopy>): copy is DiskCopy {
+  return copy.volume !== undefined;
 }
 
 /** Whether someone on the host reads the volume at a path, besides the VM that has left. */
