@@ -45,7 +45,7 @@ export class HostReconciler implements HostSync {
       // Guests first: they are what people look at.
       await this.guest.syncAll(hostId, call);
       await this.network.syncAll(hostId, call);
-      await this.storage.syncAll(hostId, true, call);
+      await this.storage.syncAll(hostId, { refresh: true }, call);
       await this.hardware.syncHardware(hostId, call);
       await this.hardware.syncUsage(hostId, call);
     };
@@ -58,7 +58,7 @@ export class HostReconciler implements HostSync {
     call: Call,
     changed?: ReadonlySet<string>,
   ): Promise<StoragePool | undefined> {
-    const pool = await this.storage.syncPool(hostId, poolName, true, call, changed);
+    const pool = await this.storage.syncPool(hostId, poolName, { refresh: true, changed }, call);
     if (pool?.shared === true) this.#syncPeers(pool, changed);
     return pool;
   }
@@ -89,7 +89,7 @@ export class HostReconciler implements HostSync {
       await clock.sleep(peerSettleMs, signal);
       const changed = this.#duePeers.get(id);
       this.#duePeers.delete(id);
-      await this.storage.syncPool(hostId, name, true, { signal }, changed);
+      await this.storage.syncPool(hostId, name, { refresh: true, changed }, { signal });
     } catch (error) {
       log.debug({ err: error, hostId, pool: name }, "shared pool could not be refreshed on a peer");
     }

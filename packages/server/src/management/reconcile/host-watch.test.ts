@@ -23,7 +23,7 @@ function fixture(turns = new Turns(16, 60_000)) {
     guest: { syncAll: read("guests") },
     network: { syncAll: read("networks") },
     storage: {
-      async syncAll(_hostId: string, refresh: boolean) {
+      async syncAll(_hostId: string, { refresh }: { refresh: boolean }) {
         if (refresh) deepAtMs.push(clock.monotonicMs());
         await read("storage")();
       },

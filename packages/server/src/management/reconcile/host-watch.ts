@@ -182,7 +182,7 @@ export class HostWatch {
       ["load", () => hardware.syncUsage(this.#hostId, call)],
       ["guests", readGuests],
       ["networks", () => network.syncAll(this.#hostId, call)],
-      ["storage", () => storage.syncAll(this.#hostId, isDeep, call)],
+      ["storage", () => storage.syncAll(this.#hostId, { refresh: isDeep }, call)],
       ["hardware", () => (isDeep ? hardware.syncHardware(this.#hostId, call) : Promise.resolve())],
     ];
     let isWhole = true;
@@ -240,7 +240,7 @@ export class HostWatch {
     const refresh = type === "started";
     const work = async (): Promise<void> => {
       await within(signal, readDeadlineMs, (call) =>
-        this.#reconciler.storage.syncPool(this.#hostId, poolName, refresh, call),
+        this.#reconciler.storage.syncPool(this.#hostId, poolName, { refresh }, call),
       );
     };
     const settle = (): Promise<void> => this.#deps.clock.sleep(poolSettleMs, signal);

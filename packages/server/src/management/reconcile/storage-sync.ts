@@ -15,6 +15,13 @@ import { isImageRecord } from "#management/recover/image-record.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { VolumeIds } from "./volume-id.ts";
 
+interface ReadOptions {
+  /** Reads the storage anew, which opens every image. */
+  readonly refresh: boolean;
+  /** Those of the volumes, by name, that are read also if they are known; default: all. */
+  readonly changed?: ReadonlySet<string> | undefined;
+}
+
 export class StorageSync {
   readonly #deps: ReconcileDeps;
   readonly #lock = new KeyedLock();
@@ -25,41 +32,26 @@ export class StorageSync {
     this.#ids = new VolumeIds(deps.clock);
   }
 
-  /** All pools of a host and their volumes. `refresh`: reads the storage anew, which opens every image. */
-  async syncAll(hostId: string, refresh: boolean, call: Call): Promise<void> {
-    const { providers, inventory, writes } = this.#deps;
-    const pools = await providers.get(hostId).storage.pool.listPools(call);
-    for (const pool of pools) {
-      await this.#lock
-        .run(`${hostId} ${pool.name}`, async () => {
-          const refreshed =
-            refresh && pool.state === "running" ? await this.#refresh(hostId, pool.name, call) : undefined;
-          return this.#read(hostId, refreshed ?? pool, call);
-        })
-        .catch((error: unknown) => {
-          // One broken pool (a server that is down) must not hide the others.
-          call.signal.throwIfAborted();
-          this.#deps.log.warn({ err: error, hostId, pool: pool.name }, "storage pool could not be read");
-        });
+  /** All pools of a host and their volumes. Each is looked up at its turn: the others may have taken minutes. */
+  async syncAll(hostId: string, { refresh }: Pick<ReadOptions, "refresh">, call: Call): Promise<void> {
+    const { providers, inventory, log } = this.#deps;
+    const listed = await providers.get(hostId).storage.pool.listPools(call);
+    const names = new Set([...listed, ...inventory.byHost("storage-pool", hostId)].map(({ name }) => name));
+    for (const name of names) {
+      await this.syncPool(hostId, name, { refresh }, call).catch((error: unknown) => {
+        // One broken pool (a server that is down) must not hide the others.
+        call.signal.throwIfAborted();
+        log.warn({ err: error, hostId, pool: name }, "storage pool could not be read");
+      });
     }
-    const names = new Set(pools.map((pool) => pool.name));
-    const gone = inventory.byHost("storage-pool", hostId).filter((pool) => !names.has(pool.name));
-    if (gone.length === 0) return;
-    await writes.run(async (transaction) => {
-      for (const pool of gone) await this.#forget(transaction, pool);
-    });
   }
 
-  /**
-   * One pool and its volumes; undefined (and its documents are gone) when the host has it no longer. `changed`: those of
-   * its volumes, by name, that are read also if they are known; default: all.
-   */
+  /** One pool and its volumes; undefined (and its documents are gone) when the host has it no longer. */
   syncPool(
     hostId: string,
     poolName: string,
-    refresh: boolean,
+    { refresh, changed }: ReadOptions,
     call: Call,
-    changed?: ReadonlySet<string>,
   ): Promise<StoragePool | undefined> {
     return this.#lock.run(`${hostId} ${poolName}`, async () => {
       const pool =
