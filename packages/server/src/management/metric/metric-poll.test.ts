@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { StoragePool } from "@innkeeper/contract/resource/storage-pool.ts";
 import type { VmStatistics } from "@innkeeper/contract/resource/vm.ts";
-import type { Volume } from "@innkeeper/contract/resource/volume.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { MetricPoll, nextIntervalMs } from "#management/metric/metric-poll.ts";
 import { RecentSamples, sampleMs } from "#management/metric/recent-samples.ts";
@@ -59,7 +58,7 @@ function fixture() {
   });
   const vms = [vm("a"), vm("b")];
   const pool: Partial<StoragePool> = { id: "pool-1", hostId, allocationBytes: 2 ** 30 };
-  const volume: Partial<Volume> = { path, hostId, poolId: "pool-1" };
+  const volume: { path: string; hostId: string; poolId: string } = { path, hostId, poolId: "pool-1" };
   let listener: ((changes: readonly ChangeEntry[]) => void) | undefined;
   const inventory = {
     byHost: (kind: string) => ({ vm: vms, "storage-pool": [pool] })[kind],
@@ -88,6 +87,7 @@ function fixture() {
   });
   return {
     poll,
+    volume,
     recent,
     sample: (counters: Readonly<Record<string, VmStatistics>>) => {
       now = { ms: now.ms + sampleMs, counters: new Map(Object.entries(counters)) };
@@ -126,6 +126,30 @@ test("rates are differences over time, of the VM, its host and its pool", async 
   near(hostId, "memoryActiveMiB", 4000);
   near("pool-1", "diskReadIops", 50);
   near("pool-1", "storageUsedMiB", 1024);
+});
+
+test("a disk whose volume is unknown for a while comes back with what it did since, not since its guest's start", async () => {
+  const under = fixture();
+  await under.sample({ a: statistics(1000), b: statistics(0) });
+  assert.equal(under.latest("pool-1", "diskReadIops"), undefined, "nothing is known yet");
+  await under.sample({ a: statistics(1010), b: statistics(0) });
+  assert.equal(under.latest("pool-1", "diskReadIops"), 50);
+  under.volume.path = "/images/renamed.qcow2";
+  await under.sample({ a: statistics(1020), b: statistics(0) });
+  assert.equal(under.latest("pool-1", "diskReadIops"), 0);
+  under.volume.path = path;
+  await under.sample({ a: statistics(1030), b: statistics(0) });
+  assert.equal(under.latest("pool-1", "diskReadIops"), 50);
+  assert.equal(under.latest("pool-1", "diskReadLatencyMs"), 2);
+});
+
+test("a disk that is taken out or plugged in leaves the rates of the others as they are", async () => {
+  const under = fixture();
+  await under.sample({ a: statistics(1000), b: statistics(1000) });
+  await under.sample({ a: statistics(1010, { disks: [] }), b: statistics(1010) });
+  assert.equal(under.latest("pool-1", "diskReadIops"), 50);
+  await under.sample({ a: statistics(1020), b: statistics(1020) });
+  assert.equal(under.latest("pool-1", "diskReadIops"), 50);
 });
 
 test("a guest that was started anew has no rate across it", async () => {

@@ -5,6 +5,7 @@
 import type { StoragePoolId } from "@innkeeper/contract/id.ts";
 import type { MetricName } from "@innkeeper/contract/resource/metric.ts";
 import type { Vm, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
+import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Call } from "#core/call.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
@@ -12,6 +13,7 @@ import type { RecentSamples } from "#management/metric/recent-samples.ts";
 import { sampleMs } from "#management/metric/recent-samples.ts";
 import {
   addDisks,
+  diskActivity,
   type DiskCounters,
   diskCounters,
   diskRates,
@@ -36,9 +38,12 @@ export interface MetricPollDeps {
 const busyShare = 1 / 4;
 const intervalMaxMs = 5 * 60_000;
 
-interface PoolCounters extends DiskCounters {
-  readonly atMs: number;
+interface Measured {
+  readonly values: Values;
+  readonly disks: ReadonlyMap<string, DiskCounters>;
 }
+
+const noActivity = diskCounters([]);
 
 /** Until a host is asked again, after it took so long. */
 export function nextIntervalMs(tookMs: number): number {
@@ -47,9 +52,8 @@ export function nextIntervalMs(tookMs: number): number {
 
 export class MetricPoll implements Disposable {
   readonly #deps: MetricPollDeps;
-  /** The last counters of each VM and pool, to tell what happened since. */
+  /** The last counters of each VM, to tell what happened since. */
   readonly #vms = new Map<string, VmCounters>();
-  readonly #pools = new Map<string, PoolCounters>();
   readonly #stop: () => void;
 
   constructor(deps: MetricPollDeps) {
@@ -68,61 +72,63 @@ export class MetricPoll implements Disposable {
     const [statistics, usage] = await Promise.all([guest.inventory.statistics(undefined, call), link.usage(call)]);
     const [now, atMs] = [clock.monotonicMs(), clock.now()];
     const vms = inventory.byHost("vm", hostId);
-    const measured = vms.flatMap((vm): Values[] => {
+    const measured = new Map<Vm, Measured>();
+    for (const vm of vms) {
       const found = statistics.get(vm.uuid);
-      const values = found === undefined || vm.state !== found.state ? undefined : this.#vmValues(vm, found, now);
-      if (values !== undefined) recent.record(vm.id, atMs, values);
-      return values === undefined ? [] : [values];
-    });
+      const seen = found === undefined || vm.state !== found.state ? undefined : this.#measured(vm, found, now);
+      if (seen === undefined) continue;
+      measured.set(vm, seen);
+      recent.record(vm.id, atMs, seen.values);
+    }
     const totalMiB = inventory.get("host", hostId)?.hardware?.memoryMiB;
     const given: Partial<Record<MetricName, number>> = {
       cpuUsagePct: usage.cpuLoadPct,
       ...(totalMiB === undefined ? {} : { memoryConsumedMiB: Math.max(0, totalMiB - usage.memoryFreeMiB) }),
     };
-    recent.record(hostId, atMs, hostValues(measured, given));
-    this.#samplePools(hostId, vms, statistics, now, atMs);
+    recent.record(
+      hostId,
+      atMs,
+      hostValues(
+        Array.from(measured.values(), ({ values }) => values),
+        given,
+      ),
+    );
+    this.#samplePools(hostId, vms, measured, atMs);
     return changed(vms, statistics);
   }
 
-  #vmValues(vm: Vm, statistics: VmStatistics, nowMs: number): Values | undefined {
+  #measured(vm: Vm, statistics: VmStatistics, nowMs: number): Measured | undefined {
     // What is off has no counters.
-    if (vm.state !== "running" && vm.state !== "paused") {
+    if (!isActive(vm)) {
       this.#vms.delete(vm.id);
       return undefined;
     }
     const counters = vmCounters(statistics, nowMs);
     const before = this.#vms.get(vm.id);
     this.#vms.set(vm.id, counters);
-    return before && vmValues(before, counters, statistics);
+    const values = before && vmValues(before, counters, statistics);
+    return values && { values, disks: diskActivity(before, counters) };
   }
 
-  /** What the guests of the host do to the disks in each pool of the host. */
-  #samplePools(
-    hostId: string,
-    vms: readonly Vm[],
-    statistics: ReadonlyMap<string, VmStatistics>,
-    nowMs: number,
-    atMs: number,
-  ): void {
+  /** What the guests of the host do to the disks in each pool of the host. Unknown while of none of its disks it is known. */
+  #samplePools(hostId: string, vms: readonly Vm[], measured: ReadonlyMap<Vm, Measured>, atMs: number): void {
     const { inventory, recent } = this.#deps;
     const poolOf = (path: string): StoragePoolId | undefined =>
       inventory.by("volume", "path", path).find((volume) => volume.hostId === hostId)?.poolId;
     const byPool = new Map<StoragePoolId, DiskCounters>();
-    for (const vm of vms) {
-      for (const disk of statistics.get(vm.uuid)?.disks ?? []) {
-        const source = vm.spec.disks.find(({ target }) => target === disk.target)?.source;
+    const unknown = new Set<StoragePoolId>();
+    for (const vm of vms.filter(isActive)) {
+      for (const { target, source } of vm.spec.disks) {
         const poolId = source === undefined ? undefined : poolOf(source);
         if (poolId === undefined) continue;
-        const counters = diskCounters([disk]);
-        const before = byPool.get(poolId);
-        byPool.set(poolId, before === undefined ? counters : addDisks(before, counters));
+        const activity = measured.get(vm)?.disks.get(target);
+        if (activity === undefined) unknown.add(poolId);
+        else byPool.set(poolId, addDisks(byPool.get(poolId) ?? noActivity, activity));
       }
     }
     for (const pool of inventory.byHost("storage-pool", hostId)) {
-      const counters = { ...(byPool.get(pool.id) ?? diskCounters([])), atMs: nowMs };
-      const before = this.#pools.get(pool.id);
-      this.#pools.set(pool.id, counters);
-      const rates = before === undefined ? {} : diskRates(before, counters, (nowMs - before.atMs) / 1000);
+      const activity = byPool.get(pool.id) ?? (unknown.has(pool.id) ? undefined : noActivity);
+      const rates = activity === undefined ? {} : diskRates(activity);
       recent.record(pool.id, atMs, valuesOf({ ...rates, storageUsedMiB: pool.allocationBytes / 2 ** 20 }));
     }
   }
@@ -131,7 +137,6 @@ export class MetricPoll implements Disposable {
     for (const { id, operation } of changes) {
       if (operation !== "delete") continue;
       this.#vms.delete(id);
-      this.#pools.delete(id);
       this.#deps.recent.forget(id);
     }
   }

@@ -34,6 +34,8 @@ export interface VmCounters extends DiskCounters {
   readonly swapMiB: number;
   readonly receivedBytes: number;
   readonly sentBytes: number;
+  /** Of each disk by itself, by its target. */
+  readonly disks: ReadonlyMap<string, DiskCounters>;
 }
 
 export function vmCounters(statistics: VmStatistics, atMs: number): VmCounters {
@@ -46,6 +48,7 @@ export function vmCounters(statistics: VmStatistics, atMs: number): VmCounters {
     ...diskCounters(disks),
     receivedBytes: sum(nics, (nic) => nic.receivedBytes),
     sentBytes: sum(nics, (nic) => nic.sentBytes),
+    disks: new Map(disks.map((disk) => [disk.target, diskCounters([disk])])),
   };
 }
 
@@ -57,6 +60,31 @@ export function diskCounters(disks: VmStatistics["disks"]): DiskCounters {
     writeRequests: sum(disks, (disk) => disk.writeRequests),
     readNs: sum(disks, (disk) => disk.readTimeNs ?? Number.NaN),
     writeNs: sum(disks, (disk) => disk.writeTimeNs ?? Number.NaN),
+  };
+}
+
+/** What each disk did in a second, by its target; not of one that came in between, or went back. */
+export function diskActivity(before: VmCounters, now: VmCounters): Map<string, DiskCounters> {
+  const seconds = (now.atMs - before.atMs) / 1000;
+  const activity = new Map<string, DiskCounters>();
+  for (const [target, counters] of now.disks) {
+    const earlier = before.disks.get(target);
+    if (earlier === undefined || counters.readBytes < earlier.readBytes || counters.writeBytes < earlier.writeBytes) {
+      continue;
+    }
+    activity.set(target, perSecond(earlier, counters, seconds));
+  }
+  return activity;
+}
+
+function perSecond(before: DiskCounters, now: DiskCounters, seconds: number): DiskCounters {
+  return {
+    readBytes: risen(before.readBytes, now.readBytes) / seconds,
+    writeBytes: risen(before.writeBytes, now.writeBytes) / seconds,
+    readRequests: risen(before.readRequests, now.readRequests) / seconds,
+    writeRequests: risen(before.writeRequests, now.writeRequests) / seconds,
+    readNs: risen(before.readNs, now.readNs) / seconds,
+    writeNs: risen(before.writeNs, now.writeNs) / seconds,
   };
 }
 
@@ -73,26 +101,22 @@ export function vmValues(before: VmCounters, now: VmCounters, statistics: VmStat
     memoryConsumedMiB: memory.residentMiB ?? Number.NaN,
     memoryBalloonedMiB: Math.max(0, memory.maxMiB - memory.balloonMiB),
     memorySwapKiBps: (risen(before.swapMiB, now.swapMiB) * 1024) / seconds,
-    ...diskRates(before, now, seconds),
+    ...diskRates(perSecond(before, now, seconds)),
     networkReceiveKiBps: risen(before.receivedBytes, now.receivedBytes) / 1024 / seconds,
     networkTransmitKiBps: risen(before.sentBytes, now.sentBytes) / 1024 / seconds,
   });
 }
 
-export function diskRates(
-  before: DiskCounters,
-  now: DiskCounters,
-  seconds: number,
-): Partial<Record<MetricName, number>> {
-  const reads = risen(before.readRequests, now.readRequests);
-  const writes = risen(before.writeRequests, now.writeRequests);
+/** `activity`: what was done in a second. */
+export function diskRates(activity: DiskCounters): Partial<Record<MetricName, number>> {
+  const { readRequests, writeRequests } = activity;
   return {
-    diskReadKiBps: risen(before.readBytes, now.readBytes) / 1024 / seconds,
-    diskWriteKiBps: risen(before.writeBytes, now.writeBytes) / 1024 / seconds,
-    diskReadIops: reads / seconds,
-    diskWriteIops: writes / seconds,
-    diskReadLatencyMs: reads > 0 ? risen(before.readNs, now.readNs) / 1e6 / reads : Number.NaN,
-    diskWriteLatencyMs: writes > 0 ? risen(before.writeNs, now.writeNs) / 1e6 / writes : Number.NaN,
+    diskReadKiBps: activity.readBytes / 1024,
+    diskWriteKiBps: activity.writeBytes / 1024,
+    diskReadIops: readRequests,
+    diskWriteIops: writeRequests,
+    diskReadLatencyMs: readRequests > 0 ? activity.readNs / 1e6 / readRequests : Number.NaN,
+    diskWriteLatencyMs: writeRequests > 0 ? activity.writeNs / 1e6 / writeRequests : Number.NaN,
   };
 }
 
