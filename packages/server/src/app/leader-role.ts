@@ -1,6 +1,6 @@
 /**
- * Keeps a plane that runs while, and only while, this process leads: started when it comes to lead, stopped at once when it
- * does so no more, and an idle one in its place. A process that is alone on its store leads from its start to its end.
+ * Keeps a plane that runs while, and only while, this process leads: started when it comes to lead; when it does so no more
+ * its tasks are let go at once, before anything else of it is ended, and an idle one comes in its place. A process that is alone on its store leads from its start to its end.
  */
 import { AppError } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";
@@ -32,6 +32,8 @@ export class LeaderRole implements Leading, AsyncDisposable {
   #plane: Plane;
   /** Of the plane that runs. Of a process that is alone: 0. */
   #term: number | undefined;
+  /** Of the plane that runs or is being started. */
+  #begunTerm: number | undefined;
   #adjusting: Promise<void> = Promise.resolve();
   #stopListening: () => void = () => undefined;
 
@@ -59,11 +61,14 @@ export class LeaderRole implements Leading, AsyncDisposable {
   async begin(): Promise<void> {
     const { leadership } = this.#deps;
     if (leadership === undefined) {
-      await this.#plane.start();
+      await this.#plane.start(() => true);
       this.#term = 0;
       return;
     }
-    this.#stopListening = leadership.onChange(() => void this.#adjustSoon());
+    this.#stopListening = leadership.onChange(() => {
+      if (this.#begunTerm !== undefined && this.#begunTerm !== this.#ownTerm) this.#plane.letGo();
+      void this.#adjustSoon();
+    });
     await this.#adjustSoon();
   }
 
@@ -115,7 +120,8 @@ export class LeaderRole implements Leading, AsyncDisposable {
       const term = this.#ownTerm;
       if (term === undefined) return;
       try {
-        await this.#plane.start();
+        this.#begunTerm = term;
+        await this.#plane.start(() => this.#ownTerm === term);
         this.#term = term;
       } catch (error) {
         log.error({ err: error, term }, "hosts and tasks could not be taken up; trying again");
@@ -128,6 +134,7 @@ export class LeaderRole implements Leading, AsyncDisposable {
   async #renewPlane(): Promise<void> {
     const old = this.#plane;
     this.#term = undefined;
+    this.#begunTerm = undefined;
     this.#plane = this.#deps.makePlane();
     await old[Symbol.asyncDispose]().catch((error: unknown) => {
       this.#deps.log.error({ err: error }, "hosts and tasks were not let go in good order");

@@ -57,7 +57,7 @@ export class Maintenance implements AsyncDisposable {
       } catch (error) {
         if (!this.#stop.signal.aborted) log.error({ err: error }, "maintenance of the store failed");
       }
-      if (!this.#stop.signal.aborted) await backup?.runIfDue();
+      if (!this.#stop.signal.aborted) await backup?.runIfDue(this.#stop.signal);
     }
   }
 }

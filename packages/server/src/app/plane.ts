@@ -24,6 +24,7 @@ export class Plane implements AsyncDisposable {
   readonly tasks: TaskEngine;
   readonly #base: PlaneBase;
   readonly #begun = new AsyncDisposableStack();
+  #leads = (): boolean => true;
 
   constructor(base: PlaneBase) {
     this.#base = base;
@@ -31,12 +32,14 @@ export class Plane implements AsyncDisposable {
     const claims = new ClaimTable();
     this.wiring = this.#begun.use(base.wire({ ...base, claims }));
     const onStepBoundary = config.crashAt === undefined ? {} : { onStepBoundary: crashPoint(config.crashAt) };
-    this.tasks = new TaskEngine({ ...base, claims, operations: this.wiring.operations, ...onStepBoundary });
+    const { operations } = this.wiring;
+    this.tasks = new TaskEngine({ ...base, claims, operations, leads: () => this.#leads(), ...onStepBoundary });
     this.#begun.defer(() => this.tasks.stop());
   }
 
-  /** Hosts are being connected, unfinished tasks go on. */
-  async start(): Promise<void> {
+  /** Hosts are being connected, unfinished tasks go on. `leads`: whether the process may still do that. */
+  async start(leads: () => boolean): Promise<void> {
+    this.#leads = leads;
     const { store, inventory, credentials, clock, log, config, backup } = this.#base;
     // What the process that led before has written is read before anything is decided.
     await store.transaction(async () => {});
@@ -51,7 +54,13 @@ export class Plane implements AsyncDisposable {
     log.info({ revision: inventory.revision, resumedTasks }, "hosts and tasks are taken up");
   }
 
+  /** At once, also as it starts: no step is begun any more, for another process may go on with the tasks. */
+  letGo(): void {
+    this.tasks.letGo();
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
+    this.letGo();
     return this.#begun.disposeAsync();
   }
 }

@@ -339,3 +339,46 @@ test(
     }
   },
 );
+
+test(
+  "only the leader is cut off from the store: another goes on with its tasks, none of their steps is done by both",
+  { timeout: 120_000 },
+  async () => {
+    await postgres.ask("alter role postgres password 'right'");
+    for (const fault of ["cut", "silence"] as const) {
+      await using begun = new AsyncDisposableStack();
+      const proxies: TcpProxy[] = [];
+      for (let index = 0; index < 2; index++) proxies.push(begun.use(await TcpProxy.start(postgres.port)));
+      const url = (database: string, index: number): string =>
+        postgres.tcpUrl(database, "right", proxies[index]?.port ?? 0);
+      await using planes = await SharedPlanes.start({ postgres, count: 2, takeoverMs, stepMs: 600, url });
+      const { plane: old, lease } = await planes.leader();
+      const ids = new Set<string>();
+      for (let number = 1; number <= 5; number++) {
+        ids.add((await planes.call<Task>(old, "POST", `/hosts/${newId("host")}/refresh`)).id);
+      }
+      const proxy = proxies[planes.all.indexOf(old)];
+      const first = AbortSignal.timeout(10_000);
+      while ((await planes.notes()).length === 0) await systemClock.sleep(20, first);
+      proxy?.[fault]();
+      const { plane: next } = await planes.leader(lease.token);
+      assert.notEqual(next, old);
+      for (const id of ids) {
+        const task = await planes.call<Task>(next, "GET", `/tasks/${id}?waitMs=30000`);
+        assert.equal(task.state, "succeeded", `${fault}: ${JSON.stringify(task.error)}`);
+      }
+      const notes = await planes.notes();
+      assert.deepEqual(wrongSteps(notes), [], fault);
+      assert.deepEqual(new Set(notes.map(({ pid }) => pid)), new Set([old.pid, next.pid]), "it was in their midst");
+      // Reading goes on there; then it follows, and what is asked there is done by the other.
+      assert.equal((await planes.ask(old, "GET", "/users")).status, 200);
+      proxy?.heal();
+      const signal = AbortSignal.timeout(20_000);
+      const role = () => planes.call<{ leaderUrl?: string }>(old, "GET", "/system").catch(() => undefined);
+      while ((await role())?.leaderUrl !== next.url) await systemClock.sleep(50, signal);
+      const { id, state } = await planes.call<Task>(old, "POST", `/hosts/${newId("host")}/refresh?waitMs=20000`);
+      const own = (await planes.notes()).filter(({ taskId }) => taskId === id);
+      assert.deepEqual([state, ...new Set(own.map(({ pid }) => pid))], ["succeeded", next.pid]);
+    }
+  },
+);

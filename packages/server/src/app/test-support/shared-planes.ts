@@ -19,8 +19,8 @@ export interface SharedPlanesOptions {
   readonly takeoverMs: number;
   /** How long each step of a task lasts. */
   readonly stepMs?: number;
-  /** Of the store, as the processes see it; default: the database itself. */
-  readonly url?: (database: string) => string;
+  /** Of the store, as the process of this number, from 0, sees it; default: the database itself. */
+  readonly url?: (database: string, index: number) => string;
 }
 
 export interface StepNote {
@@ -99,7 +99,7 @@ export class SharedPlanes implements AsyncDisposable {
 
   async start(plane: PlaneProcess): Promise<void> {
     const { postgres, takeoverMs, stepMs = 20, url } = this.#options;
-    const store = url?.(this.#database) ?? postgres.url(this.#database);
+    const store = url?.(this.#database, this.all.indexOf(plane)) ?? postgres.url(this.#database);
     const argv = [child, plane.folder, store, String(takeoverMs), this.#trail, String(stepMs)];
     await mkdir(plane.folder, { recursive: true });
     const running = spawn(process.execPath, argv, {

@@ -47,21 +47,22 @@ export class AutomaticBackup {
     this.#options = options;
   }
 
-  /** Makes one if the newest is a day old. An event tells how it went; it never throws. */
-  async runIfDue(): Promise<void> {
+  /** Makes one if the newest is a day old. An event tells how it went, unless it was aborted; it never throws. */
+  async runIfDue(signal?: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
     const { folder, keep } = this.#options;
     if (keep === 0) return;
     try {
       const { past, future } = await this.#present();
       if (past[0] !== undefined && clock.now() - past[0].atMs < intervalMs) return;
-      const file = await this.#run();
+      const file = await this.#run(signal);
       log.info({ file }, "automatic backup made");
       const made = `The control plane's daily backup was made: ${file}`;
       if (future[0] === undefined) return await this.#tell("system.backup", "info", made);
       const odd = `${future[0].file} is dated in the future: the clock was ahead then, or is behind now`;
       await this.#tell("system.backup", "warning", `${made}; ${odd}`);
     } catch (error) {
+      if (signal?.aborted === true) return;
       log.error({ err: error, folder }, "the automatic backup failed");
       const why = error instanceof Error ? error.message : String(error);
       // Tried again all the time, told once a day.
@@ -71,7 +72,7 @@ export class AutomaticBackup {
     }
   }
 
-  async #run(): Promise<string> {
+  async #run(signal: AbortSignal | undefined): Promise<string> {
     const { backup, clock } = this.#deps;
     const { folder, keep, password } = this.#options;
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -81,7 +82,8 @@ export class AutomaticBackup {
     const file = path.join(folder, name);
     await using running = await backup.create(password);
     try {
-      await pipeline(running.content, createWriteStream(`${file}.tmp`, { flags: "w", mode: 0o600 }));
+      const target = createWriteStream(`${file}.tmp`, { flags: "w", mode: 0o600 });
+      await pipeline(running.content, target, signal === undefined ? {} : { signal });
       await sync(`${file}.tmp`);
       await rename(`${file}.tmp`, file);
       await sync(folder);

@@ -13,6 +13,9 @@ import { destroySocket, sessionSettings, types } from "#store/postgres/connectio
 import { translatePostgresError } from "#store/postgres/error.ts";
 import { channel, type Lease, readLease, renewLease, resignLease, takeLease } from "#store/postgres/lease.ts";
 
+/** https://www.postgresql.org/docs/15/errcodes-appendix.html */
+const lockNotAvailable = "55P03";
+
 export interface ElectionOptions {
   readonly address: PostgresAddress;
   /** This process's own name; no other ever has it. */
@@ -164,7 +167,12 @@ export class Election implements Leadership {
   async #take(client: pg.Client, seen: Lease | undefined): Promise<void> {
     const { clock, holder, takeoverMs, schemaVersion, log, onOtherSchema } = this.#options;
     const startMs = clock.monotonicMs();
-    const lease = await takeLease(client, seen, { holder, takeoverMs, address: this.#address, schemaVersion });
+    const taker = { holder, takeoverMs, address: this.#address, schemaVersion };
+    const lease = await takeLease(client, seen, taker).catch((error: unknown): "lost" => {
+      // What its holder was writing when it stood still: the server ends that in a moment.
+      if (error instanceof pg.DatabaseError && error.code === lockNotAvailable) return "lost";
+      throw error;
+    });
     if (lease === "lost") return;
     if (lease === "other-schema") return onOtherSchema();
     this.#lead(lease, startMs);
@@ -231,7 +239,7 @@ export class Election implements Leadership {
     });
     this.#client = client;
     await client.connect();
-    await client.query(`${sessionSettings(takeoverMs / 2)}; set lock_timeout to ${takeoverMs / 2}; listen ${channel}`);
+    await client.query(`${sessionSettings(takeoverMs / 2)}; set lock_timeout to ${takeoverMs / 4}; listen ${channel}`);
     return client;
   }
 

@@ -437,11 +437,14 @@ describe("PostgreSQL shared by several", () => {
     const still = new pg.Client(postgresAddress(url).config);
     still.on("error", () => {});
     await still.connect();
-    await still.query("set search_path to innkeeper; set idle_in_transaction_session_timeout to 500; begin");
+    await still.query("set search_path to innkeeper; set idle_in_transaction_session_timeout to 1500; begin");
     await still.query("select from lease for key share");
     await second[Symbol.asyncDispose]();
-    await using third = await openLeading(url, { takeoverMs: 1000 });
+    const errors: unknown[] = [];
+    const log = { ...silentLogger, error: (_fields: object, message: string) => void errors.push(message) };
+    await using third = await openLeading(url, { takeoverMs: 1000, log });
     assert.ok(third.leadership.term !== undefined);
+    assert.deepEqual(errors, [], "the store can be reached: it is a lock that is waited for");
     await third.store.probe();
     await still.end().catch(() => {});
   });
