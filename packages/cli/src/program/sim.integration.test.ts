@@ -36,7 +36,17 @@ suite("inn sim", { timeout: 120_000 }, () => {
     folder = await mkdtempDisposable(path.join(tmpdir(), "inn-sim-"));
     const declaration = { clusters: [{ name: "lab", hosts: 2, vmsPerHost: 3 }], runningPart: 1 };
     await writeFile(path.join(folder.path, "fleet.json"), JSON.stringify(declaration));
-    const args = ["up", "--file", path.join(folder.path, "fleet.json"), "--folder", folder.path, "--address", address];
+    const args = [
+      "up",
+      "--file",
+      path.join(folder.path, "fleet.json"),
+      "--folder",
+      folder.path,
+      "--address",
+      address,
+      "--speed",
+      "100",
+    ];
     fleet = spawn(process.execPath, [inn, "sim", ...args], { stdio: ["ignore", "pipe", "inherit"] });
     assert.ok(fleet.stdout);
     const [first] = (await once(fleet.stdout, "data", { signal: AbortSignal.timeout(readyMs) })) as [Buffer];
@@ -58,6 +68,26 @@ suite("inn sim", { timeout: 120_000 }, () => {
       await using connection = await connect(uri);
       assert.equal((await connection.remote.connectGetHostname()).hostname, name);
     }
+  });
+
+  test("time goes as fast as it is told to", async () => {
+    await using connection = await connect(`qemu+unix:///system?socket=${path.join(folder.path, "labh2.sock")}`);
+    const { remote } = connection;
+    const [dom] = (await remote.connectListAllDomains({ needResults: 1, flags: 1 })).domains;
+    assert.ok(dom);
+    const guestMs = async (): Promise<number> => {
+      const { seconds, nseconds } = await remote.domainGetTime({ dom });
+      return Number(seconds) * 1_000 + nseconds / 1_000_000;
+    };
+    const fromGuestMs = await guestMs();
+    const fromMs = performance.now();
+    let realMs = 0;
+    while (realMs < 100) {
+      await remote.connectGetType();
+      realMs = performance.now() - fromMs;
+    }
+    assert.ok((await guestMs()) - fromGuestMs >= 99 * realMs);
+    assert.match((await run("up", "--speed", "0")).errors, /--speed must be a number above 0, not 0/);
   });
 
   test("breaks and mends, and says what is wrong with what it is told", async () => {

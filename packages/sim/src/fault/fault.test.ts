@@ -2,8 +2,9 @@
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import { ConnectionLostError, type LibvirtError, VIR_DOMAIN_PAUSED, VIR_DOMAIN_RUNNING } from "@innkeeper/libvirt";
+import { COMMANDS } from "#fleet/control.ts";
 import { suspend } from "#host/domain/lifecycle.ts";
-import { Bench } from "#testing/fleet-bench.ts";
+import { Bench, refused } from "#testing/fleet-bench.ts";
 import { readRule } from "./rule.ts";
 
 /** Whether it was answered by the time that everything that can happen has. */
@@ -53,6 +54,105 @@ describe("isolation", { timeout: 60_000 }, () => {
     assert.deepEqual(await asked, { hostname: "c1h1" });
   });
 });
+
+describe("split brain", { timeout: 60_000 }, () => {
+  test("a guest of a host that is cut off is started elsewhere, and runs twice when the cable is back", async () => {
+    await using bench = new Bench();
+    const domain = bench.running("c1h1");
+    const { name, uuid } = domain;
+    const lost = bench.fleet.find("c1h1");
+    const xml = domain.config.text();
+    const first = await bench.client("c1h1");
+    const { remote } = await bench.client("c1h2");
+    bench.fleet.isolate(lost, true);
+    const stopping = first.remote.domainDestroy({ dom: domain.ref });
+    assert.equal(await isAnswered(bench, stopping), false);
+    const { dom } = await remote.domainDefineXml({ xml });
+    await bench.until(remote.domainCreate({ dom }));
+    const twins = [domain, bench.fleet.find("c1h2").host.domains.byUuid(uuid)];
+    assert.deepEqual(
+      twins.map((each) => [each.name, each.state]),
+      [
+        [name, VIR_DOMAIN_RUNNING],
+        [name, VIR_DOMAIN_RUNNING],
+      ],
+    );
+    // What each does to the disk that they share, only they know: no host stops the other's guest.
+    bench.fleet.isolate(lost, false);
+    await stopping;
+    assert.deepEqual(
+      twins.map(({ isActive }) => isActive),
+      [false, true],
+    );
+  });
+});
+
+function volume(name: string): string {
+  return `<volume><name>${name}</name><capacity>1048576</capacity><allocation>1048576</allocation></volume>`;
+}
+
+describe("disk full", { timeout: 60_000 }, () => {
+  test("what needs room fails with libvirt's words until there is some; what is there stays", async () => {
+    await using bench = new Bench();
+    const command = (name: string, ...args: string[]) => COMMANDS[name]?.run(bench.fleet, args);
+    const { remote } = await bench.client("c1h1");
+    const { pool } = await remote.storagePoolLookupByName({ name: "default" });
+    await remote.storageVolCreateXml({ pool, xml: volume("before"), flags: 0 });
+    assert.equal(await command("disk-full", "c1h1"), "/var/lib/libvirt/images of c1h1 is full");
+    await assert.rejects(
+      remote.storageVolCreateXml({ pool, xml: volume("full"), flags: 0 }),
+      refused("VIR_ERR_SYSTEM_ERROR", /No space left on device/),
+    );
+    await remote.storagePoolRefresh({ pool, flags: 0 });
+    const { names } = await remote.storagePoolListVolumes({ pool, maxnames: 9 });
+    assert.deepEqual(names, ["before"]);
+    assert.equal((await remote.storagePoolGetInfo({ pool })).available, 0n);
+    const elsewhere = await bench.client("c1h2");
+    const other = await elsewhere.remote.storagePoolLookupByName({ name: "default" });
+    await elsewhere.remote.storageVolCreateXml({ pool: other.pool, xml: volume("elsewhere"), flags: 0 });
+    await command("disk-free", "c1h1");
+    await remote.storageVolCreateXml({ pool, xml: volume("after"), flags: 0 });
+  });
+
+  test("the export that a cluster shares is full for all its hosts", async () => {
+    await using bench = new Bench();
+    await COMMANDS["disk-full"]?.run(bench.fleet, ["c1h1", "/srv/shared"]);
+    const { remote } = await bench.client("c1h3");
+    const { pool } = await remote.storagePoolLookupByName({ name: "shared" });
+    await assert.rejects(
+      remote.storageVolCreateXml({ pool, xml: volume("full"), flags: 0 }),
+      refused("VIR_ERR_SYSTEM_ERROR", /No space left on device/),
+    );
+  });
+});
+
+const HALF = 0.5;
+const DRAWN = {
+  refuse: { kind: "refuse", probability: HALF },
+  hang: { kind: "hang", probability: HALF },
+  "hang of a call": { kind: "hang", probability: HALF, procedure: "connectGetType" },
+  slow: { kind: "slow", probability: HALF, procedure: "connectGetType" },
+  cut: { kind: "cut", probability: HALF, afterBytes: 60 },
+  fail: { kind: "fail", probability: HALF, procedure: "connectGetType" },
+};
+
+/** By kind, for each of 40 hosts: whether its first connection's call is hit (x) or not (.). */
+async function outcomesOf(seed: number): Promise<Record<string, string>> {
+  const outcomes: Record<string, string> = {};
+  for (const [kind, rule] of Object.entries(DRAWN)) {
+    await using bench = new Bench({ hosts: 40, vms: 0, seed });
+    bench.fleet.setFaults([readRule(rule)]);
+    let marks = "";
+    for (const { name } of bench.fleet.hosts) {
+      const call = bench.client(name).then(({ remote }) => remote.connectGetType());
+      marks += (await isAnswered(bench, call)) ? "." : "x";
+    }
+    outcomes[kind] = marks;
+    bench.fleet.setFaults([]);
+    await bench.clock.advance(10_000);
+  }
+  return outcomes;
+}
 
 describe("fault rules", { timeout: 60_000 }, () => {
   test("a procedure fails with the code that is asked for, as often as is asked for, the same at every run", async () => {
@@ -161,6 +261,16 @@ describe("fault rules", { timeout: 60_000 }, () => {
       seen.push(outcomes);
     }
     assert.equal(seen[0], seen[1]);
+  });
+
+  test("the same seed goes wrong in the same places, on all hosts and in all kinds; another seed elsewhere", async () => {
+    const one = await outcomesOf(1);
+    assert.deepEqual(await outcomesOf(1), one);
+    const other = await outcomesOf(2);
+    for (const [kind, outcomes] of Object.entries(one)) {
+      assert.notEqual(other[kind], outcomes, kind);
+      for (const mark of [".", "x"]) assert.ok(outcomes.includes(mark), `${kind}: ${outcomes}`);
+    }
   });
 
   test("what is not a rule is refused in the user's words", () => {

@@ -27,25 +27,29 @@ export function wait(clock: Clock, delayMs: number, signal?: AbortSignal): Promi
   return promise;
 }
 
-/** The machine's time, at its own pace or `speed` times as fast from now on. */
+/** The machine's time as of now, and from now on at its own pace or `speed` times as fast. The machine's clock may jump. */
 export class RealClock implements Clock, Disposable {
   readonly #speed: number;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #startMs = Date.now();
+  readonly #startTickMs = performance.now();
 
   constructor(speed = 1) {
     this.#speed = speed;
   }
 
   nowMs(): number {
-    return this.#startMs + (Date.now() - this.#startMs) * this.#speed;
+    return this.#startMs + (performance.now() - this.#startTickMs) * this.#speed;
   }
 
   schedule(delayMs: number, run: () => void): () => void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      run();
-    }, delayMs / this.#speed);
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        run();
+      },
+      Math.max(0, delayMs) / this.#speed,
+    );
     this.#timers.add(timer);
     return () => this.#cancel(timer);
   }
