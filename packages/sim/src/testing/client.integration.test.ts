@@ -108,6 +108,45 @@ describe("other clients", { skip: missing === undefined ? false : `needs ${missi
     assert.match(await virsh("domfsinfo", "web"), /ext4/u);
   });
 
+  test("virt-install --print-xml describes the guest by what the host can do; virsh defines and starts that", async () => {
+    const guest = ["--name", "printed", "--memory", "1024", "--vcpus", "2", "--osinfo", "debian11"];
+    const devices = ["--disk", "size=2,pool=default", "--network", "network=default", "--graphics", "vnc"];
+    const install = [
+      "--connect",
+      uri,
+      ...guest,
+      ...devices,
+      "--import",
+      "--virt-type",
+      "kvm",
+      "--print-xml",
+      "--dry-run",
+    ];
+    const xml = await run("/usr/bin/virt-install", ...install);
+    assert.match(xml, /^<domain type="kvm">[\s\S]*<name>printed<\/name>/u);
+    assert.match(xml, /<type arch="x86_64" machine="q35">hvm<\/type>/u);
+    assert.match(xml, /<cpu mode="host-passthrough"\/>/u);
+    assert.match(
+      xml,
+      /<source file="\/var\/lib\/libvirt\/images\/printed\.qcow2"\/>\s*<target dev="vda" bus="virtio"\/>/u,
+    );
+    await refused(/failed to get domain 'printed'/u, "dominfo", "printed");
+    const file = path.join(folder, "printed.xml");
+    await writeFile(file, xml);
+    await refused(/Storage volume not found/u, "vol-info", "printed.qcow2", "default");
+    await refused(/Cannot access storage file/u, "create", file);
+    // Without --dry-run it creates the disk, too (virt-install(1)).
+    const wet = await run("/usr/bin/virt-install", ...install.filter((word) => word !== "--dry-run"));
+    const chosen = /<uuid>.*<\/uuid>|<mac address=".*"\/>/gu;
+    assert.equal(wet.replaceAll(chosen, ""), xml.replaceAll(chosen, ""));
+    assert.match(await virsh("vol-info", "printed.qcow2", "default"), /2\.00 GiB/u);
+    await virsh("define", file);
+    await virsh("start", "printed");
+    assert.match(await virsh("list", "--name"), /^printed$/mu);
+    await virsh("destroy", "printed");
+    await virsh("undefine", "printed");
+  });
+
   test("python3-libvirt", { skip: hasPythonLibvirt() ? false : "needs Debian's python3-libvirt" }, async () => {
     const program = `
 import libvirt
