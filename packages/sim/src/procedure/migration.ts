@@ -123,15 +123,11 @@ export const migrationProcedures: Procedures = {
     domainMigrateGetMaxDowntime: ({ domains, migrations }, { dom }) => ({
       downtime: BigInt(migrations.maxDowntime(domains.require(dom))),
     }),
-    domainMigrateSetMaxSpeed: ({ domains }, { dom, bandwidth }) => {
-      const domain = domains.require(dom);
-      domain.requireActive();
-      domain.job?.setBandwidthMiBps?.(Number(bandwidth));
-    },
-    domainMigrateGetMaxSpeed: ({ domains }, { dom }) => {
-      domains.require(dom).requireActive();
-      return { bandwidth: 8_796_093_022_207n };
-    },
+    domainMigrateSetMaxSpeed: ({ domains, migrations }, { dom, bandwidth }) =>
+      migrations.setMaxSpeed(domains.require(dom), Number(bandwidth)),
+    domainMigrateGetMaxSpeed: ({ domains, migrations }, { dom }) => ({
+      bandwidth: BigInt(migrations.maxSpeed(domains.require(dom))),
+    }),
     domainMigrateStartPostCopy: ({ domains }, { dom }) => {
       const job = requireJob(domains.require(dom));
       if (job.startPostCopy === undefined)

@@ -3,6 +3,7 @@
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import {
+  VIR_DOMAIN_JOB_STATS_COMPLETED,
   VIR_DOMAIN_PAUSED,
   VIR_DOMAIN_PAUSED_MIGRATION,
   VIR_DOMAIN_RUNNING,
@@ -139,6 +140,48 @@ describe("migration", { timeout: 60_000 }, () => {
     await assert.rejects(move(source, domain, "c1h2"), refused("VIR_ERR_SYSTEM_ERROR", /No route to host/));
     bench.fleet.wire.heal("c1h1");
     await bench.until(move(source, domain, "c1h2"));
+  });
+
+  test("the guest stands still for as long as is told, on the host that it leaves and on the one that it reaches", async () => {
+    await using bench = new Bench();
+    const domain = bench.running("c1h1");
+    const [source, target] = [await bench.client("c1h1"), await bench.client("c1h2")];
+    const told = new Map<number, number>();
+    for (const { events } of [source, target]) {
+      const lifecycle = events.domain("lifecycle");
+      await lifecycle.ready;
+      void (async () => {
+        for await (const { event } of lifecycle) told.set(event, bench.clock.nowMs());
+      })().catch(() => undefined);
+    }
+    const keep = MOVE & ~VIR_MIGRATE_UNDEFINE_SOURCE;
+    await bench.until(move(source, domain, "c1h2", keep, { bandwidth: 200n }), 5);
+    const flags = VIR_DOMAIN_JOB_STATS_COMPLETED;
+    const { params } = await source.remote.domainGetJobStats({ dom: domain.ref, flags });
+    // Suspended there, resumed here.
+    const pauseMs = (told.get(4) ?? 0) - (told.get(3) ?? 0);
+    assert.ok(Math.abs(Number(params["downtime"]) - pauseMs) <= 5, `${Number(params["downtime"])} told, ${pauseMs} ms`);
+    assert.ok(pauseMs <= 320);
+  });
+
+  test("a limit that is set is kept: told, and held to", async () => {
+    await using bench = new Bench();
+    const domain = bench.running("c1h1");
+    const source = await bench.client("c1h1");
+    const { remote } = source;
+    const dom = domain.ref;
+    assert.deepEqual(await remote.domainMigrateGetMaxSpeed({ dom }), { bandwidth: 8_796_093_022_207n });
+    await remote.domainMigrateSetMaxSpeed({ dom, bandwidth: 10n });
+    assert.deepEqual(await remote.domainMigrateGetMaxSpeed({ dom }), { bandwidth: 10n });
+    const moving = move(source, domain, "c1h2");
+    await bench.clock.advance(10_000);
+    const { memProcessed } = await remote.domainGetJobInfo({ dom });
+    assert.ok(memProcessed > 100_000_000n && memProcessed < 110_000_000n, `${memProcessed}`);
+    await remote.domainMigrateSetMaxSpeed({ dom, bandwidth: 1_000n });
+    await bench.clock.advance(1_000);
+    const later = await remote.domainGetJobInfo({ dom });
+    assert.ok(later.memProcessed > 1_000_000_000n || later.memRemaining < memProcessed, `${later.memProcessed}`);
+    await bench.until(moving);
   });
 
   test("a way that is in use breaks, however many were used since", async () => {

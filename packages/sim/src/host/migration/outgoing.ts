@@ -4,6 +4,7 @@ import * as lv from "@innkeeper/libvirt/generated/domain-constant.ts";
 import {
   VIR_ERR_OPERATION_FAILED,
   VIR_ERR_OPERATION_INVALID,
+  VIR_ERR_OVERFLOW,
   VIR_FROM_QEMU,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import type { TypedParameters } from "@innkeeper/libvirt/codec/typed-parameter.ts";
@@ -40,6 +41,8 @@ export interface Peers {
 }
 
 const DEFAULT_DOWNTIME_MS = 300;
+/** QEMU_DOMAIN_MIG_BANDWIDTH_MAX, src/qemu/qemu_domain.h: what 63 bits of bytes are. */
+const MAX_SPEED_MIB = 8_796_093_022_207;
 
 export interface MigrationArgs {
   readonly flags: number;
@@ -55,6 +58,7 @@ export class OutgoingMigrations {
   readonly #domains: Domains;
   readonly peers: Peers;
   readonly #maxDowntimeMs = new WeakMap<SimDomain, number>();
+  readonly #maxSpeedMiBps = new WeakMap<SimDomain, number>();
 
   constructor(domains: Domains, peers: Peers) {
     this.#domains = domains;
@@ -124,7 +128,7 @@ export class OutgoingMigrations {
     peer.lost.addEventListener("abort", onLost, { once: true });
     const wasPaused = domain.isPaused;
     const { id } = domain;
-    domain.job = jobOf(transfer);
+    domain.job = jobOf(transfer, this.peers.bandwidthBytesPerS);
     try {
       const how = await transfer.untilSwitch();
       const isPostCopy = how === "post-copy";
@@ -153,8 +157,7 @@ export class OutgoingMigrations {
 
   #transfer(domain: SimDomain, args: MigrationArgs): Transfer {
     const { clock, events } = this.#domains.context;
-    const bandwidth = Number(args.params[lv.VIR_MIGRATE_PARAM_BANDWIDTH] ?? 0) * 1_048_576;
-    const limit = bandwidth === 0 ? Number.POSITIVE_INFINITY : bandwidth;
+    const limit = (Number(args.params[lv.VIR_MIGRATE_PARAM_BANDWIDTH] ?? 0) || this.maxSpeed(domain)) * 1_048_576;
     return new Transfer(
       clock,
       {
@@ -207,6 +210,18 @@ export class OutgoingMigrations {
     return this.#maxDowntimeMs.get(domain) ?? DEFAULT_DOWNTIME_MS;
   }
 
+  /** Of the migration under way, and of later ones that name none of their own. */
+  setMaxSpeed(domain: SimDomain, mibPerS: number): void {
+    if (mibPerS > MAX_SPEED_MIB)
+      throw new SimError(VIR_ERR_OVERFLOW, VIR_FROM_QEMU, `bandwidth must be less than ${MAX_SPEED_MIB + 1}`);
+    this.#maxSpeedMiBps.set(domain, mibPerS);
+    domain.job?.setBandwidthMiBps?.(mibPerS);
+  }
+
+  maxSpeed(domain: SimDomain): number {
+    return this.#maxSpeedMiBps.get(domain) ?? MAX_SPEED_MIB;
+  }
+
   /** null: none. */
   #persistent(domain: SimDomain, { flags, params }: MigrationArgs): Element | null {
     if ((flags & lv.VIR_MIGRATE_PERSIST_DEST) === 0) return null;
@@ -248,7 +263,7 @@ function invalid(detail: string): SimError {
   return new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU, detail);
 }
 
-function jobOf(transfer: Transfer): DomainJob {
+function jobOf(transfer: Transfer, wireBytesPerS: number): DomainJob {
   return {
     operation: lv.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
     stats: () => ({
@@ -257,7 +272,8 @@ function jobOf(transfer: Transfer): DomainJob {
     }),
     abort: () => transfer.abort(),
     setMaxDowntimeMs: (value) => void (transfer.maxDowntimeMs = value),
-    setBandwidthMiBps: (value) => void (transfer.bandwidthBytesPerS = Math.max(1, value) * 1_048_576),
+    setBandwidthMiBps: (value) =>
+      void (transfer.bandwidthBytesPerS = Math.min(wireBytesPerS, Math.max(1, value) * 1_048_576)),
     startPostCopy: () => transfer.startPostCopy(),
   };
 }

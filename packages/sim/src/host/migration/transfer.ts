@@ -32,7 +32,7 @@ const SWITCH_MS = 20;
 export class Transfer {
   readonly startedMs: number;
   maxDowntimeMs: number;
-  bandwidthBytesPerS: number;
+  #bandwidthBytesPerS: number;
   iteration = 0;
   throttle = 0;
   downtimeMs = 0;
@@ -43,9 +43,11 @@ export class Transfer {
   readonly #onIteration: (iteration: number) => void;
   #diskDone = 0;
   #memoryDone = 0;
-  /** Of the pass under way. */
+  /** Of the pass under way: all of it, and what of it had been sent when its pace last changed. */
   #passBytes = 0;
+  #passSent = 0;
   #passFromMs: number;
+  #paceChanged = Promise.withResolvers<void>();
   #isDisk = true;
   #postCopyAsked = Promise.withResolvers<void>();
 
@@ -56,7 +58,18 @@ export class Transfer {
     this.startedMs = clock.steadyMs();
     this.#passFromMs = this.startedMs;
     this.maxDowntimeMs = plan.maxDowntimeMs;
-    this.bandwidthBytesPerS = plan.bandwidthBytesPerS;
+    this.#bandwidthBytesPerS = plan.bandwidthBytesPerS;
+  }
+
+  get bandwidthBytesPerS(): number {
+    return this.#bandwidthBytesPerS;
+  }
+
+  set bandwidthBytesPerS(value: number) {
+    this.#passSent = this.#sentOfPass();
+    this.#passFromMs = this.#clock.steadyMs();
+    this.#bandwidthBytesPerS = value;
+    this.#paceChanged.resolve();
   }
 
   get elapsedMs(): number {
@@ -94,12 +107,11 @@ export class Transfer {
       const fromMs = this.#clock.steadyMs();
       const how = await Promise.race([this.#pass(leftBytes).then(() => "sent" as const), postCopy]);
       const tookS = (this.#clock.steadyMs() - fromMs) / 1000;
-      const sent = Math.min(leftBytes, tookS * this.bandwidthBytesPerS);
+      const sent = how === "sent" ? leftBytes : this.#sentOfPass();
       this.#memoryDone += sent;
       const dirtied = tookS * this.#plan.dirtyBytesPerS() * (1 - this.throttle);
       const remaining = Math.min(memoryBytes, leftBytes - sent + dirtied);
-      this.#passBytes = remaining;
-      this.#passFromMs = this.#clock.steadyMs();
+      this.#beginPass(remaining);
       if (how === "post-copy") return how;
       if ((remaining / this.bandwidthBytesPerS) * 1000 <= this.maxDowntimeMs) return how;
       // A pass that gains less than half is none (migration.throttle-trigger-threshold 50).
@@ -128,15 +140,31 @@ export class Transfer {
   }
 
   async #pass(bytes: number): Promise<void> {
+    this.#beginPass(bytes);
+    for (let isPaceNew = true; isPaceNew;) {
+      this.#paceChanged = Promise.withResolvers();
+      const leftMs = ((bytes - this.#passSent) / this.#bandwidthBytesPerS) * 1000;
+      isPaceNew = await Promise.race([
+        wait(this.#clock, leftMs, this.#cancel.signal).then(() => false),
+        this.#paceChanged.promise.then(() => true),
+      ]);
+    }
+  }
+
+  #beginPass(bytes: number): void {
     this.#passBytes = bytes;
+    this.#passSent = 0;
     this.#passFromMs = this.#clock.steadyMs();
-    await wait(this.#clock, (bytes / this.bandwidthBytesPerS) * 1000, this.#cancel.signal);
+  }
+
+  #sentOfPass(): number {
+    const elapsedS = (this.#clock.steadyMs() - this.#passFromMs) / 1000;
+    return Math.min(this.#passBytes, this.#passSent + elapsedS * this.#bandwidthBytesPerS);
   }
 
   figures(): Record<string, number | bigint> {
     const { memoryBytes, diskBytes } = this.#plan;
-    const passed = ((this.#clock.steadyMs() - this.#passFromMs) / 1000) * this.bandwidthBytesPerS;
-    const ofPass = Math.min(this.#passBytes, passed);
+    const ofPass = this.#sentOfPass();
     const diskDone = this.#isDisk ? ofPass : this.#diskDone;
     const memoryDone = this.#memoryDone + (this.#isDisk ? 0 : ofPass);
     const memoryLeft = this.#isDisk ? memoryBytes : this.#passBytes - ofPass;
