@@ -121,12 +121,18 @@ export const agentProcedures: Procedures = {
     domainFsthaw: (host, { dom }) => ({ filesystems: host.agents.thaw(host.domains.require(dom)) }),
     domainFstrim: (host, { dom }) => void withAgent(host, dom),
     domainGetTime: (host, { dom }) => {
-      withAgent(host, dom);
-      const nowMs = Math.floor(host.clock.nowMs());
+      const nowMs = host.agents.timeMs(host.domains.require(dom));
       return { seconds: BigInt(Math.floor(nowMs / 1000)), nseconds: (nowMs % 1000) * 1_000_000 };
     },
-    domainSetTime: (host, { dom }) => void withAgent(host, dom),
-    domainSetUserPassword: (host, { dom }) => void withAgent(host, dom),
+    domainSetTime: (host, { dom, seconds, nseconds, flags }) => {
+      const timeMs = Number(seconds) * 1_000 + Math.floor(nseconds / 1_000_000);
+      const isSync = (flags & lv.VIR_DOMAIN_TIME_SYNC) !== 0;
+      host.agents.setTime(host.domains.require(dom), isSync ? null : timeMs);
+    },
+    domainSetUserPassword: (host, { dom, user, password, flags }) => {
+      const isCrypted = (flags & lv.VIR_DOMAIN_PASSWORD_ENCRYPTED) !== 0;
+      host.agents.setPassword(host.domains.require(dom), user ?? "", password ?? "", isCrypted);
+    },
     domainAgentSetResponseTimeout: (host, { dom }) => {
       host.domains.require(dom);
       return { result: 0 };

@@ -10,6 +10,7 @@ import { SimError } from "#error.ts";
 import type { HostContext } from "#host/context.ts";
 import type { SimDomain } from "#host/domain/sim-domain.ts";
 import type { Networks } from "#host/network/networks.ts";
+import { hash } from "#host/random.ts";
 import { cardsOf, fileSystemsOf, hostNameOf, SYSTEM } from "./guest-system.ts";
 
 const AGENT_VERSION = "7.2.0";
@@ -37,9 +38,16 @@ interface Process {
 /** What of a guest's system changes by commands. */
 interface GuestState {
   frozen: boolean;
+  /** What its clock is ahead of the host's. */
+  clockOffsetMs: number;
   lastPid: number;
   readonly processes: Map<number, Process>;
 }
+
+/** Who has an account in a guest. */
+const USERS = ["root", "debian"];
+
+type Shadow = ReadonlyMap<string, string>;
 
 type Answer = (guest: GuestState, args: Command["args"], domain: SimDomain) => unknown;
 
@@ -47,6 +55,8 @@ export class Agents {
   readonly #context: HostContext;
   readonly #networks: Networks;
   readonly #guests = new WeakMap<SimDomain, { readonly id: number; readonly state: GuestState }>();
+  /** What stands for each user in /etc/shadow: on the guest's disk, so it outlives the run. */
+  readonly #shadows = new WeakMap<SimDomain, Map<string, string>>();
   readonly #answers: Readonly<Record<string, Answer>>;
 
   constructor(context: HostContext, networks: Networks) {
@@ -89,11 +99,41 @@ export class Agents {
     return count;
   }
 
+  /** The guest's own clock. */
+  timeMs(domain: SimDomain): number {
+    requireAgent(domain);
+    return Math.floor(this.#context.clock.nowMs() + this.#state(domain).clockOffsetMs);
+  }
+
+  /** @param timeMs null: as its hardware clock says, which is the host's. */
+  setTime(domain: SimDomain, timeMs: number | null): void {
+    requireAgent(domain);
+    this.#state(domain).clockOffsetMs = timeMs === null ? 0 : timeMs - this.#context.clock.nowMs();
+  }
+
+  /** @param isCrypted it is what is to stand in /etc/shadow. */
+  setPassword(domain: SimDomain, user: string, password: string, isCrypted: boolean): void {
+    requireAgent(domain);
+    const shadow = this.#shadow(domain);
+    if (!shadow.has(user)) {
+      const detail =
+        "unable to execute QEMU agent command 'guest-set-user-password': child process has failed to set user password";
+      throw agentError(VIR_ERR_INTERNAL_ERROR, detail);
+    }
+    shadow.set(user, isCrypted ? password : `$sim$${hash(password)}`);
+  }
+
+  #shadow(domain: SimDomain): Map<string, string> {
+    const known = this.#shadows.get(domain) ?? new Map(USERS.map((user) => [user, "*"]));
+    this.#shadows.set(domain, known);
+    return known;
+  }
+
   /** Of this run of the guest. */
   #state(domain: SimDomain): GuestState {
     const known = this.#guests.get(domain);
     if (known?.id === domain.id) return known.state;
-    const state: GuestState = { frozen: false, lastPid: 700, processes: new Map() };
+    const state: GuestState = { frozen: false, clockOffsetMs: 0, lastPid: 700, processes: new Map() };
     this.#guests.set(domain, { id: domain.id, state });
     return state;
   }
@@ -113,9 +153,16 @@ export class Agents {
       "guest-get-osinfo": () => SYSTEM,
       "guest-get-timezone": () => ({ zone: "UTC", offset: 0 }),
       "guest-get-users": () => [],
-      "guest-get-time": () => Math.floor(this.#context.clock.nowMs()) * 1_000_000,
-      "guest-set-time": nothing,
-      "guest-set-user-password": nothing,
+      "guest-get-time": (_guest, _args, domain) => this.timeMs(domain) * 1_000_000,
+      "guest-set-time": (_guest, { time }, domain) => {
+        this.setTime(domain, time === undefined ? null : Number(time) / 1_000_000);
+        return {};
+      },
+      "guest-set-user-password": (_guest, { username, password, crypted }, domain) => {
+        const text = Buffer.from(String(password), "base64").toString();
+        this.setPassword(domain, String(username), text, crypted === true);
+        return {};
+      },
       "guest-fstrim": () => ({ paths: [] }),
       "guest-get-vcpus": (_guest, _args, { facts }) =>
         Array.from({ length: facts.vcpus }, (_unused, index) => ({
@@ -136,7 +183,7 @@ export class Agents {
       "guest-fsfreeze-status": ({ frozen }) => (frozen ? "frozen" : "thawed"),
       "guest-fsfreeze-freeze": (_guest, _args, domain) => this.freeze(domain),
       "guest-fsfreeze-thaw": (_guest, _args, domain) => this.thaw(domain),
-      "guest-exec": (guest, args, domain) => ({ pid: execute(guest, args, domain) }),
+      "guest-exec": (guest, args, domain) => ({ pid: execute(guest, args, domain, this.#shadow(domain)) }),
       "guest-exec-status": ({ processes }, { pid }) => exitOf(processes, Number(pid)),
     };
   }
@@ -175,15 +222,15 @@ function parseCommand(text: string): Command {
 }
 
 /** Programs that a simulated guest has; any other ends with 127, as a shell says that there is none. */
-function execute(guest: GuestState, args: Command["args"], domain: SimDomain): number {
+function execute(guest: GuestState, args: Command["args"], domain: SimDomain, shadow: Shadow): number {
   const path = String(args["path"] ?? "");
   const words = Array.isArray(args["arg"]) ? args["arg"].map(String) : [];
   guest.lastPid += 1;
-  guest.processes.set(guest.lastPid, run(path.slice(path.lastIndexOf("/") + 1), words, domain));
+  guest.processes.set(guest.lastPid, run(path.slice(path.lastIndexOf("/") + 1), words, domain, shadow));
   return guest.lastPid;
 }
 
-function run(program: string, words: readonly string[], domain: SimDomain): Process {
+function run(program: string, words: readonly string[], domain: SimDomain, shadow: Shadow): Process {
   switch (program) {
     case "true":
     case "sync":
@@ -197,9 +244,19 @@ function run(program: string, words: readonly string[], domain: SimDomain): Proc
       return { exitcode: 0, output: `${hostNameOf(domain)}\n` };
     case "uname":
       return { exitcode: 0, output: words.includes("-r") ? `${SYSTEM["kernel-release"]}\n` : "Linux\n" };
+    case "getent":
+      return entry(words, shadow);
     default:
       return { exitcode: 127, output: "" };
   }
+}
+
+/** getent(1): "shadow" is the only database that changes here. */
+function entry([database, user = ""]: readonly string[], shadow: Shadow): Process {
+  const found = database === "shadow" ? shadow.get(user) : undefined;
+  return found === undefined
+    ? { exitcode: 2, output: "" }
+    : { exitcode: 0, output: `${user}:${found}:20089:0:99999:7:::\n` };
 }
 
 function exitOf(processes: Map<number, Process>, pid: number): unknown {
