@@ -31,14 +31,16 @@ export async function attempt<T>(
       if (delayMs === undefined) throw error;
       log.info({ err: error, step: step.name, tries, delayMs }, "trying a step again");
       const detail = error instanceof AppError ? error.message : toProblem(error).title;
-      await journal
-        .saveProgress({ message: `${words(step)}: trying again (${tries}): ${detail}` })
-        .catch((failure: unknown) => log.warn({ err: failure }, "progress could not be stored"));
+      const tell = (message: string): Promise<void> =>
+        journal
+          .saveProgress({ message: `${words(step)}: ${message}` })
+          .catch((failure: unknown) => log.warn({ err: failure }, "progress could not be stored"));
+      await tell(`trying again (${tries}): ${detail}`);
       const goOn = held?.pause();
       try {
         await clock.sleep(delayMs, signal);
       } finally {
-        await goOn?.(signal);
+        await goOn?.(signal, () => tell("waiting for its turn to go on"));
       }
     }
   }

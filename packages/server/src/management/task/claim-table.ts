@@ -22,15 +22,17 @@ interface Waiter extends Claimant {
   readonly granted: () => void;
 }
 
+export type GoOn = (signal: AbortSignal, onWait: () => Promise<void>) => Promise<void>;
+
 /** Claims that are held. */
 export interface Hold {
   /** These instead, at once; false, and nothing is changed, if somebody has one that is new, or asked for it first. */
   readonly tryChange: (claims: Claims) => boolean;
   /**
    * Those that count only at work are given back; the result waits until they are had again, before those that have not
-   * begun. Who is aborted meanwhile has them at once: what is left for it to do is to end.
+   * begun. Who is aborted meanwhile has them at once: what is left for it to do is to end. `onWait`: there is none yet.
    */
-  readonly pause: () => (signal: AbortSignal) => Promise<void>;
+  readonly pause: () => GoOn;
   /** A second time is fine. */
   readonly release: () => void;
 }
@@ -112,8 +114,9 @@ export class ClaimTable {
         const atWork = whole?.limited.filter(({ onlyAtWork }) => onlyAtWork === true) ?? [];
         if (whole === undefined || atWork.length === 0) return async () => {};
         change({ ...whole, limited: whole.limited.filter((limit) => !atWork.includes(limit)) });
-        return async (signal) => {
+        return async (signal, onWait) => {
           const working = { ...whole, exclusive: [], shared: [], limited: atWork };
+          if (!signal.aborted && this.#isAtLimit(working)) await onWait();
           const granted = await this.#wait(working, signal, true);
           if (granted !== undefined) this.#drop(granted);
           change(current === undefined ? undefined : whole);

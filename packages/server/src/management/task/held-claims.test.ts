@@ -102,7 +102,7 @@ test("at rest it counts for no limit of those at work, for all others, and holds
   assert.deepEqual(areFree(), [false, false]);
   const goOn = held.pause();
   assert.deepEqual([areFree(), isKeyFree(table, "vm")], [[true, false], false]);
-  await goOn(never);
+  await goOn(never, onWait);
   assert.deepEqual(areFree(), [false, false], "it counts again");
   held.release();
   assert.deepEqual(areFree(), [true, true]);
@@ -121,14 +121,15 @@ test("back at work it waits for a place: no more than the limit, before those th
     const held = await holding(table, id, own(id));
     const goOn = held.pause();
     away.push(held);
-    returns.push(() => goOn(never).then(() => void log.push(id)));
+    returns.push(() => goOn(never, onWait).then(() => void log.push(id)));
   }
   const fresh = await Promise.all(["x", "y"].map((id) => holding(table, id, own(id))));
   const late = heldBy(table, "z", own("z"));
   const lateHas = late.acquire(never).then(() => void log.push("z"));
+  waits = 0;
   const back = returns.map((each) => each());
   await settled();
-  assert.deepEqual(log, [], "the two places are had");
+  assert.deepEqual([log, waits], [[], 4], "the two places are had, and it is told");
   fresh[0]?.release();
   await settled();
   assert.equal(log.length, 1);
@@ -152,7 +153,7 @@ test("who is cancelled as it waits to be back at work goes on to its end, and le
   const goOn = held.pause();
   const other = await holding(table, "b", { ...claims(["vm2"]), limited });
   const abort = new AbortController();
-  const back = goOn(abort.signal);
+  const back = goOn(abort.signal, onWait);
   abort.abort();
   await back;
   held.release();

@@ -3,7 +3,7 @@
  * that it claims or nothing: a place that is not free is waited for with everything together, while it holds nothing, so
  * that two never wait for each other; and of the places that it chose it holds the last.
  */
-import type { ClaimTable, Hold } from "#management/task/claim-table.ts";
+import type { ClaimTable, GoOn, Hold } from "#management/task/claim-table.ts";
 import type { Claims } from "#management/task/operation.ts";
 
 const nothing: Claims = { exclusive: [] };
@@ -57,7 +57,7 @@ export class HeldClaims {
   }
 
   /** While it waits for another try; the result waits until it may go on. */
-  pause(): (signal: AbortSignal) => Promise<void> {
+  pause(): GoOn {
     return this.#hold?.pause() ?? (async () => {});
   }
 
