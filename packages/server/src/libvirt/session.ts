@@ -65,10 +65,15 @@ export async function onConnection<T>(
   } finally {
     const { connection, isLate } = used;
     if (isLong && connection !== undefined) countLong(connection, -1);
-    if (connection !== undefined && isLate === true && !longCalls.has(connection)) {
+    if (connection !== undefined && isLate === true && !isOnLongCall(connection)) {
       context.session.unanswered?.(connection);
     }
   }
+}
+
+/** What it is asked now may have to wait for them. */
+export function isOnLongCall(connection: Connection): boolean {
+  return longCalls.has(connection);
 }
 
 function countLong(connection: Connection, by: number): void {

@@ -7,6 +7,8 @@ import { fakeServer, procedureName } from "@innkeeper/libvirt/testing/fake-serve
 import { held } from "@innkeeper/libvirt/testing/resource.ts";
 import type { Clock } from "#core/clock.ts";
 import { silentLogger } from "#core/log.ts";
+import { systemClock } from "#core/system-clock.ts";
+import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import { LibvirtHostLink } from "./host-link.ts";
 import { ReconnectPace } from "./reconnect-pace.ts";
 
@@ -100,6 +102,40 @@ describe("a link's day", { timeout: 120_000 }, () => {
     assert.ok(attempts <= delays.length + 3, `${attempts} attempts, ${delays.length} pauses`);
     assert.match(detail, /lost again and again/);
   });
+});
+
+test("a daemon that is busy with long calls is not taken for one that answers nobody", async ({ mock }) => {
+  let questions = 0;
+  let asked = Promise.withResolvers<() => void>();
+  await using server = await fakeServer((message, peer) => {
+    if (procedureName(message) === "connectGetLibVersion") {
+      peer.reply(message, "ConnectGetLibVersionRet", { libVer: 9_000_000n });
+    }
+    if (procedureName(message) !== "connectGetAllDomainStats") return;
+    questions++;
+    asked.resolve(() => peer.reply(message, "ConnectGetAllDomainStatsRet", { retStats: [] }));
+  });
+  await using link = new LibvirtHostLink(
+    { uri: server.uri },
+    { clock: systemClock, log: silentLogger, allowPlainTcp: true },
+  );
+  const call = { signal: AbortSignal.timeout(20_000) };
+  const connection = await link.connection(call);
+  mock.timers.enable({ apis: ["setTimeout"] });
+  link.unanswered(connection);
+  await asked.promise;
+  const gate = Promise.withResolvers<void>();
+  const long = onConnection({ session: link }, call, "copy", () => gate.promise, longDeadlineMs);
+  await turn();
+  asked = Promise.withResolvers();
+  mock.timers.tick(5000);
+  const answer = await asked.promise;
+  assert.equal(questions, 2);
+  answer();
+  gate.resolve();
+  await long;
+  assert.equal(connection.isOpen, true);
+  mock.timers.reset();
 });
 
 test("hosts that are lost together have their turns one after another; one alone has it at once", () => {

@@ -14,7 +14,7 @@ import type { Clock } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import type { HostAddress, HostLink, HostLinkStatus } from "#hardware/port.ts";
 import { mapLibvirtError } from "#libvirt/error.ts";
-import { longDeadlineMs, type LibvirtSession, onConnection } from "#libvirt/session.ts";
+import { isOnLongCall, longDeadlineMs, type LibvirtSession, onConnection } from "#libvirt/session.ts";
 import { requireSupported } from "#libvirt/version.ts";
 import { readHardware } from "./host-hardware.ts";
 import { checkHostUri, type UriPolicy } from "./host-uri.ts";
@@ -216,7 +216,9 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
   }
 
   async #checkAnswers(connection: Connection): Promise<void> {
-    const isFine = await this.#answers(connection);
+    let isFine = await this.#answers(connection);
+    // Calls that take long, begun meanwhile, may be all that it works on for one client (max_client_requests).
+    while (!isFine && connection.isOpen && isOnLongCall(connection)) isFine = await this.#answers(connection);
     this.#asked = undefined;
     if (isFine || !connection.isOpen) return;
     this.#isMute = true;
