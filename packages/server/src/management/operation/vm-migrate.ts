@@ -21,7 +21,14 @@ import { cleanLeftovers, deleteCopied, type Leftover, rememberLeftover } from "#
 import { dropOther, isSilence, type Move, settle, type SettledPlace } from "#management/vm/migration-place.ts";
 import { type MigrationPlan, planMigration } from "#management/vm/migration-plan.ts";
 import { migrationUri } from "#management/vm/migration-uri.ts";
-import { fillCopies, makeCopies, type MadeCopies, removeCopies } from "#management/vm/migration-volume.ts";
+import {
+  begunCopies,
+  type DiskCopy,
+  fillCopies,
+  makeCopies,
+  type MadeCopies,
+  removeCopies,
+} from "#management/vm/migration-volume.ts";
 import { syncGuest, syncPools } from "#management/vm/sync.ts";
 import type { MigrationResult } from "#virtualization/port.ts";
 import type { OperationDeps } from "./deps.ts";
@@ -138,8 +145,9 @@ async function fill(deps: OperationDeps, context: Context): Promise<void> {
   const { targetId, vmName } = context.result<MigrationPlan>("plan");
   const { made, taken } = context.result<MadeCopies>("volumes");
   if (taken !== undefined) {
-    const message = `The target host has another volume ${taken} by now; it was left as it is, and VM ${vmName} where it was.`;
-    throw new AppError("name_taken", message, { field: "copyDisks", remedy: "Move it away." });
+    const message = `The target host has a volume ${taken} by now that is not known to be this migration's; it was left as it is, and VM ${vmName} where it was.`;
+    const remedy = "Move it away; or delete it, if Innkeeper ended while it was made.";
+    throw new AppError("name_taken", message, { field: "copyDisks", remedy });
   }
   await fillCopies(deps, context, targetId, made);
 }
@@ -283,7 +291,7 @@ async function finish(deps: OperationDeps, context: Context): Promise<{ kept: st
 async function leave(deps: OperationDeps, context: Context, hostId: string): Promise<void> {
   const plan = context.result<MigrationPlan>("plan");
   const { vmId, vmName, uuid, copiedPaths, stateFiles, autostart, targetId } = plan;
-  const own = hostId === targetId ? { ...ownCopies(context), copiedPaths: [] } : { copies: [], copiedPaths };
+  const own = hostId === targetId ? { copies: ownCopies(context), copiedPaths: [] } : { copies: [], copiedPaths };
   const leftover: Leftover = { hostId, vmId, vmName, uuid, ...own, stateFiles, autostart };
   await rememberLeftover(deps, leftover);
 }
@@ -338,15 +346,14 @@ async function undoVolumes(deps: OperationDeps, context: Context): Promise<void>
   const place = await settle(deps, moved, { signal: context.signal }, []);
   if (isArrived(place)) return;
   if (place === "source-alone") return await leave(deps, context, targetId);
-  const { copies, areMade } = ownCopies(context);
-  await removeCopies(deps, targetId, copies, areMade, { signal: context.signal });
+  await removeCopies(deps, targetId, ownCopies(context), { signal: context.signal });
   await syncPools(deps, context, targetId, copiesOf(moved));
 }
 
 /** What was made, or, when that was never stored, may have been made. */
-function ownCopies({ result, resultIfAny }: Context): Required<Pick<Leftover, "copies" | "areMade">> {
-  const stored = resultIfAny<MadeCopies>("volumes");
-  return { copies: stored?.made ?? result<MigrationPlan>("plan").copies, areMade: stored !== undefined };
+function ownCopies(context: Context): readonly DiskCopy[] {
+  const stored = context.resultIfAny<MadeCopies>("volumes");
+  return stored?.made ?? begunCopies(context.result<MigrationPlan>("plan").copies, context);
 }
 
 async function undoState(deps: OperationDeps, context: Context): Promise<void> {

@@ -45,19 +45,19 @@ export async function makeDisk(
   return { ...disk, source, sourceType: origin.sourceType, format: origin.format };
 }
 
-/** `isMade`: they are known to be ours; else a volume whose name was asked for may be someone else's. */
+/** The first `madeCount` are known to be ours; of the others a volume whose name was asked for may be someone else's. */
 export async function removeDisks(
   deps: MakeDeps,
   hostId: string,
   plans: readonly DiskPlan[],
+  madeCount: number,
   call: LongCall,
-  isMade = false,
 ): Promise<void> {
-  for (const plan of plans) {
+  for (const [index, plan] of plans.entries()) {
     const made = madeVolume(plan);
     if (made === undefined) continue;
     const { origin } = plan;
-    if (!("named" in origin) || (await ownDisk(deps, hostId, origin, isMade, call)) !== undefined)
+    if (!("named" in origin) || (await ownDisk(deps, hostId, origin, index < madeCount, call)) !== undefined)
       await removeVolume(deps, hostId, made, call);
   }
 }

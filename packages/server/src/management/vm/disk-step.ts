@@ -7,7 +7,7 @@ import type { OperationDeps } from "#management/operation/deps.ts";
 import type { Step } from "#management/task/operation.ts";
 import { removeDisks } from "./disk-make.ts";
 import type { DiskPlan } from "./disk-plan.ts";
-import { makeDisks, volumesOf } from "./disk-progress.ts";
+import { keptDisks, makeDisks, volumesOf } from "./disk-progress.ts";
 import { syncPools } from "./sync.ts";
 
 interface PlanWithDisks {
@@ -26,8 +26,8 @@ export function disksStep<Input>(deps: OperationDeps): Step<Input> {
     async undo(context) {
       const plan = context.resultIfAny<PlanWithDisks>("plan");
       if (plan === undefined) return;
-      const isMade = context.resultIfAny("disks") !== undefined;
-      await removeDisks(deps, plan.hostId, plan.disks, { signal: context.signal }, isMade);
+      const madeCount = context.resultIfAny("disks") === undefined ? keptDisks(context).length : plan.disks.length;
+      await removeDisks(deps, plan.hostId, plan.disks, madeCount, { signal: context.signal });
       await syncPools(deps, context, plan.hostId, volumesOf(plan.disks));
     },
   };

@@ -24,10 +24,8 @@ export interface Leftover {
   readonly vmId: string;
   readonly vmName: string;
   readonly uuid: string;
-  /** Volumes that the migration made there. */
+  /** Volumes that the migration made there, or may have made. */
   readonly copies: readonly DiskCopy[];
-  /** It is known that the migration made them. */
-  readonly areMade?: boolean;
   /** Paths of disks that were there, and went along. */
   readonly copiedPaths: readonly string[];
   readonly stateFiles: readonly string[];
@@ -90,7 +88,7 @@ async function clean(deps: OperationDeps, leftover: Leftover, call: Call): Promi
 }
 
 async function removeRest(deps: OperationDeps, leftover: Leftover, call: Call): Promise<boolean> {
-  const { hostId, uuid, vmId, areMade = false, copiedPaths, stateFiles } = leftover;
+  const { hostId, uuid, vmId, copiedPaths, stateFiles } = leftover;
   const { guest } = deps.providers.get(hostId);
   const here = await readGuestIfAny(guest, uuid, call);
   if (here !== undefined && isActive(here)) {
@@ -98,7 +96,7 @@ async function removeRest(deps: OperationDeps, leftover: Leftover, call: Call): 
     return here.state !== "paused"; // an incoming one that its libvirt has not dropped yet
   }
   if (here !== undefined) await removeGuest(guest, uuid, call);
-  await removeCopies(deps, hostId, await unusedCopies(deps, leftover, call), areMade, call);
+  await removeCopies(deps, hostId, await unusedCopies(deps, leftover, call), call);
   await deleteCopied(deps, { hostId, vmId, uuid, copiedPaths }, call);
   await guest.migration.deleteState({ uuid, paths: stateFiles }, call);
   await deps.hostSync.syncVm(hostId, uuid, call);
