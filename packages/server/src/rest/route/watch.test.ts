@@ -78,6 +78,23 @@ describe("watch", () => {
     assert.deepEqual(rest, all.slice(4));
   });
 
+  test("who watches a quiet kind is told now and then how far the others have come", async ({ mock }) => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    const response = await fetch(`${server.url}/api/v1/watch?kind=host`, {
+      headers: { authorization: `Bearer ${server.token}` },
+      signal: AbortSignal.timeout(20_000),
+    });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    assert.match((await reader?.read())?.value ?? "", /from revision/);
+    await addUser("quiet");
+    const stream = watch(server, `?since=${(await revision()) - 1}`);
+    await stream.next();
+    mock.timers.tick(15_000);
+    assert.equal((await reader?.read())?.value, `id: ${await revision()}\n\n`);
+    await reader?.cancel();
+    await stream.return(undefined);
+  });
+
   test("a revision that can't be resumed from is refused; so is a kind that there is not", async () => {
     const future = await server.admin("GET", "/watch?since=999999");
     assert.equal(future.status, 412);

@@ -15,7 +15,10 @@ import type { RestServices } from "#rest/service.ts";
 
 type WatchedKind = (typeof resourceKinds)[number];
 
-/** A comment this often keeps proxies from closing an idle stream, and notices who has gone. */
+/**
+ * Something this often keeps proxies from closing an idle stream, and notices who has gone. It tells how far the stream has
+ * come, also over what is left out: who resumes after hours without a change of his kinds is not too late.
+ */
 const heartbeatMs = 15_000;
 const drainTimeoutMs = 30_000;
 
@@ -35,16 +38,18 @@ export function watchHandlers(services: RestServices): HandlerTable {
       const stopListening = access.onEnd(principal, () => end.abort());
       const { raw } = reply;
       const stream = new EventStream(raw, reply.getHeaders(), since);
+      let revision = since;
       const heartbeat = setInterval(() => {
-        if (access.holds(principal)) stream.comment("");
+        if (access.holds(principal)) stream.mark(revision);
         else end.abort();
       }, heartbeatMs);
       try {
         for await (const change of inventory.changes(since, ended)) {
-          const kind = change.kind;
-          if (kinds !== undefined && !kinds.has(kind)) continue;
-          if (!maySee(access, principal, kind, change.resource)) continue;
-          await stream.send(change.revision, change, ended);
+          const { kind } = change;
+          const isWanted = kinds === undefined || kinds.has(kind);
+          if (isWanted && maySee(access, principal, kind, change.resource))
+            await stream.send(change.revision, change, ended);
+          ({ revision } = change);
         }
       } catch {
         // The log no longer reaches back so far, or the client did not read: it reconnects and is told.
@@ -86,8 +91,9 @@ class EventStream {
     raw.write(`retry: 1000\n: from revision ${since}\n\n`);
   }
 
-  comment(text: string): void {
-    if (!this.#raw.writableNeedDrain) this.#raw.write(`:${text}\n\n`);
+  /** An id without data is no event, but what the client resumes from. */
+  mark(id: number): void {
+    if (!this.#raw.writableNeedDrain) this.#raw.write(`id: ${id}\n\n`);
   }
 
   /** Resolves when there is room for the next one; throws when the client takes nothing for too long. */
