@@ -190,12 +190,17 @@ suite("calls", () => {
 suite("watch", () => {
   test("events are put together from any chunks", async () => {
     const stream = (async function* () {
-      for (const part of ["id: 1\nda", 'ta: {"a":', "1}\n", "\n: beat\n\ndata: x\r\ndata: y\r\n\r", "\ndata: lost"])
+      for (const part of [
+        "id: 1\nda",
+        'ta: {"a":',
+        "1}\n",
+        "\n: beat\n\ndata: x\r\ndata: y\r\n\r",
+        "\nid: 7\n\ndata: lost",
+      ])
         yield Buffer.from(part);
     })();
-    const events: string[] = [];
-    for await (const event of serverSentEvents(stream)) events.push(event);
-    assert.deepEqual(events, ['{"a":1}', "x\ny"]);
+    const events = await Array.fromAsync(serverSentEvents(stream));
+    assert.deepEqual(events, [{ id: "1", data: '{"a":1}' }, { data: "x\ny" }, { id: "7", data: "" }]);
   });
 
   test("a watch that is cut goes on after the last revision", async () => {
@@ -216,6 +221,20 @@ suite("watch", () => {
     }
     assert.deepEqual(revisions, [5, 6, 7]);
     assert.deepEqual(asked.slice(0, 3), ["4", "5", "6"]);
+  });
+
+  test("a watch of what seldom changes goes on after what it was told last, with or without a change", async () => {
+    const asked: (string | null)[] = [];
+    await using server = await serve((request, response) => {
+      asked.push(new URL(request.url ?? "", "http://x").searchParams.get("since"));
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      if (asked.length === 1) response.write("id: 90000\n\n");
+      else response.write('id: 90001\ndata: {"revision":90001,"kind":"vm","id":"vm-1","operation":"put"}\n\n');
+      setImmediate(() => response.destroy());
+    });
+    const { value } = await watch(server.api, { signal: AbortSignal.timeout(10_000) }).next();
+    assert.equal(value?.revision, 90_001);
+    assert.deepEqual(asked, [null, "90000"]);
   });
 
   test("a refusal ends it", async () => {

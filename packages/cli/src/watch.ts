@@ -36,11 +36,11 @@ export async function* watch(api: ApiClient, options: WatchOptions): AsyncGenera
         ...(options.kinds === undefined ? {} : { kind: options.kinds.join(",") }),
       };
       const { stream } = await api.download("watch", { query, signal: options.signal });
-      for await (const message of serverSentEvents(stream)) {
+      for await (const { id, data } of serverSentEvents(stream)) {
         failures = 0;
-        const change = JSON.parse(message) as Change;
-        since = change.revision;
-        yield change;
+        // Also one without data tells how far the log has come.
+        if (id !== undefined) since = Number(id);
+        if (data !== "") yield JSON.parse(data) as Change;
       }
     } catch (error) {
       if (options.signal.aborted) return;
@@ -56,22 +56,31 @@ export async function* watch(api: ApiClient, options: WatchOptions): AsyncGenera
   }
 }
 
-/** The `data` of each event; comments and other fields are left out, several data lines are joined. */
-export async function* serverSentEvents(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
+interface ServerSentEvent {
+  readonly id?: string;
+  /** Several lines joined; empty: there is only an id. */
+  readonly data: string;
+}
+
+/** Events and ids; comments and other fields are left out. */
+export async function* serverSentEvents(
+  stream: AsyncIterable<Uint8Array>,
+): AsyncGenerator<ServerSentEvent, void, undefined> {
   const decoder = new TextDecoder();
   let buffered = "";
   let data: string[] = [];
+  let id: string | undefined;
   for await (const chunk of stream) {
     buffered += decoder.decode(chunk, { stream: true });
     const lines = buffered.split(/\r\n|\n|\r(?!$)/);
     buffered = lines.pop() ?? "";
     for (const line of lines) {
       if (line === "") {
-        if (data.length > 0) yield data.join("\n");
+        if (data.length > 0 || id !== undefined) yield { ...(id === undefined ? {} : { id }), data: data.join("\n") };
         data = [];
-      } else if (line.startsWith("data:")) {
-        data.push(line.slice(line[5] === " " ? 6 : 5));
-      }
+        id = undefined;
+      } else if (line.startsWith("data:")) data.push(line.slice(line[5] === " " ? 6 : 5));
+      else if (line.startsWith("id:")) id = line.slice(3).trim();
     }
   }
 }

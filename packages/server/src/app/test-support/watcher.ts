@@ -63,7 +63,7 @@ export class Watcher implements AsyncDisposable {
       const parts = (rest + text).split("\n\n");
       rest = parts.pop() ?? "";
       for (const part of parts) {
-        const id = /^id: (\d+)$/m.exec(part)?.[1];
+        const id = /^id: (\d+)\ndata: /.exec(part)?.[1];
         if (id !== undefined) this.revisions.push(Number(id));
       }
     }

@@ -85,7 +85,7 @@ describe("watch", () => {
       signal: AbortSignal.timeout(20_000),
     });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-    assert.match((await reader?.read())?.value ?? "", /from revision/);
+    assert.match((await reader?.read())?.value ?? "", /^id: /m);
     await addUser("quiet");
     const stream = watch(server, `?since=${(await revision()) - 1}`);
     await stream.next();

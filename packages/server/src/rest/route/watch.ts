@@ -88,7 +88,7 @@ class EventStream {
     this.#raw = raw;
     for (const [name, value] of Object.entries(headers)) if (typeof value === "string") raw.setHeader(name, value);
     raw.writeHead(200, { "content-type": "text/event-stream", "x-accel-buffering": "no" });
-    raw.write(`retry: 1000\n: from revision ${since}\n\n`);
+    raw.write(`retry: 1000\nid: ${since}\n\n`);
   }
 
   /** An id without data is no event, but what the client resumes from. */
