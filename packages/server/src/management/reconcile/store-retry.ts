@@ -26,6 +26,8 @@ export async function untilStored(
       return await work();
     } catch (error) {
       if (!isStoreAway(error)) throw error;
+      // Who stops closes the store, too.
+      signal.throwIfAborted();
       if (tries === 1) log.warn({ err: error }, `${what} can't be stored; it is tried again until it can`);
       await clock.sleep(retryMs, signal).catch(() => undefined);
     }
