@@ -1,7 +1,7 @@
 /**
  * Small writes of many reconcilers, made durable together: while one transaction is committed those that come wait, and the
- * next one takes them all. A commit stands still until the disk has it: after one of several writes, which means that much
- * happens on the hosts, the next ones wait for as long again, so that reconcilers take about half of the process's time. Each
+ * next one takes them all. A commit stands still until the disk has it: so reconcilers have a share of the process's time
+ * for theirs. What they did not use lets the next few go at once; when it is used up, the next ones wait, and are more. Each
  * write must read through its transaction alone, and mean nothing to the others: one that fails fails by itself.
  */
 import { AppError } from "#core/app-error.ts";
@@ -19,6 +19,8 @@ interface Write {
 /** So that who waits for the store otherwise gets a turn. */
 const joinedMax = 200;
 const pauseMaxMs = 100;
+const timeShare = 1 / 4;
+const creditMaxMs = 50;
 
 export class JoinedWrites {
   readonly #store: Pick<Store, "transaction">;
@@ -27,10 +29,14 @@ export class JoinedWrites {
   /** They go where there is room beside the others. */
   readonly #later: Write[] = [];
   #isWriting = false;
+  /** Time that commits may take before they make a pause. */
+  #creditMs = creditMaxMs;
+  #countedAtMs: number;
 
   constructor(store: Pick<Store, "transaction">, clock: Pick<Clock, "monotonicMs" | "sleep">) {
     this.#store = store;
     this.#clock = clock;
+    this.#countedAtMs = clock.monotonicMs();
   }
 
   /** Resolves when it is durable. */
@@ -57,9 +63,17 @@ export class JoinedWrites {
       writes.push(...this.#later.splice(0, joinedMax - writes.length));
       const startMs = this.#clock.monotonicMs();
       await this.#commit(writes);
-      if (writes.length > 1) await this.#clock.sleep(Math.min(pauseMaxMs, this.#clock.monotonicMs() - startMs));
+      await this.#pauseAfter(startMs);
     }
     this.#isWriting = false;
+  }
+
+  async #pauseAfter(startMs: number): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    const gainedMs = (nowMs - this.#countedAtMs) * timeShare;
+    this.#creditMs = Math.min(creditMaxMs, this.#creditMs + gainedMs) - (nowMs - startMs);
+    this.#countedAtMs = nowMs;
+    if (this.#creditMs < 0) await this.#clock.sleep(Math.min(pauseMaxMs, -this.#creditMs / timeShare));
   }
 
   async #commit(writes: readonly Write[]): Promise<void> {
