@@ -46,14 +46,23 @@ const either =
 
 /** All that free text is searched in, in lower case. */
 export function searchText(resource: object, { text }: FieldSource): string {
-  const parts: string[] = [];
-  for (const field of text) {
-    someValueAt(resource, field.split("."), (value) => {
-      if (typeof value === "string") parts.push(value);
-      return false;
-    });
-  }
-  return parts.join("\n").toLowerCase();
+  return text.map((field) => fieldText(resource, field.split("."))).join("\n");
+}
+
+/** All that `~` is searched in of a field of the resource itself, in lower case. */
+export function fieldText(resource: object, path: readonly string[]): string {
+  let text = "";
+  someValueAt(resource, path, (value) => {
+    const part = searchable(value);
+    if (part !== undefined) text += text === "" ? part : `\n${part}`;
+    return false;
+  });
+  return text;
+}
+
+function searchable(value: unknown): string | undefined {
+  if (typeof value === "string") return value.toLowerCase();
+  return typeof value === "number" || typeof value === "boolean" ? String(value) : undefined;
 }
 
 function comparisonPredicate({ field, operator, value }: Comparison, related: Related): Predicate {
@@ -105,8 +114,5 @@ const notBelow: Ordered = (a, b) => a >= b;
 
 function containing(text: string): (value: unknown) => boolean {
   const part = text.toLowerCase();
-  return (value) => {
-    if (typeof value === "string") return value.toLowerCase().includes(part);
-    return (typeof value === "number" || typeof value === "boolean") && String(value).includes(part);
-  };
+  return (value) => searchable(value)?.includes(part) === true;
 }

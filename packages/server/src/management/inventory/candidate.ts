@@ -16,10 +16,23 @@ export interface Candidates {
 
 type Indexes = Pick<Inventory, "by" | "countBy" | "values" | "get">;
 
-export function candidates(inventory: Indexes, kind: ResourceKind, filter: Filter): Candidates | undefined {
-  if (filter.kind === "compare") return ofComparison(inventory, kind, filter);
-  if (filter.kind === "text" || filter.kind === "not") return undefined;
-  const terms = filter.terms.map((term) => candidates(inventory, kind, term));
+/** Ids of at least those that have a text, in lower case, in the field of that path, or where free text is searched. */
+type Having = (text: string, path?: readonly string[]) => ReadonlySet<string> | undefined;
+
+export function candidates(
+  inventory: Indexes,
+  kind: ResourceKind,
+  filter: Filter,
+  having: Having = () => undefined,
+): Candidates | undefined {
+  if (filter.kind === "not") return undefined;
+  if (filter.kind === "text") return ofIds(inventory, kind, having(filter.text.toLowerCase()));
+  if (filter.kind === "compare") {
+    const { field, operator, value } = filter;
+    if (operator !== "~" || value === null || field.hops.length > 0) return ofComparison(inventory, kind, filter);
+    return ofIds(inventory, kind, having(value.toLowerCase(), field.path));
+  }
+  const terms = filter.terms.map((term) => candidates(inventory, kind, term, having));
   if (filter.kind === "and") {
     return terms.reduce(
       (best, each) => (best === undefined || (each && each.count < best.count) ? each : best),
@@ -32,6 +45,10 @@ export function candidates(inventory: Indexes, kind: ResourceKind, filter: Filte
     count: all.reduce((sum, { count }) => sum + count, 0),
     list: () => [...new Set(all.flatMap((each) => each.list()))],
   };
+}
+
+function ofIds(inventory: Indexes, kind: ResourceKind, ids: ReadonlySet<string> | undefined): Candidates | undefined {
+  return ids && { count: ids.size, list: () => [...ids].flatMap((id) => inventory.get(kind, id) ?? []) };
 }
 
 function ofComparison(inventory: Indexes, kind: ResourceKind, comparison: Comparison): Candidates | undefined {

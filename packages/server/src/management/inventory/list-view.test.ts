@@ -102,6 +102,12 @@ const filters = [
   "host.tag=rack1 and state=paused",
   "host.tag!=rack1",
   "ip=10.0.9.1 or mac=52:54:00:00:00:11",
+  "name~EB-12",
+  "name~renamed",
+  "memoryMiB~204 and name~9",
+  "tag~t3 or mac~00:11",
+  "not description~shop",
+  "host~3-3 and name~1",
 ];
 const sorts = ["name", "-memoryMiB,name", "host.name", "state"];
 
@@ -113,6 +119,7 @@ test("a kept list is what one made anew is, while VMs and hosts come, go and cha
     // Some come that were not there when a list was made, and are renamed or go while VMs are on them.
     fc.record({ what: fc.constant("host"), index: fc.nat(hostCount + 3), memory: fc.integer({ min: 1, max: 9 }) }),
     fc.record({ what: fc.constant("host gone"), index: fc.nat(hostCount + 3), memory: fc.constant(0) }),
+    fc.record({ what: fc.constant("renamed"), index: fc.nat(vmCount + 20), memory: fc.nat(9) }),
     fc.record({ what: fc.constant("moved"), index: fc.nat(vmCount), memory: fc.nat(hostCount + 3) }),
   );
   const query = fc.record({ filter: fc.constantFrom(...filters), sort: fc.constantFrom(...sorts) });
@@ -124,6 +131,8 @@ test("a kept list is what one made anew is, while VMs and hosts come, go and cha
             await transaction.put("host", host(index, { name: `kvm${memory}-x`, tags: [`rack${memory}`] }));
           else if (what === "host gone") await transaction.delete("host", hostId(index));
           else if (what === "moved") await transaction.put("vm", vm(index, { hostId: hostId(memory) }));
+          else if (what === "renamed")
+            await transaction.put("vm", vm(index, { name: `Renamed-${memory}`, description: `Shop ${memory}` }));
           else if (what === "gone") await transaction.delete("vm", vm(index).id);
           else {
             const { spec } = vm(index);

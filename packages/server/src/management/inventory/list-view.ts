@@ -3,13 +3,14 @@
  * changed since, so that the next page costs little; small ones are made anew each time. Invariant: a page shows the
  * inventory as it is at that moment.
  */
-import { filterPredicate, type Predicate, searchText } from "@innkeeper/contract/filter-match.ts";
+import { fieldText, filterPredicate, type Predicate, searchText } from "@innkeeper/contract/filter-match.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { candidates } from "#management/inventory/candidate.ts";
 import { comparePlaces, replaced, type Row, rowOf, type SortKey, sortValue } from "#management/inventory/list-order.ts";
 import { itemWriter, type ListPage, listPage, pageOf } from "#management/inventory/list-page.ts";
 import { type ListRequest, relatedKinds } from "#management/inventory/list-query.ts";
 import type { Resource } from "#management/inventory/resource-index.ts";
+import { TextIndex } from "#management/inventory/text-index.ts";
 import type { ChangeEntry, ResourceKind } from "#store/port.ts";
 
 /** So few are filtered and sorted at once in 2 ms. */
@@ -17,6 +18,7 @@ const smallMax = 2000;
 const ordersMax = 8;
 const viewsMax = 8;
 const writersMax = 4;
+const textsMax = 8;
 
 /** All resources of a kind in the order of a sort, and those of them that match filters. */
 interface Order {
@@ -35,7 +37,7 @@ interface Order {
 export class ListViews implements Disposable {
   readonly #inventory: Inventory;
   readonly #orders = new Map<string, Order>();
-  readonly #texts = new Map<ResourceKind, Map<string, string>>();
+  readonly #texts = new Map<string, { readonly kind: ResourceKind; readonly index: TextIndex }>();
   readonly #writers = new Map<string, (resource: object) => string>();
   readonly #changedAt = new Map<ResourceKind, number>();
   readonly #openedAt: number;
@@ -49,7 +51,9 @@ export class ListViews implements Disposable {
 
   page(kind: ResourceKind, request: ListRequest): ListPage {
     const { revision } = this.#inventory;
-    const found = candidates(this.#inventory, kind, request.filter);
+    const found = candidates(this.#inventory, kind, request.filter, (text, path) =>
+      this.#having(kind, request, text, path),
+    );
     if (found !== undefined && found.count <= smallMax) return listPage(found.list(), request, revision, this.#related);
     if (this.#inventory.count(kind) <= smallMax) {
       return listPage(this.#inventory.values(kind), request, revision, this.#related);
@@ -82,11 +86,7 @@ export class ListViews implements Disposable {
       keepLast(order.views, filterText, known, viewsMax);
       return known.rows;
     }
-    const matches = filterPredicate(
-      filter,
-      (resource) => this.#text(kind, request, resource as Resource),
-      this.#related,
-    );
+    const matches = filterPredicate(filter, (resource) => searchText(resource, request.source), this.#related);
     const rows = this.#matching(order, matches);
     // What is related changes without a trace here.
     if (relatedKinds({ filter, keys: [] }).size === 0) keepLast(order.views, filterText, { matches, rows }, viewsMax);
@@ -152,7 +152,7 @@ export class ListViews implements Disposable {
   #note(changes: readonly ChangeEntry[]): void {
     for (const { kind, id, revision, resource } of changes) {
       this.#changedAt.set(kind, revision);
-      this.#texts.get(kind)?.delete(id);
+      for (const text of this.#texts.values()) if (text.kind === kind) text.index.note(id, resource);
       for (const [name, order] of this.#orders) {
         if (order.kind === kind) order.dirty.add(id);
         const isMoved =
@@ -173,15 +173,22 @@ export class ListViews implements Disposable {
     return JSON.stringify(values);
   }
 
-  /** What free text is searched in, remembered. */
-  #text(kind: ResourceKind, { source }: ListRequest, resource: Resource): string {
-    const texts = this.#texts.get(kind) ?? new Map<string, string>();
-    this.#texts.set(kind, texts);
-    const known = texts.get(resource.id);
-    if (known !== undefined) return known;
-    const text = searchText(resource, source);
-    texts.set(resource.id, text);
-    return text;
+  #having(
+    kind: ResourceKind,
+    { source }: ListRequest,
+    text: string,
+    path?: readonly string[],
+  ): Set<string> | undefined {
+    // Of few it takes no time.
+    if (this.#inventory.count(kind) <= smallMax) return undefined;
+    const name = `${kind} ${path?.join(".") ?? ""}`;
+    const known = this.#texts.get(name);
+    const textOf = (resource: object): string =>
+      path === undefined ? searchText(resource, source) : fieldText(resource, path);
+    const index =
+      known === undefined || known.index.isStale ? new TextIndex(this.#inventory.values(kind), textOf) : known.index;
+    keepLast(this.#texts, name, { kind, index }, textsMax);
+    return index.find(text);
   }
 
   /** Writes items of chosen fields; what it has written it remembers as long as the resource is as it was. */
