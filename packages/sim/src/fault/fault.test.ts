@@ -277,5 +277,6 @@ describe("fault rules", { timeout: 60_000 }, () => {
     assert.throws(() => readRule({ kind: "explode" }), /kind must be one of refuse, hang, slow, cut, fail/);
     assert.throws(() => readRule({ kind: "fail", code: "NOPE" }), /VIR_ERR_OPERATION_FAILED, not NOPE/);
     assert.throws(() => readRule({ kind: "fail", chance: 1 }), /there is no chance/);
+    assert.throws(() => readRule({ kind: "fail", probability: 2 }), /fault: probability must be 0 to 1/);
   });
 });

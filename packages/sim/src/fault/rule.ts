@@ -1,4 +1,5 @@
 // A fault as it is declared: what goes wrong, where, how often.
+import { number, object, refuseUnknown, text } from "#json-field.ts";
 import { errorCodeNames } from "@innkeeper/libvirt/generated/error-name.ts";
 
 export const FAULT_KINDS = ["refuse", "hang", "slow", "cut", "fail"] as const;
@@ -25,39 +26,24 @@ export interface FaultRule {
 const DEFAULT_DELAY_MS = 1_000;
 const DEFAULT_BYTES = 4_096;
 
+const FIELDS = ["kind", "host", "procedure", "probability", "delayMs", "afterBytes", "code", "message"];
+
 /** From JSON. Throws with what is wrong, in the user's words. */
 export function readRule(input: unknown): FaultRule {
-  if (typeof input !== "object" || input === null) throw new Error("a fault is an object with a kind");
-  const given = new Map<string, unknown>(Object.entries(input));
-  const kind = FAULT_KINDS.find((each) => each === given.get("kind"));
+  const given = object("fault", input);
+  refuseUnknown("fault", given, FIELDS);
+  const kind = FAULT_KINDS.find((each) => each === given["kind"]);
   if (kind === undefined) throw new Error(`fault: kind must be one of ${FAULT_KINDS.join(", ")}`);
-  for (const key of given.keys())
-    if (!["kind", "host", "procedure", "probability", "delayMs", "afterBytes", "code", "message"].includes(key))
-      throw new Error(`fault: there is no ${key}`);
-  const probability = numberIn(given, "probability", 1);
-  if (probability > 1) throw new Error("fault: probability must be between 0 and 1");
   return {
     kind,
-    host: textIn(given, "host", "*"),
-    procedure: textIn(given, "procedure", "*"),
-    probability,
-    delayMs: numberIn(given, "delayMs", DEFAULT_DELAY_MS),
-    afterBytes: numberIn(given, "afterBytes", DEFAULT_BYTES),
-    code: codeIn(given.get("code")),
-    message: textIn(given, "message", "simulated fault"),
+    host: text("fault: host", given["host"] ?? "*"),
+    procedure: text("fault: procedure", given["procedure"] ?? "*"),
+    probability: number("fault: probability", given["probability"] ?? 1, 1),
+    delayMs: number("fault: delayMs", given["delayMs"] ?? DEFAULT_DELAY_MS),
+    afterBytes: number("fault: afterBytes", given["afterBytes"] ?? DEFAULT_BYTES),
+    code: codeIn(given["code"]),
+    message: text("fault: message", given["message"] ?? "simulated fault"),
   };
-}
-
-function textIn(given: ReadonlyMap<string, unknown>, name: string, otherwise: string): string {
-  const value = given.get(name) ?? otherwise;
-  if (typeof value !== "string") throw new Error(`fault: ${name} must be a text`);
-  return value;
-}
-
-function numberIn(given: ReadonlyMap<string, unknown>, name: string, otherwise: number): number {
-  const value = given.get(name) ?? otherwise;
-  if (typeof value !== "number" || !(value >= 0)) throw new Error(`fault: ${name} must be a number of 0 or more`);
-  return value;
 }
 
 /** By name or number; default: operation failed. */

@@ -1,6 +1,7 @@
 // A fleet as it is declared: by counts on the command line, or in full in a JSON file.
 import { readFileSync } from "node:fs";
 import { readRule } from "#fault/rule.ts";
+import { array, number, object, refuseUnknown, whole } from "#json-field.ts";
 import { OFFICE_LOAD } from "#host/load.ts";
 import { STANDARD_NODE } from "#host/node/shape.ts";
 import type { FaultRule } from "#fault/rule.ts";
@@ -65,8 +66,7 @@ export function byCounts({ clusters, hosts, vms, seed, storage }: Counts): Fleet
 export function readDeclaration(path: string): FleetDeclaration {
   const given = object("the file", JSON.parse(readFileSync(path, "utf8")));
   const allowed = ["seed", "clusters", "vmShapes", "runningPart", "storage", "load", "faults"];
-  for (const key of Object.keys(given))
-    if (!allowed.includes(key)) throw new Error(`${path}: there is no field ${key}`);
+  refuseUnknown(path, given, allowed);
   const storage = given["storage"] ?? "shared";
   if (storage !== "shared" && storage !== "local") throw new Error("storage must be shared or local");
   const clusters = array("clusters", given["clusters"]).map((each, index) => readCluster(each, index));
@@ -75,7 +75,7 @@ export function readDeclaration(path: string): FleetDeclaration {
     seed: number("seed", given["seed"] ?? 1),
     clusters,
     vmShapes: given["vmShapes"] === undefined ? SHAPES : array("vmShapes", given["vmShapes"]).map(readShape),
-    runningPart: number("runningPart", given["runningPart"] ?? 0.9),
+    runningPart: number("runningPart", given["runningPart"] ?? 0.9, 1),
     storage,
     load: merged("load", OFFICE_LOAD, given["load"]),
     faults: array("faults", given["faults"] ?? []).map(readRule),
@@ -104,31 +104,9 @@ function readShape(input: unknown, index: number): VmShape {
 function merged<T extends object>(at: string, defaults: T, input: unknown): T {
   const given = object(at, input ?? {});
   const known = new Map<string, unknown>(Object.entries(defaults));
+  refuseUnknown(at, given, [...known.keys()]);
   for (const [key, value] of Object.entries(given)) {
-    if (!known.has(key)) throw new Error(`${at}: there is no field ${key}`);
     if (typeof value !== typeof known.get(key)) throw new Error(`${at}.${key} must be a ${typeof known.get(key)}`);
   }
   return { ...defaults, ...given };
-}
-
-function object(at: string, value: unknown): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error(`${at} must be an object`);
-  return { ...value };
-}
-
-function array(at: string, value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw new Error(`${at} must be a list`);
-  return value;
-}
-
-function number(at: string, value: unknown): number {
-  if (typeof value !== "number" || !Number.isFinite(value)) throw new Error(`${at} must be a number`);
-  return value;
-}
-
-function whole(at: string, value: unknown, most: number): number {
-  const count = number(at, value);
-  if (!Number.isInteger(count) || count < 0 || count > most)
-    throw new Error(`${at} must be a whole number of 0 to ${most}`);
-  return count;
 }
