@@ -17,6 +17,8 @@ export interface DaemonOptions {
   readonly configuration?: readonly string[];
   /** Its networks are its own: what it does to bridges and the firewall stays within. Its ports can't be reached then. */
   readonly ownNetwork?: boolean;
+  /** It is in the network of that one: they reach each other on loopback. */
+  readonly networkOf?: Daemon;
   /** Shell lines run inside the namespaces before libvirtd. */
   readonly prelude?: readonly string[];
 }
@@ -53,6 +55,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
     [
       "--pdeathsig",
       "KILL",
+      ...(options.networkOf === undefined ? [] : ["nsenter", "-t", String(options.networkOf.pid()), "-n"]),
       "unshare",
       "-m",
       "-p",

@@ -185,7 +185,40 @@ async function ends(t: Transcript): Promise<void> {
   await t.call("start saved", remote.domainCreate({ dom: saved }));
   await t.events("restored", 2);
   await t.call("state restored", remote.domainGetState({ dom: saved }));
+  await files(t, saved);
   await t.call("end", remote.domainDestroyFlags({ dom: saved }));
   await t.call("forget", remote.domainUndefineFlags({ dom: saved }));
   await t.events("all over", 3);
+}
+
+/** Memory in files that the client names, and what only a guest's agent could tell. */
+async function files(t: Transcript, dom: NonnullDomain): Promise<void> {
+  const { remote } = t.connection;
+  await t.call("time without an agent", remote.domainGetTime({ dom, flags: 0 }));
+  await t.call("set time", remote.domainSetTime({ dom, seconds: 1_000n, nseconds: 0, flags: 0 }));
+  await t.call(
+    "host name without an agent",
+    remote.domainGetHostname({ dom, flags: lv.VIR_DOMAIN_GET_HOSTNAME_AGENT }),
+  );
+  await t.call("guest info", remote.domainGetGuestInfo({ dom, types: 0, flags: 0 }));
+  await t.call("file systems", remote.domainGetFsinfo({ dom, flags: 0 }));
+  await t.call("password", remote.domainSetUserPassword({ dom, user: "root", password: "x", flags: 0 }));
+  await t.call("trim", remote.domainFstrim({ dom, mountPoint: null, minimum: 0n, flags: 0 }));
+  await t.call("thaw", remote.domainFsthaw({ dom, mountpoints: [], flags: 0 }));
+  const file = `${t.folder}/memory`;
+  await t.call("save nowhere", remote.domainSave({ dom, to: "/nowhere/memory" }));
+  await t.events("not saved", 2);
+  await t.call("save", remote.domainSaveFlags({ dom, to: file, dxml: null, flags: lv.VIR_DOMAIN_SAVE_PAUSED }));
+  await t.events("saved to a file", 2);
+  await t.call("state when saved", remote.domainGetState({ dom }));
+  await t.call("save what is off", remote.domainSave({ dom, to: `${file}2` }));
+  await t.call("image's xml", remote.domainSaveImageGetXmlDesc({ file, flags: 0 }), ({ xml }) => xml.length > 500);
+  await t.call("no image's xml", remote.domainSaveImageGetXmlDesc({ file: `${file}3`, flags: 0 }));
+  await t.call("restore of nothing", remote.domainRestore({ from: `${file}3` }));
+  await t.call("restore", remote.domainRestore({ from: file }));
+  await t.events("restored from a file", 2);
+  await t.call("state when restored", remote.domainGetState({ dom }));
+  await t.call("restore again", remote.domainRestoreFlags({ from: file, dxml: null, flags: 0 }));
+  await t.call("resume what was restored", remote.domainResume({ dom }));
+  await t.events("resumed from a file", 1);
 }

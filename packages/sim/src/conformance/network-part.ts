@@ -1,6 +1,5 @@
 // Networks, from their definition to their end.
 import type { NonnullNetwork } from "@innkeeper/libvirt";
-import { EventLog } from "./event-log.ts";
 import type { ConformancePart, Transcript } from "./transcript.ts";
 
 const absent: NonnullNetwork = { name: "none", uuid: "11111111-2222-4333-8444-555555555555" };
@@ -28,13 +27,12 @@ const HOST = "<host mac='52:54:00:11:22:33' name='a' ip='192.168.77.15'/>";
 export const networkPart: ConformancePart = {
   name: "network",
   run: async (transcript) => {
-    const log = new EventLog();
     const { events } = transcript.connection;
-    await log.listen(events.network("lifecycle"), ({ net, event }) => `${net.name} ${event}`);
+    await transcript.listen(events.network("lifecycle"), ({ net, event }) => `${net.name} ${event}`);
     await definitions(transcript);
-    await life(transcript, log);
+    await life(transcript);
     await updates(transcript);
-    await ends(transcript, log);
+    await ends(transcript);
   },
 };
 
@@ -54,7 +52,7 @@ async function definitions(t: Transcript): Promise<void> {
   await t.call("bridge that is taken", remote.networkDefineXml({ xml: named("n4", "<bridge name='virbr77'/>") }));
 }
 
-async function life(t: Transcript, log: EventLog): Promise<void> {
+async function life(t: Transcript): Promise<void> {
   const { remote } = t.connection;
   const net = await lookUp(t, "n1");
   await t.call("not active", remote.networkDestroy({ net }));
@@ -72,7 +70,7 @@ async function life(t: Transcript, log: EventLog): Promise<void> {
   const bridged = await lookUp(t, "n3");
   await t.call("start bridged", remote.networkCreate({ net: bridged }));
   await t.call("no leases", remote.networkGetDhcpLeases({ net: bridged, needResults: 1 }));
-  await log.take(t, "events", 5);
+  await t.events("events", 5);
 }
 
 async function updates(t: Transcript): Promise<void> {
@@ -89,7 +87,7 @@ async function updates(t: Transcript): Promise<void> {
   for (const flags of [0, 1]) await t.call("XML then", remote.networkGetXmlDesc({ net, flags }));
 }
 
-async function ends(t: Transcript, log: EventLog): Promise<void> {
+async function ends(t: Transcript): Promise<void> {
   const { remote } = t.connection;
   const net = await lookUp(t, "n1");
   await t.call("undefine while on", remote.networkUndefine({ net }));
@@ -100,5 +98,5 @@ async function ends(t: Transcript, log: EventLog): Promise<void> {
   await t.call("gone", remote.networkIsActive({ net }));
   for (const name of ["n2", "n3"])
     await t.call(`undefine ${name}`, remote.networkUndefine({ net: await lookUp(t, name) }));
-  await log.take(t, "events of the end", 4);
+  await t.events("events of the end", 4);
 }

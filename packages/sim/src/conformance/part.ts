@@ -1,5 +1,6 @@
 // The suite, part by part.
 import { domainPart } from "./domain-part.ts";
+import { migrationPart } from "./migration-part.ts";
 import { networkPart } from "./network-part.ts";
 import { nodePart } from "./node-part.ts";
 import { snapshotPart } from "./snapshot-part.ts";
@@ -14,4 +15,5 @@ export const parts: readonly ConformancePart[] = [
   storagePart,
   networkPart,
   snapshotPart,
+  migrationPart,
 ];

@@ -1,7 +1,6 @@
 // Snapshots of a domain, off and running, and the block jobs that merge and copy its layers.
 import * as lv from "@innkeeper/libvirt";
 import type { NonnullDomain } from "@innkeeper/libvirt";
-import { EventLog } from "./event-log.ts";
 import type { ConformancePart, Transcript } from "./transcript.ts";
 
 const domainXml = (
@@ -26,19 +25,18 @@ const ownXml = ({ xml }: { readonly xml: string }): string =>
 export const snapshotPart: ConformancePart = {
   name: "snapshot",
   run: async (transcript) => {
-    const log = new EventLog();
     const { events, remote } = transcript.connection;
-    await log.listen(events.domain("lifecycle"), ({ event, detail }) => `lifecycle ${event} ${detail}`);
-    await log.listen(events.domain("blockJob2"), ({ dst, type, status }) => `job of ${dst} ${type} ${status}`);
+    await transcript.listen(events.domain("lifecycle"), ({ event, detail }) => `lifecycle ${event} ${detail}`);
+    await transcript.listen(events.domain("blockJob2"), ({ dst, type, status }) => `job of ${dst} ${type} ${status}`);
     const { dom } = await remote.domainDefineXml({ xml: domainXml(transcript.folder) });
-    await whileOff(transcript, dom, log);
-    await whileRunning(transcript, dom, log);
-    await layers(transcript, dom, log);
-    await ends(transcript, dom, log);
+    await whileOff(transcript, dom);
+    await whileRunning(transcript, dom);
+    await layers(transcript, dom);
+    await ends(transcript, dom);
   },
 };
 
-async function whileOff(t: Transcript, dom: NonnullDomain, log: EventLog): Promise<void> {
+async function whileOff(t: Transcript, dom: NonnullDomain): Promise<void> {
   const { remote } = t.connection;
   const take = (label: string, xmlDesc: string, flags = 0) =>
     t.call(label, remote.domainSnapshotCreateXml({ dom, xmlDesc, flags }), ({ snap }) => snap.name);
@@ -72,25 +70,25 @@ async function whileOff(t: Transcript, dom: NonnullDomain, log: EventLog): Promi
   await t.call("delete", remote.domainSnapshotDelete({ snap: second }));
   await t.call("delete again", remote.domainSnapshotDelete({ snap: second }));
   await t.call("undefine", remote.domainUndefine({ dom }));
-  await log.take(t, "events while off", 2);
+  await t.events("events while off", 2);
 }
 
-async function whileRunning(t: Transcript, off: NonnullDomain, log: EventLog): Promise<void> {
+async function whileRunning(t: Transcript, off: NonnullDomain): Promise<void> {
   const { remote } = t.connection;
   await remote.domainCreate({ dom: off });
   const { dom } = await remote.domainLookupByName({ name: "snap" });
-  await log.take(t, "events of the start", 2);
+  await t.events("events of the start", 2);
   await t.call("with memory", remote.domainSnapshotCreateXml({ dom, xmlDesc: named("live") }), ({ snap }) => snap.name);
   const { snap } = await remote.domainSnapshotLookupByName({ dom, name: "live" });
   await t.call("its XML", remote.domainSnapshotGetXmlDesc({ snap }), ownXml);
-  await log.take(t, "events of a snapshot", 2);
+  await t.events("events of a snapshot", 2);
   await t.call("revert", remote.domainRevertToSnapshot({ snap }));
-  await log.take(t, "events of a revert", 4);
+  await t.events("events of a revert", 4);
   await t.call("state", remote.domainGetState({ dom }));
   await t.call("delete", remote.domainSnapshotDelete({ snap }));
 }
 
-async function layers(t: Transcript, off: NonnullDomain, log: EventLog): Promise<void> {
+async function layers(t: Transcript, off: NonnullDomain): Promise<void> {
   const { remote } = t.connection;
   const { dom } = await remote.domainLookupByName({ name: off.name });
   const file = (name: string): string => `${t.folder}/${name}`;
@@ -125,28 +123,28 @@ async function layers(t: Transcript, off: NonnullDomain, log: EventLog): Promise
   await t.call("abort none", remote.domainBlockJobAbort({ dom, path: "vda" }));
   await t.call("speed of none", remote.domainBlockJobSetSpeed({ dom, path: "vda", bandwidth: 1n }));
   await commit("merge of the layer between", { top: file("l1.qcow2"), base: file("b.qcow2") });
-  await log.take(t, "events of it", 1);
+  await t.events("events of it", 1);
   await commit("merge of the active layer", { flags: 4 });
-  await log.take(t, "ready", 1);
+  await t.events("ready", 1);
   await t.call("the job", remote.domainGetBlockJobInfo({ dom, path: "vda" }), ({ found, type }) => [found, type]);
   await commit("another", { flags: 4 });
   await t.call("pivot", remote.domainBlockJobAbort({ dom, path: "vda", flags: PIVOT }));
-  await log.take(t, "events of the end", 1);
+  await t.events("events of the end", 1);
   const destxml = `<disk type='file'><source file='${file("copy.qcow2")}'/><driver type='qcow2'/></disk>`;
   const copy = (label: string, flags: number) =>
     t.call(label, remote.domainBlockCopy({ dom, path: "vda", destxml, params: {}, flags }));
   await copy("copy of a persistent one", 0);
   await copy("copy", lv.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB);
-  await log.take(t, "copy ready", 1);
+  await t.events("copy ready", 1);
   await t.call("cancel", remote.domainBlockJobAbort({ dom, path: "vda" }));
-  await log.take(t, "cancelled", 1);
+  await t.events("cancelled", 1);
   await copy("copy to a file that is there", lv.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB);
   await t.call("at the end", remote.domainGetXmlDesc({ dom }), ({ xml }) =>
     [...xml.matchAll(/<source file='([^']*)'/gu)].map(([, path]) => path),
   );
 }
 
-async function ends(t: Transcript, dom: NonnullDomain, log: EventLog): Promise<void> {
+async function ends(t: Transcript, dom: NonnullDomain): Promise<void> {
   const { remote } = t.connection;
   const agent = (label: string) =>
     t.call(label, t.connection.qemu.domainAgentCommand({ dom, cmd: '{"execute":"guest-ping"}', timeout: 1 }));
@@ -156,5 +154,5 @@ async function ends(t: Transcript, dom: NonnullDomain, log: EventLog): Promise<v
   await agent("agent of a guest that is off");
   await t.call("merge while off", remote.domainBlockPull({ dom, path: "vda", bandwidth: 0n }));
   await t.call("forget all", remote.domainUndefineFlags({ dom, flags: lv.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA }));
-  await log.take(t, "events of the end", 3);
+  await t.events("events of the end", 3);
 }

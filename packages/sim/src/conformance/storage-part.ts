@@ -1,7 +1,6 @@
 // Pools and volumes, from their definition to their end, and their content.
 import { randomBytes } from "node:crypto";
 import { Hole, type NonnullStoragePool, type NonnullStorageVol } from "@innkeeper/libvirt";
-import { EventLog } from "./event-log.ts";
 import type { ConformancePart, Transcript } from "./transcript.ts";
 
 const poolXml = (name: string, path: string): string =>
@@ -44,19 +43,18 @@ const xmlOf = ({ xml }: { readonly xml: string }): string => neutral(xml);
 export const storagePart: ConformancePart = {
   name: "storage",
   run: async (transcript) => {
-    const log = new EventLog();
     const { events } = transcript.connection;
-    await log.listen(events.storagePool("lifecycle"), ({ pool, event }) => `${pool.name} ${event}`);
-    await log.listen(events.storagePool("refresh"), ({ pool }) => `${pool.name} refreshed`);
-    const pool = await pools(transcript, log);
+    await transcript.listen(events.storagePool("lifecycle"), ({ pool, event }) => `${pool.name} ${event}`);
+    await transcript.listen(events.storagePool("refresh"), ({ pool }) => `${pool.name} refreshed`);
+    const pool = await pools(transcript);
     await volumes(transcript, pool);
     await copies(transcript, pool);
-    await content(transcript, pool, log);
-    await ends(transcript, pool, log);
+    await content(transcript, pool);
+    await ends(transcript, pool);
   },
 };
 
-async function pools(t: Transcript, log: EventLog): Promise<NonnullStoragePool> {
+async function pools(t: Transcript): Promise<NonnullStoragePool> {
   const { remote } = t.connection;
   for (const [label, xml] of Object.entries(BAD)) await t.call(label, remote.storagePoolDefineXml({ xml }));
   await t.call("lookup", remote.storagePoolLookupByName({ name: "none" }));
@@ -92,7 +90,7 @@ async function pools(t: Transcript, log: EventLog): Promise<NonnullStoragePool> 
   await t.call("it is gone", remote.storagePoolLookupByName({ name: "q" }));
   await t.call("all", remote.connectListAllStoragePools({ needResults: 1 }));
   await t.call("none off", remote.connectListAllStoragePools({ needResults: 1, flags: 1 }));
-  await log.take(t, "events of pools", 5);
+  await t.events("events of pools", 5);
   return pool;
 }
 
@@ -154,10 +152,10 @@ async function copies(t: Transcript, pool: NonnullStoragePool): Promise<void> {
   await t.call("delete again", remote.storageVolDelete({ vol }));
 }
 
-async function content(t: Transcript, pool: NonnullStoragePool, log: EventLog): Promise<void> {
+async function content(t: Transcript, pool: NonnullStoragePool): Promise<void> {
   const { remote } = t.connection;
   const { vol } = await remote.storageVolLookupByName({ pool, name: "c.raw" });
-  await log.take(t, "events of volumes", 1);
+  await t.events("events of volumes", 1);
   const bytes = randomBytes(300_000);
   const upload = await t.connection.stream("storageVolUpload", { vol, offset: 0n, length: 0n, flags: 1 });
   const writer = upload.writable.getWriter();
@@ -165,7 +163,7 @@ async function content(t: Transcript, pool: NonnullStoragePool, log: EventLog): 
   await writer.write(new Hole(1_000_000n));
   await writer.write(bytes);
   await writer.close();
-  await log.take(t, "events of an upload", 1);
+  await t.events("events of an upload", 1);
   await t.call("its size", remote.storageVolGetInfo({ vol }), ({ capacity }) => capacity);
   const read = async (label: string, offset: bigint, length: bigint): Promise<void> => {
     const { readable } = await t.connection.stream("storageVolDownload", { vol, offset, length });
@@ -186,10 +184,10 @@ async function content(t: Transcript, pool: NonnullStoragePool, log: EventLog): 
     "more than announced",
     failing.write(bytes).then(() => failing.close()),
   );
-  await log.take(t, "events of a broken upload", 1);
+  await t.events("events of a broken upload", 1);
 }
 
-async function ends(t: Transcript, pool: NonnullStoragePool, log: EventLog): Promise<void> {
+async function ends(t: Transcript, pool: NonnullStoragePool): Promise<void> {
   const { remote } = t.connection;
   const { vol } = await remote.storageVolLookupByName({ pool, name: "b.raw" });
   await t.call("destroy", remote.storagePoolDestroy({ pool }));
@@ -199,5 +197,5 @@ async function ends(t: Transcript, pool: NonnullStoragePool, log: EventLog): Pro
   await t.call("XML while off", remote.storagePoolGetXmlDesc({ pool }), xmlOf);
   await t.call("undefine", remote.storagePoolUndefine({ pool }));
   await t.call("undefine again", remote.storagePoolUndefine({ pool }));
-  await log.take(t, "events of the end", 2);
+  await t.events("events of the end", 2);
 }

@@ -53,11 +53,17 @@ export class Transcript {
 
   /** From now on, what happens to domains is heard. */
   async watch(): Promise<void> {
-    for (const name of WATCHED) {
-      const events = this.connection.events.domain(name);
-      await events.ready;
-      void this.#listen(name, events);
-    }
+    for (const name of WATCHED)
+      await this.listen(this.connection.events.domain(name), (event) => describe(name, event));
+  }
+
+  /** From now on these events are heard, as they are described. */
+  async listen<Event>(
+    events: AsyncIterable<Event> & { readonly ready: Promise<void> },
+    tell: (event: Event) => string,
+  ): Promise<void> {
+    await events.ready;
+    void this.#collect(events, tell);
   }
 
   /** Waits for so many events and writes them down. Too few show as what they are. */
@@ -76,10 +82,10 @@ export class Transcript {
     this.lines.push(`${label}: ${this.#events.splice(0).join(", ")}`);
   }
 
-  async #listen(name: Watched, events: AsyncIterable<object>): Promise<void> {
+  async #collect<Event>(events: AsyncIterable<Event>, tell: (event: Event) => string): Promise<void> {
     try {
       for await (const event of events) {
-        this.#events.push(describe(name, event));
+        this.#events.push(tell(event));
         this.#heard.resolve();
       }
     } catch {
@@ -113,7 +119,21 @@ function describe(name: Watched, event: object): string {
 /** One part of the suite: a script that both daemons run. */
 export interface ConformancePart {
   readonly name: string;
-  run(transcript: Transcript): Promise<void>;
+  /** @param there of another host of the same kind. */
+  run(transcript: Transcript, there: Transcript): Promise<void>;
+}
+
+/** What the two hosts of one kind said to a part's script, one after the other. */
+export async function transcribed(
+  part: ConformancePart,
+  [openHere, openThere]: readonly [() => Promise<Connection>, () => Promise<Connection>],
+  folder: string,
+): Promise<string[]> {
+  await using here = await openHere();
+  await using there = await openThere();
+  const transcripts = [new Transcript(here, folder), new Transcript(there, folder)] as const;
+  await part.run(...transcripts);
+  return transcripts.flatMap(({ lines }) => lines);
 }
 
 /** Lines in which two transcripts differ, each from where they begin to. */

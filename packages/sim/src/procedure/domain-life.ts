@@ -1,8 +1,9 @@
 // Domains come and go, run and stop (virDomainDefineXML … virDomainUndefine of libvirt 9.0).
 import * as lv from "@innkeeper/libvirt/generated/domain-constant.ts";
 import {
-  VIR_ERR_OPERATION_FAILED,
   VIR_ERR_OPERATION_INVALID,
+  VIR_ERR_SYSTEM_ERROR,
+  VIR_FROM_DOMAIN,
   VIR_FROM_QEMU,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
@@ -25,6 +26,10 @@ import {
   undefine,
 } from "#host/domain/lifecycle.ts";
 import { SimDomain } from "#host/domain/sim-domain.ts";
+import type { SavedImage } from "#host/domain/sim-domain.ts";
+import { memoryOf } from "#host/domain/guest-memory.ts";
+import { writeOpaque } from "#host/file/disk-layers.ts";
+import { withFiles } from "#host/pool/storage-error.ts";
 import type { SimHost } from "#host/sim-host.ts";
 import type { Procedures } from "#rpc/handler.ts";
 import type { Session } from "#rpc/session.ts";
@@ -60,7 +65,7 @@ async function createXml(host: SimHost, xml: string, flags: number, session: Ses
   domains.refuseNamesake(uuid, name);
   const known = domains.find(uuid);
   if (known?.isActive === true)
-    throw new SimError(VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU, `domain '${name}' is already active`);
+    throw new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_DOMAIN, `domain '${name}' is already active`);
   if (known !== undefined) {
     known.config = new TextDocument(root);
     await create(host, known, flags | lv.VIR_DOMAIN_START_FORCE_BOOT, session);
@@ -83,25 +88,28 @@ function managedSave({ domains }: SimHost, domain: SimDomain, flags: number): vo
   domain.managedSave = save(domains, domain, (flags & lv.VIR_DOMAIN_SAVE_PAUSED) !== 0);
 }
 
+function saveFile({ domains, files, clock }: SimHost, domain: SimDomain, path: string, flags: number): void {
+  const write = (): void => {
+    const bytes = memoryOf(domain, clock).residentKiB * 1024;
+    withFiles(`Failed to create file '${path}'`, () => writeOpaque(files, path, bytes), VIR_FROM_QEMU);
+  };
+  const image = save(domains, domain, (flags & lv.VIR_DOMAIN_SAVE_PAUSED) !== 0, write);
+  domains.savedImages.set(path, image);
+}
+
 async function restoreFile(
   { domains, random }: SimHost,
   path: string,
   dxml: string | null,
   flags: number,
 ): Promise<void> {
-  const image = domains.savedImages.get(path);
-  if (image === undefined)
-    throw new SimError(
-      VIR_ERR_OPERATION_FAILED,
-      VIR_FROM_QEMU,
-      `Failed to open file '${path}': No such file or directory`,
-    );
+  const image = imageIn(domains, path);
   const document = dxml === null ? image.document : new TextDocument(readDefinition(dxml, random));
   const root = document.root();
   const uuid = textOf(root, "uuid") ?? "";
   const known = domains.find(uuid);
   if (known?.isActive === true)
-    throw new SimError(VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU, `domain '${known.name}' is already active`);
+    throw new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_DOMAIN, `domain '${known.name}' is already active`);
   const name = textOf(root, "name") ?? "";
   domains.refuseNamesake(uuid, name);
   const domain = known ?? new SimDomain(domains.context, uuid, name, document, false);
@@ -115,14 +123,10 @@ async function restoreFile(
   }
 }
 
-function savedImage({ domains }: SimHost, file: string): string {
-  const image = domains.savedImages.get(file);
-  if (image !== undefined) return format(image.document.root());
-  throw new SimError(
-    VIR_ERR_OPERATION_FAILED,
-    VIR_FROM_QEMU,
-    `Failed to open file '${file}': No such file or directory`,
-  );
+function imageIn({ savedImages }: SimHost["domains"], path: string): SavedImage {
+  const image = savedImages.get(path);
+  if (image !== undefined) return image;
+  throw new SimError(VIR_ERR_SYSTEM_ERROR, VIR_FROM_QEMU, `Failed to open file '${path}': No such file or directory`);
 }
 
 export const domainLifeProcedures: Procedures = {
@@ -165,14 +169,10 @@ export const domainLifeProcedures: Procedures = {
       if (image === null) throw operationInvalid("domain does not have managed save image");
       return { xml: image.document.text() };
     },
-    domainSave: ({ domains }, { dom, to }) => {
-      domains.savedImages.set(to, save(domains, domains.require(dom), false));
-    },
-    domainSaveFlags: ({ domains }, { dom, to, flags }) => {
-      domains.savedImages.set(to, save(domains, domains.require(dom), (flags & lv.VIR_DOMAIN_SAVE_PAUSED) !== 0));
-    },
+    domainSave: (host, { dom, to }) => saveFile(host, host.domains.require(dom), to, 0),
+    domainSaveFlags: (host, { dom, to, flags }) => saveFile(host, host.domains.require(dom), to, flags),
     domainRestore: (host, { from }) => restoreFile(host, from, null, 0),
     domainRestoreFlags: (host, { from, dxml, flags }) => restoreFile(host, from, dxml ?? null, flags),
-    domainSaveImageGetXmlDesc: (host, { file }) => ({ xml: savedImage(host, file) }),
+    domainSaveImageGetXmlDesc: (host, { file }) => ({ xml: format(imageIn(host.domains, file).document.root()) }),
   },
 };

@@ -2,7 +2,9 @@
 // parameters; libvirt 9.0 src/libvirt-domain.c virDomainMigrateVersion3Full), and the job's figures.
 import * as lv from "@innkeeper/libvirt/generated/domain-constant.ts";
 import {
+  VIR_ERR_INTERNAL_ERROR,
   VIR_ERR_INVALID_ARG,
+  VIR_ERR_MIGRATE_FINISH_OK,
   VIR_ERR_NO_DOMAIN,
   VIR_ERR_OPERATION_INVALID,
   VIR_FROM_QEMU,
@@ -97,7 +99,7 @@ export const migrationProcedures: Procedures = {
     }),
     domainMigratePrepare3Params: ({ name: hostName, incoming }, { params, flags }, session) => {
       const xml = text(params, lv.VIR_MIGRATE_PARAM_DEST_XML);
-      if (xml === undefined) throw new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_QEMU, "no domain XML passed");
+      if (xml === undefined) throw new SimError(VIR_ERR_INTERNAL_ERROR, VIR_FROM_QEMU, "no domain XML passed");
       const name = text(params, lv.VIR_MIGRATE_PARAM_DEST_NAME);
       const isOffline = (flags & lv.VIR_MIGRATE_OFFLINE) !== 0;
       const named = params[lv.VIR_MIGRATE_PARAM_MIGRATE_DISKS];
@@ -111,8 +113,9 @@ export const migrationProcedures: Procedures = {
     domainMigrateFinish3Params: ({ incoming }, { params, cancelled }) => {
       const name = text(params, lv.VIR_MIGRATE_PARAM_DEST_NAME) ?? "";
       if (cancelled !== 0) {
-        incoming.giveUp(name);
-        throw new SimError(VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU, `no domain with matching name '${name}'`);
+        if (!incoming.giveUp(name))
+          throw new SimError(VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU, `no domain with matching name '${name}'`);
+        throw new SimError(VIR_ERR_MIGRATE_FINISH_OK, VIR_FROM_QEMU);
       }
       return { dom: incoming.finish(name).ref, cookieOut: NONE };
     },
@@ -129,14 +132,15 @@ export const migrationProcedures: Procedures = {
       bandwidth: BigInt(migrations.maxSpeed(domains.require(dom))),
     }),
     domainMigrateStartPostCopy: ({ domains }, { dom }) => {
-      const job = requireJob(domains.require(dom));
-      if (job.startPostCopy === undefined)
+      const domain = domains.require(dom);
+      domain.requireActive();
+      if (domain.job?.startPostCopy === undefined)
         throw new SimError(
           VIR_ERR_OPERATION_INVALID,
           VIR_FROM_QEMU,
           "post-copy can only be started while outgoing migration is in progress",
         );
-      job.startPostCopy();
+      domain.job.startPostCopy();
     },
     domainGetJobInfo: ({ domains }, { dom }) => jobInfo(domains.require(dom)),
     domainGetJobStats: ({ domains }, { dom, flags }) => jobStats(domains.require(dom), flags),

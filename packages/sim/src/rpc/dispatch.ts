@@ -18,6 +18,7 @@ export interface Entry {
   readonly argsType: FieldType | null;
   readonly retType: FieldType | null;
   readonly isStream: boolean;
+  readonly isImplemented: boolean;
   readonly run: AnyHandler;
 }
 
@@ -29,6 +30,13 @@ export class DispatchTable {
     this.#add(remoteProgram, new Map([...merged(nouns, "remote"), ...streams]));
     this.#add(qemuProgram, merged(nouns, "qemu"));
     this.#add(lxcProgram, new Map());
+  }
+
+  /** Names of what some noun implements. */
+  get implemented(): readonly string[] {
+    return [...this.#programs.values()].flatMap((entries) =>
+      [...entries.values()].filter(({ isImplemented }) => isImplemented).map(({ name }) => name),
+    );
   }
 
   entry(program: number, procedure: number): Entry | undefined {
@@ -47,7 +55,11 @@ function build(name: string, entry: ProcedureEntry, handler: AnyHandler | undefi
     throw notSupported(name);
   };
   const isStream = stream !== undefined && handler !== undefined;
-  return [number, { name, argsType: typeOf(args), retType: typeOf(ret), isStream, run: handler ?? refuse }];
+  const isImplemented = handler !== undefined;
+  return [
+    number,
+    { name, argsType: typeOf(args), retType: typeOf(ret), isStream, isImplemented, run: handler ?? refuse },
+  ];
 }
 
 /** Two nouns that claim one procedure are a mistake of ours. */

@@ -122,7 +122,8 @@ function go(domains: Domains, domain: SimDomain, options: StartOptions): void {
     if (isRestored) run();
     return;
   }
-  domain.setState(lv.VIR_DOMAIN_PAUSED, lv.VIR_DOMAIN_PAUSED_USER);
+  // Memory from a file comes in as a migration does.
+  domain.setState(lv.VIR_DOMAIN_PAUSED, isRestored ? lv.VIR_DOMAIN_PAUSED_MIGRATION : lv.VIR_DOMAIN_PAUSED_USER);
   const detail = isRestored ? lv.VIR_DOMAIN_EVENT_SUSPENDED_RESTORED : lv.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED;
   emit(domains, domain, lv.VIR_DOMAIN_EVENT_SUSPENDED, detail);
 }
@@ -286,8 +287,8 @@ export function rename(domains: Domains, domain: SimDomain, name: string): void 
   emit(domains, domain, lv.VIR_DOMAIN_EVENT_DEFINED, lv.VIR_DOMAIN_EVENT_DEFINED_RENAMED);
 }
 
-/** Memory goes to a file, the guest is off. */
-export function save(domains: Domains, domain: SimDomain, isPaused: boolean): SavedImage {
+/** Memory goes to a file, the guest is off; when the file can't be written, it runs on. */
+export function save(domains: Domains, domain: SimDomain, isPaused: boolean, write = nothing): SavedImage {
   const run = domain.requireActive();
   if (domain.job !== null) throw new SimError(VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU, "another job is active");
   const wasPaused = domain.isPaused;
@@ -300,9 +301,17 @@ export function save(domains: Domains, domain: SimDomain, isPaused: boolean): Sa
     domain.setState(lv.VIR_DOMAIN_PAUSED, lv.VIR_DOMAIN_PAUSED_SAVE);
     emit(domains, domain, lv.VIR_DOMAIN_EVENT_SUSPENDED, lv.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
   }
+  try {
+    write();
+  } catch (error) {
+    if (!wasPaused) resume(domains, domain);
+    throw error;
+  }
   stop(domains, domain, lv.VIR_DOMAIN_SHUTOFF_SAVED, lv.VIR_DOMAIN_EVENT_STOPPED_SAVED);
   return image;
 }
+
+function nothing(): void {}
 
 /** Goes on from saved memory. */
 export async function restore(

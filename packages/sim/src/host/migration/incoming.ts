@@ -6,6 +6,7 @@ import {
   VIR_ERR_OPERATION_FAILED,
   VIR_ERR_OPERATION_INVALID,
   VIR_ERR_SYSTEM_ERROR,
+  VIR_FROM_DOMAIN,
   VIR_FROM_QEMU,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
@@ -74,7 +75,7 @@ export class IncomingMigrations {
     this.#domains.refuseNamesake(uuid, name);
     const known = this.#domains.find(uuid);
     if (known?.isActive === true)
-      throw new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU, `domain '${name}' is already active`);
+      throw new SimError(VIR_ERR_OPERATION_INVALID, VIR_FROM_DOMAIN, `domain '${name}' is already active`);
     if (options.isOffline) {
       const definition = { root, forgetClient: nothing };
       this.#definitions.set(name, definition);
@@ -135,14 +136,15 @@ export class IncomingMigrations {
     return domain;
   }
 
-  /** It does not come. */
-  giveUp(name: string): void {
-    this.#takeDefinition(name);
+  /** It does not come. False: nobody was waited for. */
+  giveUp(name: string): boolean {
+    const definition = this.#takeDefinition(name);
     const port = this.#portOf(name);
-    if (port === undefined) return;
+    if (port === undefined) return definition !== undefined;
     const { domain } = this.#require(port);
     this.#forget(port);
     stop(this.#domains, domain, lv.VIR_DOMAIN_SHUTOFF_FAILED, lv.VIR_DOMAIN_EVENT_STOPPED_FAILED);
+    return true;
   }
 
   /** A guest that runs here already (post-copy) stays. */
