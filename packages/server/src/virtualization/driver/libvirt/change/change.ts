@@ -10,8 +10,10 @@ import {
   VIR_DOMAIN_XML_INACTIVE,
   VIR_DOMAIN_XML_SECURE,
 } from "@innkeeper/libvirt";
+import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
+import { mapLibvirtError } from "#libvirt/error.ts";
 import { readXml } from "#libvirt/read-xml.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { GuestChange, GuestChangeResult, GuestMetadata } from "#virtualization/port.ts";
@@ -199,16 +201,18 @@ async function setAutostart({ remote, dom, options }: DomainCall, change: GuestC
 /** With a deadline of its own: the change may have failed because its caller gave up. */
 async function restore(context: GuestDriverContext, present: Present, left: readonly string[]): Promise<void> {
   const remaining = [...left];
+  let code: ErrorCode = "host_failed";
   const signal = AbortSignal.timeout(restoreDeadlineMs);
   try {
     const { remote } = await context.session.connection({ signal });
     if (present.persistent) await remote.domainDefineXml({ xml: present.oldXml }, { signal });
   } catch (error) {
     context.log.error({ reason: String(error) }, "the old definition could not be put back");
+    if (mapLibvirtError(error, { what: "put it back" }).code === "host_unreachable") code = "host_unreachable";
     remaining.push("the definition");
   }
   if (remaining.length === 0) return;
-  throw new AppError("host_failed", `The change failed half-way; still changed are: ${remaining.join(", ")}.`);
+  throw new AppError(code, `The change failed half-way; still changed are: ${remaining.join(", ")}.`);
 }
 
 const restoreDeadlineMs = 15_000;
