@@ -62,6 +62,7 @@ const cases: readonly Case[] = [
   { fault: "target crashed", phase: "copy", disks: "shared", lasts: true },
   { fault: "source daemon killed", phase: "copy", disks: "both" },
   { fault: "target daemon killed", phase: "copy", disks: "both" },
+  { fault: "target daemon killed, guest stopped", phase: "copy", disks: "shared" },
   { fault: "hosts apart", phase: "copy", disks: "both", lasts: true },
   { fault: "hosts apart", phase: "switch-over", disks: "local" },
   { fault: "source cut off", phase: "copy", disks: "shared" },

@@ -16,6 +16,8 @@ export type Fault =
   | "target crashed"
   | "source daemon killed"
   | "target daemon killed"
+  /** And its guest was stopped meanwhile by what libvirt does not ask for: so it leaves it standing. */
+  | "target daemon killed, guest stopped"
   | "hosts apart"
   | "source cut off"
   | "target cut off";
@@ -121,7 +123,7 @@ function ownAddress(host: LabHost): string {
   return host.address.replace(/\d+$/, "1");
 }
 
-export async function strike(fault: Fault, { source, target }: Moving): Promise<void> {
+export async function strike(fault: Fault, { source, target, vm }: Moving): Promise<void> {
   switch (fault) {
     case "source crashed":
       return await source.crash();
@@ -130,6 +132,9 @@ export async function strike(fault: Fault, { source, target }: Moving): Promise<
     case "source daemon killed":
       return await source.killLibvirtd();
     case "target daemon killed":
+      return await target.killLibvirtd();
+    case "target daemon killed, guest stopped":
+      await source.exec(["virsh", "-q", "qemu-monitor-command", vm.name, "--hmp", "stop"]);
       return await target.killLibvirtd();
     case "hosts apart":
       return await source.cutOff(target.address);
@@ -149,6 +154,7 @@ export async function mend(fault: Fault, { source, target }: Moving): Promise<vo
     case "source daemon killed":
       return await source.startLibvirtd();
     case "target daemon killed":
+    case "target daemon killed, guest stopped":
       return await target.startLibvirtd();
     case "hosts apart":
       return await source.rejoin(target.address);

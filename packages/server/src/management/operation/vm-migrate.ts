@@ -18,7 +18,7 @@ import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { requireMovable } from "#management/vm/migration-check.ts";
 import { knownFacts } from "#management/vm/migration-fact.ts";
 import { cleanLeftovers, deleteCopied, type Leftover, rememberLeftover } from "#management/vm/migration-leftover.ts";
-import { dropOther, isSilence, type Move, settle, type SettledPlace } from "#management/vm/migration-place.ts";
+import { dropOther, isSilence, letRun, type Move, settle, type SettledPlace } from "#management/vm/migration-place.ts";
 import { type MigrationPlan, planMigration } from "#management/vm/migration-plan.ts";
 import { migrationUri } from "#management/vm/migration-uri.ts";
 import {
@@ -186,6 +186,8 @@ async function move(
     if (call.signal.aborted || !(error instanceof AppError)) throw error;
     const after = await placeAfter(deps, moving, call);
     if (isArrived(after)) return {};
+    // The undo tries it, too, and for longer.
+    if (after === "source") await letRun(deps, moving, call).catch(() => undefined);
     throw await stayed(deps, moving, error, call);
   }
 }
@@ -304,6 +306,7 @@ async function undoMove(deps: OperationDeps, context: Context): Promise<void> {
   const { sourceId, targetId, uuid } = moved;
   const place = await settle(deps, moved, call);
   if (place === "source" || place === "target") await dropOther(deps, moved, place, call);
+  if (place === "source") await letRun(deps, moved, call);
   if (place === "source-alone") await leave(deps, context, targetId);
   if (place === "source-silent" || place === "target-alone") await leave(deps, context, sourceId);
   const isHere = place === "source" || place === "source-alone";

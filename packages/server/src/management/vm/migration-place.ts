@@ -20,6 +20,8 @@ export interface Move {
   readonly uuid: string;
   /** It ran when the move began. */
   readonly live: boolean;
+  /** It executed then: nobody had paused it. */
+  readonly executed?: boolean;
   /** libvirt said that it succeeded. */
   readonly handedOver?: boolean;
 }
@@ -188,4 +190,17 @@ export async function dropOther(deps: OperationDeps, move: Move, keep: "source" 
   if (other === undefined) return;
   if (isExecuting(other)) throw new AppError("conflict", "Both hosts run the VM: nothing was touched.");
   await removeGuest(guest, move.uuid, call);
+}
+
+/** What a guest that nobody paused is paused for when libvirt could not let it run on after a migration that failed. */
+const leftStanding: readonly string[] = ["migrating", "API error", "unknown"];
+
+/** The guest is on the source, the target has nothing of it: one that was left standing there runs on. */
+export async function letRun(deps: OperationDeps, { sourceId, uuid, executed }: Move, call: Call): Promise<void> {
+  const { guest } = deps.providers.get(sourceId);
+  if (executed !== true) return;
+  const here = await readGuestIfAny(guest, uuid, call);
+  if (here?.state !== "paused" || !leftStanding.includes(here.stateDetail)) return;
+  deps.log.warn({ uuid, hostId: sourceId, why: here.stateDetail }, "the guest was left standing: it is resumed");
+  await guest.lifecycle.resume(uuid, call);
 }

@@ -8,7 +8,7 @@ import type { Call } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { requireMovable } from "./migration-check.ts";
 import { askedFacts, isShared, readDeparture } from "./migration-fact.ts";
-import type { Move } from "./migration-place.ts";
+import { isExecuting, type Move } from "./migration-place.ts";
 import { migrationUri } from "./migration-uri.ts";
 import type { DiskCopy } from "./migration-volume.ts";
 import { requirePoolOfPath, volumeNameIn } from "./storage-reach.ts";
@@ -56,6 +56,7 @@ export async function planMigration(
     vmName: vm.name,
     targetUri,
     live,
+    executed: isExecuting(guest),
     copies,
     copiedPaths: copied.flatMap((disk) => disk.source ?? []),
     autostart: guest.autostart,
