@@ -10,7 +10,7 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 
 /** 400 VMs on 20 hosts: 3.8 % of a core instead of 7.9 %, and 230 MB resident instead of 180. */
 const smallFleetHosts = 8;
-/** 2,500 hosts, 50,000 VMs: 950 MB resident instead of 1,400 to 1,900, for the same CPU time. */
+/** 2,500 hosts, 50,000 VMs: 944 MB resident instead of 1,811, and polling takes 33 % of a core instead of 18. */
 const oldGrowthPct = 30;
 
 /** To be called before the rest of the program is loaded, which is when the young generation would grow. */

@@ -1,6 +1,7 @@
 /**
  * Keeps a plane that runs while, and only while, this process leads: started when it comes to lead; when it does so no more
- * its tasks are let go at once, before anything else of it is ended, and an idle one comes in its place. A process that is alone on its store leads from its start to its end.
+ * its tasks are let go at once, before anything else of it is ended, and an idle one comes in its place. A process that is
+ * alone on its store leads from its start to its end.
  */
 import { AppError } from "#core/app-error.ts";
 import type { Clock } from "#core/clock.ts";

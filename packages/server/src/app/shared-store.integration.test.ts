@@ -279,6 +279,15 @@ test(
   },
 );
 
+/** The ids of tasks that are under way from now on. */
+async function fiveTasks(planes: SharedPlanes, plane: PlaneProcess): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for (let number = 1; number <= 5; number++) {
+    ids.add((await planes.call<Task>(plane, "POST", `/hosts/${newId("host")}/refresh`)).id);
+  }
+  return ids;
+}
+
 function newUser(name: string) {
   return { body: { name, password: adminPassword, role: "operator" } };
 }
@@ -297,10 +306,7 @@ test(
       await using watcher = new Watcher(() => leader.url, planes.token, revision);
       await planes.call(leader, "POST", "/users", newUser("before"));
       await using managed = await addedFleet(planes, leader);
-      const ids = new Set<string>();
-      for (let number = 1; number <= 5; number++) {
-        ids.add((await planes.call<Task>(leader, "POST", `/hosts/${newId("host")}/refresh`)).id);
-      }
+      const ids = await fiveTasks(planes, leader);
       proxy[fault]();
       managed.stopAll();
       // Longer than any of them leads without having asked.
@@ -353,10 +359,7 @@ test(
         postgres.tcpUrl(database, "right", proxies[index]?.port ?? 0);
       await using planes = await SharedPlanes.start({ postgres, count: 2, takeoverMs, stepMs: 600, url });
       const { plane: old, lease } = await planes.leader();
-      const ids = new Set<string>();
-      for (let number = 1; number <= 5; number++) {
-        ids.add((await planes.call<Task>(old, "POST", `/hosts/${newId("host")}/refresh`)).id);
-      }
+      const ids = await fiveTasks(planes, old);
       const proxy = proxies[planes.all.indexOf(old)];
       const first = AbortSignal.timeout(10_000);
       while ((await planes.notes()).length === 0) await systemClock.sleep(20, first);
