@@ -42,6 +42,7 @@ const named: Readonly<Partial<Record<OperationId, string>>> = {
   logout: "logout",
   me: "whoami",
   watch: "event watch",
+  clusterChange: "cluster set",
   hostChange: "host set",
   poolChange: "pool set",
   vmChange: "vm set",

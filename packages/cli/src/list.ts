@@ -168,7 +168,7 @@ async function follow<O extends ListOperation, Row extends { readonly id: string
 /** Names by id, for tables that show a reference. */
 export async function namesOf(
   api: ApiClient,
-  operation: "hostList" | "poolList" | "vmList",
+  operation: "clusterList" | "hostList" | "poolList" | "vmList",
 ): Promise<(id: string) => string> {
   const { items } = await listAll(api, operation, { fields: "name" });
   const names = new Map(items.map((item) => [item.id as string, item.name]));

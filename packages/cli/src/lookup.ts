@@ -9,6 +9,7 @@ import { idPrefix } from "#generated/route.ts";
 
 /** Kinds that are looked up, by the name of the argument in a verb's usage. */
 export const lookup = {
+  cluster: { kind: "cluster", list: "clusterList", noun: "cluster" },
   host: { kind: "host", list: "hostList", noun: "host" },
   vm: { kind: "vm", list: "vmList", noun: "VM" },
   snapshot: { kind: "snapshot", list: "snapshotList", noun: "snapshot" },

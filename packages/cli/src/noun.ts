@@ -8,6 +8,7 @@ export interface Noun {
 }
 
 export const nouns: Readonly<Record<string, Noun>> = {
+  cluster: { summary: "Clusters of hosts.", load: async () => (await import("#command/cluster.ts")).addCluster },
   host: { summary: "Physical servers.", load: async () => (await import("#command/host.ts")).addHost },
   vm: { summary: "Virtual machines.", load: async () => (await import("#command/vm.ts")).addVm },
   snapshot: { summary: "Snapshots of VMs.", load: async () => (await import("#command/snapshot.ts")).addSnapshot },

@@ -7,6 +7,7 @@ import { Type, type TUnsafe } from "typebox";
 
 /** Every kind of resource that has an id, with the prefix of its ids. */
 export const idPrefix = {
+  cluster: "cluster",
   host: "host",
   vm: "vm",
   snapshot: "snap",
@@ -25,6 +26,7 @@ export type Kind = keyof typeof idPrefix;
 /** An id of one kind; ids of different kinds do not mix. */
 export type Id<K extends Kind> = `${(typeof idPrefix)[K]}-${string}` & { readonly __kind?: K };
 
+export type ClusterId = Id<"cluster">;
 export type HostId = Id<"host">;
 export type VmId = Id<"vm">;
 export type SnapshotId = Id<"snapshot">;

@@ -1,5 +1,9 @@
 /** Privileges that endpoints name, and the roles that come built in. Deny by default: what no role grants is refused. */
 export const privileges = [
+  "cluster.read",
+  "cluster.create",
+  "cluster.change",
+  "cluster.delete",
   "host.read",
   "host.add",
   "host.change",

@@ -1,16 +1,26 @@
 /** `inn host …`: the physical servers. */
 import type { Command } from "commander";
-import type { HostAdd, HostChange, HostReconnect } from "@innkeeper/contract/resource/host.ts";
+import type { Host, HostAdd, HostChange, HostReconnect } from "@innkeeper/contract/resource/host.ts";
+import type { ApiClient } from "#client.ts";
 import { addMetrics } from "#command/metrics.ts";
 import { usageError } from "#cli-error.ts";
 import type { Invocation, Options } from "#invocation.ts";
-import { runList } from "#list.ts";
+import { namesOf, runList } from "#list.ts";
 import { find } from "#lookup.ts";
 import { fileSecret, fileText } from "#option/file.ts";
 import { anyGiven, anyOf, given } from "#option/given.ts";
-import { hostColumns, hostText } from "#page/host.ts";
+import { hostColumns, type HostRow, hostText } from "#page/host.ts";
 import { followTask } from "#task.ts";
 import { addVerb, collect, confirmOption, listOptions, type Surroundings, taskOptions } from "#verb.ts";
+
+async function rows(api: ApiClient, items: readonly Host[]): Promise<HostRow[]> {
+  const isInAny = items.some(({ clusterId }) => clusterId !== undefined);
+  const clusterName = isInAny ? await namesOf(api, "clusterList") : () => "";
+  return items.map((item) => ({
+    ...item,
+    clusterName: item.clusterId === undefined ? "" : clusterName(item.clusterId),
+  }));
+}
 
 export function addHost(noun: Command, surroundings: Surroundings): void {
   addVerb(noun, surroundings, {
@@ -19,14 +29,14 @@ export function addHost(noun: Command, surroundings: Surroundings): void {
     summary: "List hosts.",
     operations: ["hostList"],
     options: listOptions,
-    examples: ["host list", "host list --filter 'connectionState!=connected'", "host list --watch"],
+    examples: ["host list", "host list --filter cluster=production", "host list --watch"],
     run: async (invocation) => {
-      const kinds = ["host"];
+      const kinds = ["host", "cluster"];
       await runList(invocation, {
         operation: "hostList",
         kinds,
         columns: hostColumns,
-        rows: (_api, items) => items,
+        rows,
         sort: "name",
       });
     },
@@ -39,7 +49,7 @@ export function addHost(noun: Command, surroundings: Surroundings): void {
     run: async (invocation, name) => {
       const { id } = await find(invocation.api, "host", name);
       const host = await invocation.api.call("hostGet", { parameters: { hostId: id } });
-      await invocation.show(host, () => hostText(host));
+      await invocation.show(host, async () => (await rows(invocation.api, [host])).map(hostText).join("\n"));
     },
   });
   addMetrics(noun, surroundings, "host");
@@ -80,13 +90,14 @@ function addAdd(noun: Command, surroundings: Surroundings): void {
         taskOptions(command)
           .option("--name <name>", "what to call it (default: its host name)")
           .option("--description <text>")
-          .option("--tag <tag>", "may be repeated", collect),
+          .option("--tag <tag>", "may be repeated", collect)
+          .option("--cluster <cluster>", "the cluster that it is in"),
       ),
     examples: [
       "host add qemu+ssh://root@kvm1.example.org/system --ssh-key ~/.ssh/id_ed25519",
       "host add qemu+tls://kvm2.example.org/system --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem",
       "host add qemu+tls://inn@kvm3.example.org/system --password-file kvm3.password",
-      "host add qemu:///system --name local",
+      "host add qemu:///system --name local --cluster lab",
     ],
     run: async (invocation, uri) => {
       const task = await invocation.api.call("hostAdd", { body: await addRequest(invocation, uri) });
@@ -161,6 +172,7 @@ async function addRequest({ options }: Invocation, uri: string): Promise<HostAdd
       name: options.text("name"),
       description: options.text("description"),
       tags: anyOf(options.texts("tag")),
+      cluster: options.text("cluster"),
     }),
     ...(await credentialRequest(options)),
   };
@@ -192,29 +204,40 @@ async function saslRequest(options: Options): Promise<HostAdd["sasl"]> {
 
 function addSet(noun: Command, surroundings: Surroundings): void {
   addVerb(noun, surroundings, {
-    usage: "set <host>",
-    summary: "Change name, description, tags or maintenance.",
+    usage: "set <host...>",
+    summary: "Change name, description, tags, cluster or maintenance of hosts.",
     operations: ["hostChange"],
     options: (command) =>
       command
         .option("--name <name>")
         .option("--description <text>")
         .option("--tag <tag>", "the new tags, instead of all before; may be repeated", collect)
+        .option("--cluster <cluster>", "the cluster that it is in from now on")
+        .option("--no-cluster", "in none")
         .option("--maintenance", "no new guest is placed here")
         .option("--no-maintenance", "back to normal"),
-    examples: ["host set kvm1 --maintenance", "host set kvm1 --name rack2-kvm1 --tag rack2"],
-    run: async (invocation, name) => {
+    examples: [
+      "host set kvm1 --maintenance",
+      "host set kvm1 --name rack2-kvm1 --tag rack2",
+      "host set kvm1 kvm2 --cluster lab",
+    ],
+    run: async (invocation, ...names) => {
       const { options, api } = invocation;
-      const found = await find(api, "host", name);
+      const found = await Promise.all(names.map(async (name) => await find(api, "host", name)));
       const body: HostChange = given({
         name: options.text("name"),
         description: options.text("description"),
         tags: anyOf(options.texts("tag")),
+        cluster: options.flag("cluster") === false ? null : options.text("cluster"),
         maintenance: options.flag("maintenance"),
       });
       if (Object.keys(body).length === 0) throw usageError("nothing to change", "See `inn host set --help`.");
-      const host = await api.call("hostChange", { parameters: { hostId: found.id }, body });
-      await invocation.show(host, () => `host ${host.name}: changed\n`);
+      if (body.name !== undefined && found.length > 1) throw usageError("--name is for one host");
+      for (const { id } of found) {
+        const host = await api.call("hostChange", { parameters: { hostId: id }, body });
+        await invocation.show(host, () => `host ${host.name}: changed\n`);
+      }
     },
+    fieldOption: (field) => `--${field}`,
   });
 }

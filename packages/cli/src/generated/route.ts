@@ -3,6 +3,11 @@ import type { OperationId } from "@innkeeper/contract/endpoint/table.ts";
 import type { Kind } from "@innkeeper/contract/id.ts";
 
 export const route: Readonly<Record<OperationId, { readonly method: string; readonly path: string }>> = {
+  clusterList: { method: "GET", path: "/clusters" },
+  clusterGet: { method: "GET", path: "/clusters/{clusterId}" },
+  clusterCreate: { method: "POST", path: "/clusters" },
+  clusterChange: { method: "PATCH", path: "/clusters/{clusterId}" },
+  clusterDelete: { method: "DELETE", path: "/clusters/{clusterId}" },
   hostList: { method: "GET", path: "/hosts" },
   hostGet: { method: "GET", path: "/hosts/{hostId}" },
   hostMetrics: { method: "GET", path: "/hosts/{hostId}/metrics" },
@@ -92,6 +97,7 @@ export const route: Readonly<Record<OperationId, { readonly method: string; read
 };
 
 export const idPrefix: Readonly<Record<Kind, string>> = {
+  "cluster": "cluster",
   "host": "host",
   "vm": "vm",
   "snapshot": "snap",

@@ -4,12 +4,16 @@ import { bytesPerMiB, formatBytes } from "@innkeeper/contract/unit.ts";
 import { ago } from "#output/time.ts";
 import { type Column, pairText } from "#output/table.ts";
 
-export const hostColumns: readonly Column<Host>[] = [
+/** `clusterName`: empty if it is in none. */
+export type HostRow = Host & { readonly clusterName: string };
+
+export const hostColumns: readonly Column<HostRow>[] = [
   { name: "name", value: (host) => host.name },
   {
     name: "state",
     value: (host) => (host.maintenance ? `${host.connectionState}, maintenance` : host.connectionState),
   },
+  { name: "cluster", value: (host) => host.clusterName },
   { name: "cpus", value: (host) => String(host.hardware?.cpuCount ?? ""), right: true },
   {
     name: "load",
@@ -37,7 +41,7 @@ function kvmWord(host: Host): string {
   return kvm.usable ? "yes" : "no";
 }
 
-export function hostText(host: Host): string {
+export function hostText(host: HostRow): string {
   const { hardware, usage } = host;
   const pairs: [string, string][] = [
     ["name", host.name],
@@ -46,6 +50,7 @@ export function hostText(host: Host): string {
     ["state", [host.connectionState, host.connectionDetail].filter((part) => part !== "").join(": ")],
     ["maintenance", host.maintenance ? "yes: no new guest is placed here" : "no"],
   ];
+  if (host.clusterName !== "") pairs.push(["cluster", host.clusterName]);
   if (host.description !== "") pairs.push(["description", host.description]);
   if (host.tags.length > 0) pairs.push(["tags", host.tags.join(", ")]);
   pairs.push(["added", ago(host.addedAt)]);

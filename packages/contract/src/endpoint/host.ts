@@ -42,7 +42,7 @@ export const hostEndpoint = endpoints({
     method: "PATCH",
     path: "/hosts/{hostId}",
     access: "host.change",
-    summary: "Changes name, description, tags or maintenance mode.",
+    summary: "Changes name, description, tags, cluster or maintenance mode.",
     body: HostChange,
     status: 200,
     response: Host,

@@ -1,6 +1,7 @@
 /** All endpoints of the REST API by operation id. */
 import type { Static, TSchema } from "typebox";
 import type { Endpoint } from "./endpoint.ts";
+import { clusterEndpoint } from "./cluster.ts";
 import { hostEndpoint } from "./host.ts";
 import { networkEndpoint } from "./network.ts";
 import { snapshotEndpoint } from "./snapshot.ts";
@@ -10,6 +11,7 @@ import { userEndpoint } from "./user.ts";
 import { vmEndpoint } from "./vm.ts";
 
 export const endpoint = {
+  ...clusterEndpoint,
   ...hostEndpoint,
   ...vmEndpoint,
   ...snapshotEndpoint,

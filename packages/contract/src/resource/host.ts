@@ -1,5 +1,6 @@
 /** A physical server that runs libvirt. */
 import { Type, type Static } from "typebox";
+import { IdOf } from "../id.ts";
 import { Name } from "../name.ts";
 import { baseFields, Description, strict, Tag, Time } from "./base.ts";
 
@@ -70,6 +71,7 @@ export const Host = Type.Object({
   uri: Type.String({ description: "libvirt URI, without secrets" }),
   description: Description,
   tags: Type.Array(Tag),
+  clusterId: Type.Optional(IdOf("cluster")),
   maintenance: Type.Boolean({ description: "no new guest is placed here" }),
   connectionState: Type.Unsafe<HostConnectionState>({ type: "string", enum: hostConnectionStates }),
   connectionDetail: Type.String(),
@@ -120,12 +122,19 @@ const HostSsh = Type.Object(
   strict,
 );
 
+const ClusterName = Type.String({
+  minLength: 1,
+  maxLength: 200,
+  description: "name or id of the cluster that it is in",
+});
+
 export const HostAdd = Type.Object(
   {
     uri: HostUri,
     name: Type.Optional(Name),
     description: Type.Optional(Description),
     tags: Type.Optional(Type.Array(Tag, { maxItems: 100 })),
+    cluster: Type.Optional(ClusterName),
     tls: Type.Optional(HostTls),
     sasl: Type.Optional(HostSasl),
     ssh: Type.Optional(HostSsh),
@@ -155,6 +164,7 @@ export const HostChange = Type.Object(
     name: Type.Optional(Name),
     description: Type.Optional(Description),
     tags: Type.Optional(Type.Array(Tag, { maxItems: 100 })),
+    cluster: Type.Optional(Type.Union([ClusterName, Type.Null({ description: "null: in none" })])),
     maintenance: Type.Optional(Type.Boolean()),
   },
   { ...strict, minProperties: 1 },

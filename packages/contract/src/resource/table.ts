@@ -1,5 +1,6 @@
 /** Every kind of resource: its schema, the short names of its fields, and where free text is searched. */
 import type { FieldSources } from "../field-path.ts";
+import { Cluster } from "./cluster.ts";
 import { Event } from "./event.ts";
 import { Host } from "./host.ts";
 import { Image } from "./image.ts";
@@ -12,6 +13,7 @@ import { Vm } from "./vm.ts";
 import { Volume } from "./volume.ts";
 
 export const resourceTable = {
+  cluster: { schema: Cluster, shortNames: {}, text: ["name", "description", "id"] },
   host: {
     schema: Host,
     shortNames: {

@@ -80,9 +80,18 @@ describe("generated requests about what exists", { timeout: 300_000 }, () => {
         for (const name of ["one", "two"]) await done("POST", where, { name, memory: start && name === "one" });
       }
     }
-    const nouns = ["host", "vm", "snapshot", "pool", "volume", "image", "network", "task"];
+    await server.admin("POST", "/clusters", { name: "cluster0" });
+    await server.admin("POST", "/clusters", { name: "cluster1" });
+    const nouns = ["cluster", "host", "vm", "snapshot", "pool", "volume", "image", "network", "task"];
     const ids = await Promise.all(nouns.map(async (noun) => [`${noun}Id`, await idsOf(`${noun}s`)] as const));
-    const names = { host: ["h1", "h2"], pool: ["local"], network: ["default", "net0"], image: ["image0", "image5"] };
+    const clusters = { cluster: ["cluster0", "cluster1"] };
+    const names = {
+      ...clusters,
+      host: ["h1", "h2"],
+      pool: ["local"],
+      network: ["default", "net0"],
+      image: ["image0", "image5"],
+    };
     return { ...Object.fromEntries(ids), ...names };
   }
 

@@ -6,6 +6,7 @@ import { LibvirtHostLink } from "#hardware/driver/libvirt/host-link.ts";
 import { ReconnectPace } from "#hardware/driver/libvirt/reconnect-pace.ts";
 import type { HostAddress } from "#hardware/port.ts";
 import type { LibvirtContext } from "#libvirt/session.ts";
+import { ClusterService } from "#management/cluster/cluster-service.ts";
 import { HostService } from "#management/host/host-service.ts";
 import { ImageService } from "#management/image/image-service.ts";
 import { MetricPoll } from "#management/metric/metric-poll.ts";
@@ -61,6 +62,7 @@ export function wire(base: WireBase): Wiring {
   return {
     operations: operations(deps),
     vm: new VmService(deps),
+    cluster: new ClusterService(deps),
     host: new HostService(deps),
     pool: new PoolService(deps),
     volume: new VolumeService(deps),

@@ -22,7 +22,9 @@ export interface WireBase {
 }
 
 export interface Wiring
-  extends Pick<RestServices, "vm" | "host" | "pool" | "volume" | "image" | "metric" | "recent">, AsyncDisposable {
+  extends
+    Pick<RestServices, "vm" | "cluster" | "host" | "pool" | "volume" | "image" | "metric" | "recent">,
+    AsyncDisposable {
   readonly operations: readonly Operation[];
   readonly providers: Providers;
   readonly hostSync: HostSync;

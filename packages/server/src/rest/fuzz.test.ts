@@ -66,7 +66,8 @@ async function population(server: TestServer): Promise<Known> {
   const token = await idOf("/tokens", { name: "t" }, (body) => (body["token"] as { id: string }).id);
   const host = { uri: "qemu+tls://127.0.0.1:1/system", name: "gone" };
   const task = await idOf("/hosts?waitMs=20000", host, (body) => body["id"]);
-  return { userId: users, tokenId: [token], taskId: [task] };
+  const cluster = await idOf("/clusters", { name: "c" }, (body) => body["id"]);
+  return { clusterId: [cluster], userId: users, tokenId: [token], taskId: [task] };
 }
 
 function allRequests(known: Known): FuzzRequest[] {

@@ -4,6 +4,7 @@ import type { Privilege } from "@innkeeper/contract/privilege.ts";
 
 /** Tokens: one's own, by nobody else. */
 export const privilegeOfKind: Readonly<Record<Kind, Privilege | "own">> = {
+  cluster: "cluster.read",
   host: "host.read",
   vm: "vm.read",
   snapshot: "snapshot.read",

@@ -1,6 +1,7 @@
 /** What REST calls: management's services, each by what is used of it. */
 import type { Static } from "typebox";
 import type { ImageUploadQuery } from "@innkeeper/contract/endpoint/storage.ts";
+import type { Cluster, ClusterChange, ClusterCreate } from "@innkeeper/contract/resource/cluster.ts";
 import type { Host, HostChange } from "@innkeeper/contract/resource/host.ts";
 import type { Image, ImageCreate } from "@innkeeper/contract/resource/image.ts";
 import type { StoragePool, StoragePoolChange } from "@innkeeper/contract/resource/storage-pool.ts";
@@ -21,6 +22,11 @@ import type { VmService } from "#management/vm/vm-service.ts";
 
 export type Octets = ReadableStream<Uint8Array>;
 
+export interface ClusterService {
+  create(request: ClusterCreate): Promise<Cluster>;
+  change(clusterId: string, request: ClusterChange, context: ServiceContext): Promise<Cluster>;
+  delete(clusterId: string, context: ServiceContext): Promise<void>;
+}
 export interface HostService {
   change(hostId: string, request: HostChange, context: ServiceContext): Promise<Host>;
 }
@@ -74,6 +80,7 @@ export interface RestServices {
   readonly users: UserService;
   readonly audit: Audit;
   readonly vm: VmService;
+  readonly cluster: ClusterService;
   readonly host: HostService;
   readonly pool: PoolService;
   readonly volume: VolumeService;

@@ -5,6 +5,7 @@
  * AppErrors: store_unavailable (locked, corrupted, gone, unreachable, of a newer version, led by another), disk_full,
  * precondition_failed.
  */
+import type { Cluster } from "@innkeeper/contract/resource/cluster.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Event } from "@innkeeper/contract/resource/event.ts";
 import type { Image } from "@innkeeper/contract/resource/image.ts";
@@ -18,6 +19,7 @@ import type { Volume } from "@innkeeper/contract/resource/volume.ts";
 
 /** Every kind of stored resource. */
 export interface ResourceMap {
+  cluster: Cluster;
   host: Host;
   vm: Vm;
   snapshot: Snapshot;

@@ -8,6 +8,7 @@ import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { Logger } from "#core/log.ts";
 import type { SecretBox } from "#core/secret-box.ts";
 import { systemClock } from "#core/system-clock.ts";
+import { clusterOf } from "#management/cluster/cluster-lookup.ts";
 import { hostAddress } from "#management/host/host-address.ts";
 import { Inventory } from "#management/inventory/inventory.ts";
 import { HostCredentials, hostCredentialSpace } from "#management/reconcile/host-credential.ts";
@@ -64,6 +65,7 @@ export async function rebuild(options: RebuildOptions): Promise<RebuildReport> {
   const tasks = new TaskEngine({ ...base, operations: wiring.operations });
   begun.defer(() => tasks.stop());
   const plane: Plane = { options, inventory, wiring, tasks };
+  await restoreClusters(options, inventory, wiring);
   await wiring.start();
   const stored = inventory.list("host");
   const known = new Set(stored.map((host) => host.uri));
@@ -83,6 +85,21 @@ export async function rebuild(options: RebuildOptions): Promise<RebuildReport> {
     sharedPools,
     notes: missingLayers(deps),
   };
+}
+
+/** No host knows its cluster: those that given hosts name are made; a host whose cluster was lost is in none. */
+async function restoreClusters({ store, hosts }: RebuildOptions, inventory: Inventory, wiring: Wiring): Promise<void> {
+  for (const name of new Set(hosts.flatMap(({ cluster }) => cluster ?? []))) {
+    const isKnown = inventory.get("cluster", name) ?? inventory.by("cluster", "name", name)[0];
+    if (isKnown === undefined) await wiring.cluster.create({ name });
+  }
+  for (const { clusterId: before, ...host } of inventory.list("host")) {
+    const given = hosts.find(({ uri }) => uri === host.uri);
+    const clusterId = clusterOf(inventory, given?.cluster, before);
+    const isKept = clusterId !== undefined && inventory.get("cluster", clusterId) !== undefined;
+    if (isKept && clusterId === before) continue;
+    await store.transaction((transaction) => transaction.put("host", { ...host, ...(isKept ? { clusterId } : {}) }));
+  }
 }
 
 interface HostRow {

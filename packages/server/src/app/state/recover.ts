@@ -169,7 +169,7 @@ async function importOld(store: Store, old: Salvage | undefined, options: Import
 async function importBackup(store: Store, backup: FromBackup | undefined, old: Salvage | undefined): Promise<string[]> {
   if (backup === undefined) return [];
   const hasUsers = old?.resources.some(({ kind }) => kind === "user") === true;
-  const kinds = ["host", "vm", "snapshot", "storage-pool", "network", "volume", "image"] as const;
+  const kinds = ["cluster", "host", "vm", "snapshot", "storage-pool", "network", "volume", "image"] as const;
   await importSalvage(store, backup.salvage, {
     keyFits: true,
     ...(hasUsers ? { kinds } : {}),

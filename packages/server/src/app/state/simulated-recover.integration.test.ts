@@ -13,6 +13,8 @@ import { recoverState, type RecoverReport } from "./recover.ts";
 
 const hostCount = 25;
 const vmsPerHost = 5;
+/** Of the hosts, those in a cluster. */
+const inCluster = (name: string) => name.endsWith("1");
 /** SQLite's default. */
 const pageBytes = 4096;
 
@@ -21,6 +23,10 @@ describe("the store of a fleet", { timeout: 240_000 }, () => {
   let known: unknown;
   before(async () => {
     managed = await ManagedFleet.start({ hosts: hostCount, vms: vmsPerHost });
+    await managed.server.admin("POST", "/clusters", { name: "racks" });
+    for (const { id } of (await managed.list("host")).filter(({ name }) => inCluster(name))) {
+      await managed.server.admin("PATCH", `/hosts/${id}`, { cluster: "racks" });
+    }
     // What is Innkeeper's own, of every tenth VM: on its host, too.
     const vms = (await managed.list("vm")).toSorted((a, b) => a.name.localeCompare(b.name));
     const chosen = vms.filter((_, index) => index % 10 === 0);
@@ -32,7 +38,12 @@ describe("the store of a fleet", { timeout: 240_000 }, () => {
   });
   after(() => managed?.[Symbol.asyncDispose]());
 
-  const named = () => managed.fleet.hosts.map(({ name, uris: [uri = ""] }) => ({ name, uri }));
+  const named = () =>
+    managed.fleet.hosts.map(({ name, uris: [uri = ""] }) => ({
+      name,
+      uri,
+      ...(inCluster(name) ? { cluster: "racks" } : {}),
+    }));
 
   /** Of each VM what an administrator has made it, and where it is; each snapshot's place in the tree. */
   async function shown(): Promise<unknown> {
@@ -55,7 +66,8 @@ describe("the store of a fleet", { timeout: 240_000 }, () => {
     }));
     const snapshots = await managed.list("snapshot");
     const trees = snapshots.map(({ id, name, vmId, parentId }) => ({ id, name, vmId, parentId }));
-    return { vms: vms.toSorted(byId), snapshots: trees.toSorted(byId) };
+    const clustered = (await managed.list("host", "cluster=racks")).map(({ name }) => name);
+    return { clustered, vms: vms.toSorted(byId), snapshots: trees.toSorted(byId) };
   }
 
   const damages: readonly {
@@ -128,7 +140,10 @@ function byId(a: { readonly id: string }, b: { readonly id: string }): number {
   return a.id.localeCompare(b.id);
 }
 
-function recover(stateFolder: string, hosts: { name: string; uri: string }[] = []): Promise<RecoverReport> {
+function recover(
+  stateFolder: string,
+  hosts: { name: string; uri: string; cluster?: string }[] = [],
+): Promise<RecoverReport> {
   return recoverState({
     stateFolder,
     hosts,

@@ -23,14 +23,6 @@ export async function hostAddress(request: HostAdd, defaultTls: HostOperationDep
   return { uri, ...login, tls: { caCertificate: tls?.caCertificate ?? own.caCertificate, ...client } };
 }
 
-/** name_taken unless no other host has the name. */
-export function requireHostNameFree(inventory: Inventory, name: string, field: string, exceptHostId?: string): void {
-  const wrong = checkName(name);
-  if (wrong !== undefined) throw new AppError("invalid_field", `${field} ${wrong}.`, { field });
-  const taken = inventory.by("host", "name", name).some((host) => host.id !== exceptHostId);
-  if (taken) throw new AppError("name_taken", `There is already a host ${JSON.stringify(name)}.`, { field });
-}
-
 /** The first of `node1`, `node1-2`, `node1-3` … that is free; the machine's own name says nothing when it is localhost. */
 export function freeHostName(inventory: Inventory, hostname: string, uri: string): string {
   const fromUri = /:\/\/(?:[^@/]*@)?(\[[^\]]*\]|[^:/?]*)/.exec(uri)?.[1] ?? "";

@@ -1,10 +1,11 @@
-/** What of a host is Innkeeper's own: name, description, tags, maintenance. Changed at once, nothing on the host is touched. */
+/** What of a host is Innkeeper's own: name, description, tags, cluster, maintenance. Changed at once, nothing on the host is touched. */
 import type { Host, HostChange } from "@innkeeper/contract/resource/host.ts";
+import { clusterOf } from "#management/cluster/cluster-lookup.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
 import { checkRevision } from "#management/inventory/precondition.ts";
+import { requireUniqueName } from "#management/inventory/unique-name.ts";
 import type { ServiceContext } from "#management/service-context.ts";
 import type { Store } from "#store/port.ts";
-import { requireHostNameFree } from "./host-address.ts";
 
 export class HostService {
   readonly #store: Store;
@@ -21,12 +22,15 @@ export class HostService {
     if (ifRevision !== undefined) await checkRevision(this.#store, this.#inventory, "host", id, ifRevision);
     return this.#store.transaction(async (transaction) => {
       const host = (await transaction.get("host", id)) ?? this.#inventory.require("host", hostId);
-      if (request.name !== undefined) requireHostNameFree(this.#inventory, request.name, "name", id);
+      if (request.name !== undefined) requireUniqueName(this.#inventory, "host", request.name, id);
+      const { clusterId: before, ...rest } = host;
+      const clusterId = clusterOf(this.#inventory, request.cluster, before);
       const changed: Host = {
-        ...host,
+        ...rest,
         ...(request.name === undefined ? {} : { name: request.name }),
         ...(request.description === undefined ? {} : { description: request.description }),
         ...(request.tags === undefined ? {} : { tags: [...new Set(request.tags)] }),
+        ...(clusterId === undefined ? {} : { clusterId }),
         ...(request.maintenance === undefined ? {} : { maintenance: request.maintenance }),
       };
       return transaction.put("host", changed, ifRevision === undefined ? {} : { ifRevision });

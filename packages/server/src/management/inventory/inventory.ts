@@ -10,6 +10,7 @@ import { type IndexedField, type Resource, ResourceIndex } from "#management/inv
 import { ValueShare } from "#management/inventory/value-share.ts";
 
 export const resourceKinds = [
+  "cluster",
   "host",
   "vm",
   "snapshot",

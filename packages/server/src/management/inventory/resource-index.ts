@@ -10,6 +10,7 @@ export type Resource = ResourceMap[ResourceKind];
 
 export const indexedFields = [
   "name",
+  "clusterId",
   "hostId",
   "vmId",
   "poolId",

@@ -6,10 +6,12 @@ import { Type } from "typebox";
 import { type Host, HostAdd, type HostHardware } from "@innkeeper/contract/resource/host.ts";
 import { AppError } from "#core/app-error.ts";
 import { timestamp } from "#core/clock.ts";
+import { clusterOf } from "#management/cluster/cluster-lookup.ts";
 import { forgetHost } from "#management/host/forget-host.ts";
-import { freeHostName, hostAddress, requireHostNameFree } from "#management/host/host-address.ts";
+import { freeHostName, hostAddress } from "#management/host/host-address.ts";
 import type { HostOperationDeps } from "#management/host/host-operation-deps.ts";
 import { stableId } from "#management/inventory/stable-id.ts";
+import { requireUniqueName } from "#management/inventory/unique-name.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
 
 const connectDeadlineMs = 20_000;
@@ -28,7 +30,8 @@ export function hostAdd(deps: HostOperationDeps) {
     name: "host.add",
     input: Type.Object({ request: HostAdd }),
     async check({ request }) {
-      if (request.name !== undefined) requireHostNameFree(inventory, request.name, "name");
+      if (request.name !== undefined) requireUniqueName(inventory, "host", request.name);
+      clusterOf(inventory, request.cluster);
       connections.checkAddress(await hostAddress(request, deps.defaultTls));
       const known = inventory.list("host").find((host) => host.uri === request.uri);
       if (known !== undefined) {
@@ -102,7 +105,8 @@ async function record(deps: HostOperationDeps, { input, result }: StepContext<In
     if ((await transaction.get("host", hostId)) !== undefined) return;
     // Others may have been added while this one was looked at: transactions are serialized.
     refuseKnown(deps, hardware);
-    requireHostNameFree(deps.inventory, name, "name");
+    requireUniqueName(deps.inventory, "host", name);
+    const clusterId = clusterOf(deps.inventory, request.cluster);
     await deps.credentials.put(transaction, hostId, address);
     await transaction.put("host", {
       id: hostId,
@@ -110,6 +114,7 @@ async function record(deps: HostOperationDeps, { input, result }: StepContext<In
       uri: request.uri,
       description: request.description ?? "",
       tags: request.tags ?? [],
+      ...(clusterId === undefined ? {} : { clusterId }),
       maintenance: false,
       connectionState: "connecting",
       connectionDetail: "",

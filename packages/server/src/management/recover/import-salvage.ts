@@ -4,6 +4,7 @@
  */
 import type { TSchema } from "typebox";
 import { Check } from "typebox/value";
+import { Cluster } from "@innkeeper/contract/resource/cluster.ts";
 import { Event } from "@innkeeper/contract/resource/event.ts";
 import { Host } from "@innkeeper/contract/resource/host.ts";
 import { Image } from "@innkeeper/contract/resource/image.ts";
@@ -32,6 +33,7 @@ export interface ImportOptions {
 }
 
 const schema: Readonly<Record<ResourceKind, TSchema>> = {
+  cluster: Cluster,
   host: Host,
   vm: Vm,
   snapshot: Snapshot,

@@ -11,6 +11,7 @@ import type { RestServices } from "#rest/service.ts";
 
 /** Kinds by the noun of their endpoints. Tokens are not here: one sees one's own alone. */
 const kindOfNoun = {
+  cluster: "cluster",
   host: "host",
   vm: "vm",
   snapshot: "snapshot",

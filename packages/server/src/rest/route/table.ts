@@ -1,5 +1,6 @@
 /** All handlers by operation id. */
 import type { HandlerTable } from "#rest/handler.ts";
+import { clusterHandlers } from "#rest/route/cluster.ts";
 import { hostHandlers } from "#rest/route/host.ts";
 import { imageHandlers } from "#rest/route/image.ts";
 import { listHandlers } from "#rest/route/list.ts";
@@ -19,6 +20,7 @@ export function handlerTable(services: RestServices): HandlerTable {
     ...taskHandlers(services),
     ...userHandlers(services),
     ...systemHandlers(services),
+    ...clusterHandlers(services),
     ...hostHandlers(services),
     ...poolHandlers(services),
     ...volumeHandlers(services),
