@@ -18,7 +18,7 @@ export function addCluster(noun: Command, surroundings: Surroundings): void {
     run: async (invocation) => {
       await runList(invocation, {
         operation: "clusterList",
-        kinds: ["cluster"],
+        kinds: ["cluster", "host"],
         columns: clusterColumns,
         rows: clusterRows,
         sort: "name",

@@ -102,7 +102,7 @@ function addRead(noun: Command, surroundings: Surroundings): void {
       "vm list -o name",
     ],
     run: async (invocation) => {
-      const kinds = ["vm", "host"];
+      const kinds = ["vm", "host", "cluster"];
       await runList(invocation, { operation: "vmList", kinds, columns: vmColumns, rows, sort: "name" });
     },
   });

@@ -32,6 +32,7 @@ export const resourceTable = {
     schema: Vm,
     shortNames: {
       tag: "tags",
+      cluster: "host.cluster",
       memoryMiB: "spec.memory.sizeMiB",
       cpuCount: "spec.cpu.count",
       ip: "addresses.address",

@@ -5,7 +5,7 @@
 import { filterPredicate } from "@innkeeper/contract/filter-match.ts";
 import type { Comparison, Filter } from "@innkeeper/contract/filter.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
-import { type IndexedField, indexedFields, type Resource } from "#management/inventory/resource-index.ts";
+import { indexOf, type Resource } from "#management/inventory/resource-index.ts";
 import type { ResourceKind } from "#store/port.ts";
 
 export interface Candidates {
@@ -73,9 +73,4 @@ function ownersOf(inventory: Indexes, kind: ResourceKind, comparison: Comparison
   const found = candidates(inventory, kind, comparison)?.list() ?? [...inventory.values(kind)];
   const related = (of: ResourceKind, id: string) => inventory.get(of, id);
   return found.filter(filterPredicate(comparison, () => "", related));
-}
-
-function indexOf(path: readonly string[]): IndexedField | undefined {
-  const name = path.join(".");
-  return indexedFields.find((field) => field === name);
 }

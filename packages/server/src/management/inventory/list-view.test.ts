@@ -20,13 +20,20 @@ import type { Draft } from "#store/port.ts";
 import { openSqliteStore } from "#store/sqlite/sqlite-store.ts";
 
 const hostCount = 20;
+const clusterCount = 3;
 /** More than are made anew each time. */
 const vmCount = 2300;
 const states = ["running", "shutoff", "paused"] as const;
+const clusterIdOf = (index: number) => `cluster-${String(index).padStart(12, "0")}` as const;
 const hostId = (index: number) => `host-${String(index).padStart(12, "0")}` as const;
 
 function host(index: number, change: Partial<Host> = {}): Draft<"host"> {
-  return hostDraft(hostId(index), `kvm${index % 7}-${index}`, { tags: [`rack${index % 4}`], ...change });
+  const clusterId = index % 4 === 0 ? {} : { clusterId: clusterIdOf(index % clusterCount) };
+  return hostDraft(hostId(index), `kvm${index % 7}-${index}`, { tags: [`rack${index % 4}`], ...clusterId, ...change });
+}
+
+function cluster(index: number, name = `c${index}`): Draft<"cluster"> {
+  return { id: clusterIdOf(index), name, description: "", createdAt: "2026-01-01T00:00:00.000Z" };
 }
 
 function vm(index: number, change: Partial<Vm> = {}): Draft<"vm"> {
@@ -67,6 +74,7 @@ async function fixture() {
   const folder = await mkdtemp(path.join(tmpdir(), "inn-list-"));
   const store = await openSqliteStore({ file: path.join(folder, "store.sqlite") });
   await store.transaction(async (transaction) => {
+    for (let index = 0; index < clusterCount; index++) await transaction.put("cluster", cluster(index));
     for (let index = 0; index < hostCount; index++) await transaction.put("host", host(index));
     for (let index = 0; index < vmCount; index++) await transaction.put("vm", vm(index));
   });
@@ -101,6 +109,10 @@ const filters = [
   "host=kvm3-3",
   "host.tag=rack1 and state=paused",
   "host.tag!=rack1",
+  "cluster=c1",
+  "host.cluster=c2 and state=running",
+  "cluster=null",
+  "cluster~c and not cluster=c0",
   "ip=10.0.9.1 or mac=52:54:00:00:00:11",
   "name~EB-12",
   "name~renamed",
@@ -109,7 +121,7 @@ const filters = [
   "not description~shop",
   "host~3-3 and name~1",
 ];
-const sorts = ["name", "-memoryMiB,name", "host.name", "state"];
+const sorts = ["name", "-memoryMiB,name", "host.name", "state", "cluster,name", "-host.cluster,host"];
 
 test("a kept list is what one made anew is, while VMs and hosts come, go and change", async () => {
   await using under = await fixture();
@@ -118,6 +130,9 @@ test("a kept list is what one made anew is, while VMs and hosts come, go and cha
     fc.record({ what: fc.constant("gone"), index: fc.nat(vmCount), memory: fc.constant(0) }),
     // Some come that were not there when a list was made, and are renamed or go while VMs are on them.
     fc.record({ what: fc.constant("host"), index: fc.nat(hostCount + 3), memory: fc.integer({ min: 1, max: 9 }) }),
+    fc.record({ what: fc.constant("joined"), index: fc.nat(hostCount), memory: fc.nat(clusterCount) }),
+    fc.record({ what: fc.constant("cluster"), index: fc.nat(clusterCount), memory: fc.nat(5) }),
+    fc.record({ what: fc.constant("cluster gone"), index: fc.nat(clusterCount), memory: fc.constant(0) }),
     fc.record({ what: fc.constant("host gone"), index: fc.nat(hostCount + 3), memory: fc.constant(0) }),
     fc.record({ what: fc.constant("renamed"), index: fc.nat(vmCount + 20), memory: fc.nat(9) }),
     fc.record({ what: fc.constant("moved"), index: fc.nat(vmCount), memory: fc.nat(hostCount + 3) }),
@@ -129,6 +144,9 @@ test("a kept list is what one made anew is, while VMs and hosts come, go and cha
         for (const { what, index, memory } of changes) {
           if (what === "host")
             await transaction.put("host", host(index, { name: `kvm${memory}-x`, tags: [`rack${memory}`] }));
+          else if (what === "joined") await transaction.put("host", host(index, { clusterId: clusterIdOf(memory) }));
+          else if (what === "cluster") await transaction.put("cluster", cluster(index, `c${memory}`));
+          else if (what === "cluster gone") await transaction.delete("cluster", clusterIdOf(index));
           else if (what === "host gone") await transaction.delete("host", hostId(index));
           else if (what === "moved") await transaction.put("vm", vm(index, { hostId: hostId(memory) }));
           else if (what === "renamed")
@@ -154,7 +172,7 @@ test("a kept list is what one made anew is, while VMs and hosts come, go and cha
         if (cursor === undefined) break;
       }
     }),
-    { numRuns: 120 },
+    { numRuns: 200 },
   );
 });
 
@@ -178,6 +196,23 @@ test("a list by host follows a host that came after it was made: there is a VM o
   assertWhole("back, with a VM that named it meanwhile");
 });
 
+test("a host that changes its cluster, and a cluster that is renamed, cost the VMs that are there alone", async (t) => {
+  await using under = await fixture();
+  const asked = { sort: "cluster,name", fields: "name,hostId", limit: 40 };
+  under.page(asked);
+  const listed = t.mock.method(under.inventory, "values");
+  const placed = t.mock.method(under.inventory, "get");
+  await under.store.transaction((transaction) => transaction.put("host", host(4, { clusterId: clusterIdOf(1) })));
+  const moved = under.page(asked);
+  // Each VM by its id, and on the way to its cluster's name.
+  assert.ok(placed.mock.callCount() < 10 * (vmCount / hostCount), `${placed.mock.callCount()}`);
+  await under.store.transaction((transaction) => transaction.put("cluster", cluster(2, "a")));
+  const renamed = under.page(asked);
+  assert.equal(listed.mock.callCount(), 0, "nothing was made anew");
+  assert.notDeepEqual(moved.items, renamed.items);
+  assert.deepEqual(renamed, under.plain(asked));
+});
+
 test("indexes narrow a filter to few, and never leave out what matches", async () => {
   await using under = await fixture();
   for (const filter of filters) {
@@ -189,6 +224,7 @@ test("indexes narrow a filter to few, and never leave out what matches", async (
   }
   assert.equal(under.candidates("name=web-7")?.count, 1);
   assert.equal(under.candidates("state=running and host=kvm3-3")?.count, vmCount / hostCount);
+  assert.equal(under.candidates("cluster=c1")?.count, (vmCount / hostCount) * 5);
   assert.equal(under.candidates("state=running or memoryMiB>1"), undefined);
   assert.equal(under.candidates("host=null"), undefined);
 });

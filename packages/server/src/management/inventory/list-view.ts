@@ -9,7 +9,7 @@ import { candidates } from "#management/inventory/candidate.ts";
 import { comparePlaces, replaced, type Row, rowOf, type SortKey, sortValue } from "#management/inventory/list-order.ts";
 import { itemWriter, type ListPage, listPage, pageOf } from "#management/inventory/list-page.ts";
 import { type ListRequest, relatedKinds } from "#management/inventory/list-query.ts";
-import type { Resource } from "#management/inventory/resource-index.ts";
+import { indexOf, type Resource } from "#management/inventory/resource-index.ts";
 import { TextIndex } from "#management/inventory/text-index.ts";
 import type { ChangeEntry, ResourceKind } from "#store/port.ts";
 
@@ -30,7 +30,7 @@ interface Order {
   /** Changed since `rows` was made. */
   readonly dirty: Set<string>;
   /** What it is sorted by of other kinds, by id. */
-  readonly owners: ReadonlyMap<string, string>;
+  readonly owners: Map<string, string>;
   readonly ownerKinds: ReadonlySet<ResourceKind>;
 }
 
@@ -155,13 +155,29 @@ export class ListViews implements Disposable {
       for (const text of this.#texts.values()) if (text.kind === kind) text.index.note(id, resource);
       for (const [name, order] of this.#orders) {
         if (order.kind === kind) order.dirty.add(id);
-        const isMoved =
-          order.ownerKinds.has(kind) &&
-          (resource && this.#ownerValues(kind, resource, order.keys)) !== order.owners.get(id);
+        const isKept = !order.ownerKinds.has(kind) || this.#noteOwner(order, kind, id, resource);
         // One that was not used for long is not worth its memory.
-        if (isMoved || order.dirty.size > order.rows.length / 4) this.#orders.delete(name);
+        if (!isKept || order.dirty.size > order.rows.length / 4) this.#orders.delete(name);
       }
     }
+  }
+
+  /** What belongs to it has another place if it is sorted by what has changed. false: what belongs to it can't be found. */
+  #noteOwner(order: Order, kind: ResourceKind, id: string, owner: Resource | undefined): boolean {
+    const values = owner && this.#ownerValues(kind, owner, order.keys);
+    if (values === order.owners.get(id)) return true;
+    if (values === undefined) order.owners.delete(id);
+    else order.owners.set(id, values);
+    return order.keys.every(({ field: { hops } }) => {
+      const at = hops.findIndex((hop) => hop.kind === kind);
+      const index = indexOf(hops[at]?.path ?? []);
+      if (at < 0 || index === undefined) return at < 0;
+      const memberKind = hops[at - 1]?.kind ?? order.kind;
+      const members = this.#inventory.by(memberKind, index, id);
+      if (at > 0) return members.every((member) => this.#noteOwner(order, memberKind, member.id, member));
+      for (const member of members) order.dirty.add(member.id);
+      return true;
+    });
   }
 
   /** What an order takes of a resource that others belong to. */

@@ -23,6 +23,11 @@ export const indexedFields = [
 ] as const;
 export type IndexedField = (typeof indexedFields)[number];
 
+export function indexOf(path: readonly string[]): IndexedField | undefined {
+  const name = path.join(".");
+  return indexedFields.find((field) => field === name);
+}
+
 const paths = indexedFields.map((field) => ({ field, path: field.split(".") }));
 
 /** Ids by a field's value. Most values have one: a set is made when a second comes. */
