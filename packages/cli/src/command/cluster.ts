@@ -1,6 +1,7 @@
 /** `inn cluster …`: hosts that belong together. `inn host set --cluster` says which are in one. */
 import type { Command } from "commander";
 import type { ClusterChange } from "@innkeeper/contract/resource/cluster.ts";
+import { addMetrics } from "#command/metrics.ts";
 import { usageError } from "#cli-error.ts";
 import { runList } from "#list.ts";
 import { find } from "#lookup.ts";
@@ -36,6 +37,7 @@ export function addCluster(noun: Command, surroundings: Surroundings): void {
       await invocation.show(cluster, async () => (await clusterRows(api, [cluster])).map(clusterText).join("\n"));
     },
   });
+  addMetrics(noun, surroundings, "cluster");
   addVerb(noun, surroundings, {
     usage: "create <name>",
     summary: "Create a cluster without hosts.",

@@ -1,4 +1,4 @@
-/** `inn vm|host|pool metrics …`: one line for each metric, with its course as a row of bars. */
+/** `inn vm|host|cluster|pool metrics …`: one line for each metric, with its course as a row of bars. */
 import type { Command } from "commander";
 import type { MetricSeries } from "@innkeeper/contract/resource/metric.ts";
 import { formatDurationMs } from "@innkeeper/contract/unit.ts";
@@ -9,7 +9,7 @@ import { given } from "#option/given.ts";
 import { metricsText } from "#page/metrics.ts";
 import { addVerb, type Surroundings } from "#verb.ts";
 
-const operation = { vm: "vmMetrics", host: "hostMetrics", pool: "poolMetrics" } as const;
+const operation = { vm: "vmMetrics", host: "hostMetrics", cluster: "clusterMetrics", pool: "poolMetrics" } as const;
 
 export function addMetrics(noun: Command, surroundings: Surroundings, what: keyof typeof operation): void {
   addVerb(noun, surroundings, {
@@ -55,5 +55,6 @@ async function read(invocation: Invocation, what: keyof typeof operation, name: 
   const { id } = await find(api, what, name);
   if (what === "vm") return await api.call("vmMetrics", { parameters: { vmId: id }, query });
   if (what === "host") return await api.call("hostMetrics", { parameters: { hostId: id }, query });
+  if (what === "cluster") return await api.call("clusterMetrics", { parameters: { clusterId: id }, query });
   return await api.call("poolMetrics", { parameters: { poolId: id }, query });
 }

@@ -5,6 +5,7 @@ import type { Kind } from "@innkeeper/contract/id.ts";
 export const route: Readonly<Record<OperationId, { readonly method: string; readonly path: string }>> = {
   clusterList: { method: "GET", path: "/clusters" },
   clusterGet: { method: "GET", path: "/clusters/{clusterId}" },
+  clusterMetrics: { method: "GET", path: "/clusters/{clusterId}/metrics" },
   clusterCreate: { method: "POST", path: "/clusters" },
   clusterChange: { method: "PATCH", path: "/clusters/{clusterId}" },
   clusterDelete: { method: "DELETE", path: "/clusters/{clusterId}" },

@@ -1,5 +1,6 @@
 /** Endpoints of clusters. Which hosts are in one is said of the hosts: see host.ts. */
 import { Cluster, ClusterChange, ClusterCreate } from "../resource/cluster.ts";
+import { MetricQuery, MetricSeries } from "../resource/metric.ts";
 import { endpoints, ListQuery, PageOf } from "./endpoint.ts";
 
 export const clusterEndpoint = endpoints({
@@ -19,6 +20,15 @@ export const clusterEndpoint = endpoints({
     summary: "Shows a cluster.",
     status: 200,
     response: Cluster,
+  },
+  clusterMetrics: {
+    method: "GET",
+    path: "/clusters/{clusterId}/metrics",
+    access: "cluster.read",
+    summary: "Shows metrics of a cluster over time: all of its hosts together.",
+    query: MetricQuery,
+    status: 200,
+    response: MetricSeries,
   },
   clusterCreate: {
     method: "POST",

@@ -1,8 +1,8 @@
-/** Metrics of VMs, hosts and storage pools over time: what there is, in which units, and how long it is kept. */
+/** Metrics of VMs, hosts, clusters and storage pools over time: what there is, in which units, and how long it is kept. */
 import { Type, type Static } from "typebox";
 import { strict, Time } from "./base.ts";
 
-export const measuredKinds = ["vm", "host", "storage-pool"] as const;
+export const measuredKinds = ["vm", "host", "cluster", "storage-pool"] as const;
 export type MeasuredKind = (typeof measuredKinds)[number];
 
 export interface Metric {
@@ -11,7 +11,7 @@ export interface Metric {
   readonly summary: string;
 }
 
-const compute = ["vm", "host"] as const;
+const compute = ["vm", "host", "cluster"] as const;
 const all = measuredKinds;
 
 /** In the order in which roll-ups store them: new ones come last. */

@@ -96,7 +96,7 @@ const metrics: readonly Metric[] = [
 const groups = ["Cpu", "Memory", "Disk", "Network"] as const;
 const sampleGapMs = 1000;
 const noHistory =
-  "Get-Stat shows the present; `inn vm metrics`, `inn host metrics` and `inn pool metrics` have the history of a year";
+  "Get-Stat shows the present; `inn vm metrics`, `inn host metrics`, `inn cluster metrics` and `inn pool metrics` have the history of a year";
 
 export const getStat: Cmdlet = {
   name: "Get-Stat",

@@ -11,6 +11,7 @@ import type { ChangeEntry } from "#store/port.ts";
 import { systemClock } from "#core/system-clock.ts";
 
 const hostId = "host-000000000001";
+const otherHostId = "host-000000000002";
 const call = { signal: new AbortController().signal };
 const path = "/images/web.qcow2";
 
@@ -60,20 +61,27 @@ function fixture() {
   const pool: Partial<StoragePool> = { id: "pool-1", hostId, allocationBytes: 2 ** 30 };
   const volume: { path: string; hostId: string; poolId: string } = { path, hostId, poolId: "pool-1" };
   let listener: ((changes: readonly ChangeEntry[]) => void) | undefined;
+  const hosts = [
+    { id: hostId, hardware: { cpuCount: 8 } },
+    { id: otherHostId, hardware: { cpuCount: 24 } },
+  ];
   const inventory = {
+    list: () => [{ id: "cluster-1" }],
     byHost: (kind: string) => ({ vm: vms, "storage-pool": [pool] })[kind],
-    by: (_kind: "volume", _field: "path", path: string) => [volume].filter((each) => each.path === path),
+    by: (kind: string, _field: string, value: string) =>
+      kind === "host" ? hosts : [volume].filter((each) => each.path === value),
     get: () => ({ hardware: { memoryMiB: 10_000 } }),
     onChange: (given: NonNullable<typeof listener>) => {
       listener = given;
       return () => {};
     },
   };
+  const usage = { cpuLoadPct: 33, memoryFreeMiB: 4000, sampledAt: "" };
   let now = { ms: 1_800_000_000_000, counters: new Map<string, VmStatistics>() };
   const providers = {
     get: () => ({
       guest: { inventory: { statistics: async () => now.counters } },
-      link: { usage: async () => ({ cpuLoadPct: 33, memoryFreeMiB: 4000, sampledAt: "" }) },
+      link: { usage: async () => usage },
     }),
   };
   const recent = new RecentSamples();
@@ -89,13 +97,21 @@ function fixture() {
     poll,
     volume,
     recent,
+    usage,
+    hosts,
+    sampleHost: (id: string) => poll.sample(id, call),
     sample: (counters: Readonly<Record<string, VmStatistics>>) => {
       now = { ms: now.ms + sampleMs, counters: new Map(Object.entries(counters)) };
       return poll.sample(hostId, call);
     },
+    now: () => now.ms,
     latest: (id: string, name: Parameters<RecentSamples["latest"]>[1]) => recent.latest(id, name, now.ms, 0),
     remove: (id: string) => listener?.([{ revision: 1, kind: "vm", id, operation: "delete", resource: undefined }]),
   };
+}
+
+function assertNear(value: number | undefined, wanted: number, what = ""): void {
+  assert.ok(Math.abs((value ?? Number.NaN) - wanted) <= wanted * 0.001, `${what} ${value}, not ${wanted}`);
 }
 
 test("rates are differences over time, of the VM, its host and its pool", async () => {
@@ -103,10 +119,8 @@ test("rates are differences over time, of the VM, its host and its pool", async 
   await under.sample({ a: statistics(0), b: statistics(0) });
   assert.equal(under.latest("vm-a", "cpuUsagePct"), undefined);
   await under.sample({ a: statistics(10), b: statistics(0) });
-  const near = (id: string, name: Parameters<typeof under.latest>[1], wanted: number) => {
-    const value = under.latest(id, name) ?? Number.NaN;
-    assert.ok(Math.abs(value - wanted) <= wanted * 0.001, `${id} ${name}: ${value}, not ${wanted}`);
-  };
+  const near = (id: string, name: Parameters<typeof under.latest>[1], wanted: number) =>
+    assertNear(under.latest(id, name), wanted, `${id} ${name}`);
   near("vm-a", "cpuUsagePct", 50);
   near("vm-a", "cpuReadyPct", 5);
   near("vm-a", "memoryActiveMiB", 2000);
@@ -126,6 +140,34 @@ test("rates are differences over time, of the VM, its host and its pool", async 
   near(hostId, "memoryActiveMiB", 4000);
   near("pool-1", "diskReadIops", 50);
   near("pool-1", "storageUsedMiB", 1024);
+});
+
+test("a cluster is its hosts together, told once the time is over; one that is silent is left out after 90 s", async () => {
+  const under = fixture();
+  const load = async (scale: number, other?: number): Promise<void> => {
+    under.usage.cpuLoadPct = 20;
+    await under.sample({ a: statistics(scale), b: statistics(0) });
+    under.usage.cpuLoadPct = other ?? 0;
+    if (other !== undefined) await under.sampleHost(otherHostId);
+  };
+  const at = (name: Parameters<typeof under.latest>[1]) =>
+    under.recent.latest("cluster-1", name, under.now(), sampleMs);
+  await load(0, 60);
+  assert.equal(at("cpuUsagePct"), undefined, "the 20 s are not over");
+  await load(10, 60);
+  assert.equal(at("cpuUsagePct"), 50, "by their CPUs: 8 at 20 %, 24 at 60 %");
+  assert.equal(at("memoryConsumedMiB"), 12_000);
+  await load(20);
+  assertNear(at("diskReadIops"), 50);
+  assertNear(at("diskReadLatencyMs"), 2);
+  assertNear(at("memoryActiveMiB"), 4000);
+  for (const scale of [30, 40, 50]) await load(scale);
+  assert.equal(at("cpuUsagePct"), 50, "not silent for long");
+  for (const scale of [60, 70]) await load(scale);
+  assert.equal(at("cpuUsagePct"), 20);
+  under.hosts.shift();
+  await load(80);
+  assert.equal(at("cpuUsagePct"), undefined, "of no host that is in it anything is known");
 });
 
 test("a disk whose volume is unknown for a while comes back with what it did since, not since its guest's start", async () => {

@@ -9,6 +9,7 @@ import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Call } from "#core/call.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import { ClusterSamples } from "#management/metric/cluster-samples.ts";
 import type { RecentSamples } from "#management/metric/recent-samples.ts";
 import { sampleMs } from "#management/metric/recent-samples.ts";
 import {
@@ -54,10 +55,12 @@ export class MetricPoll implements Disposable {
   readonly #deps: MetricPollDeps;
   /** The last counters of each VM, to tell what happened since. */
   readonly #vms = new Map<string, VmCounters>();
+  readonly #clusters: ClusterSamples;
   readonly #stop: () => void;
 
   constructor(deps: MetricPollDeps) {
     this.#deps = deps;
+    this.#clusters = new ClusterSamples(deps.inventory, deps.recent);
     this.#stop = deps.inventory.onChange((changes) => this.#forget(changes));
   }
 
@@ -71,6 +74,7 @@ export class MetricPoll implements Disposable {
     const { guest, link } = providers.get(hostId);
     const [statistics, usage] = await Promise.all([guest.inventory.statistics(undefined, call), link.usage(call)]);
     const [now, atMs] = [clock.monotonicMs(), clock.now()];
+    this.#clusters.advance(atMs);
     const vms = inventory.byHost("vm", hostId);
     const measured = new Map<Vm, Measured>();
     for (const vm of vms) {
@@ -85,14 +89,12 @@ export class MetricPoll implements Disposable {
       cpuUsagePct: usage.cpuLoadPct,
       ...(totalMiB === undefined ? {} : { memoryConsumedMiB: Math.max(0, totalMiB - usage.memoryFreeMiB) }),
     };
-    recent.record(
-      hostId,
-      atMs,
-      hostValues(
-        Array.from(measured.values(), ({ values }) => values),
-        given,
-      ),
+    const values = hostValues(
+      Array.from(measured.values(), ({ values }) => values),
+      given,
     );
+    recent.record(hostId, atMs, values);
+    this.#clusters.note(hostId, { atMs, values, vmCount: measured.size });
     this.#samplePools(hostId, vms, measured, atMs);
     return changed(vms, statistics);
   }
@@ -137,6 +139,7 @@ export class MetricPoll implements Disposable {
     for (const { id, operation } of changes) {
       if (operation !== "delete") continue;
       this.#vms.delete(id);
+      this.#clusters.forget(id);
       this.#deps.recent.forget(id);
     }
   }

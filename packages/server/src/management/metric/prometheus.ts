@@ -12,6 +12,7 @@ import {
 } from "@innkeeper/contract/resource/metric.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import { currentMs } from "#management/metric/cluster-samples.ts";
 import type { RecentSamples } from "#management/metric/recent-samples.ts";
 
 export interface PrometheusDeps {
@@ -22,11 +23,14 @@ export interface PrometheusDeps {
   readonly version: string;
 }
 
-/** An older sample is not of now. */
-const maxAgeMs = 90_000;
 const pieceLines = 500;
 
-const prefixOf: Readonly<Record<MeasuredKind, string>> = { vm: "inn_vm", host: "inn_host", "storage-pool": "inn_pool" };
+const prefixOf: Readonly<Record<MeasuredKind, string>> = {
+  vm: "inn_vm",
+  host: "inn_host",
+  "storage-pool": "inn_pool",
+  cluster: "inn_cluster",
+};
 /** Our unit as Prometheus' own: how names end, and how many of its units ours is. */
 const baseUnit: Readonly<Record<Metric["unit"], { readonly ending: string; readonly factor: number }>> = {
   "%": { ending: "ratio", factor: 0.01 },
@@ -36,7 +40,7 @@ const baseUnit: Readonly<Record<Metric["unit"], { readonly ending: string; reado
   ms: { ending: "seconds", factor: 0.001 },
 };
 
-/** `withVms`: else hosts, pools and counts alone. */
+/** `withVms`: else clusters, hosts, pools and counts alone. */
 export function* prometheusText(deps: PrometheusDeps, withVms: boolean): Generator<string> {
   yield* ofControlPlane(deps);
   for (const kind of measuredKinds) {
@@ -64,17 +68,27 @@ function* counts<T>(name: string, help: string, all: readonly T[], state: (each:
   yield family(name, "gauge", help) + lines.join("");
 }
 
+const labelOf: Readonly<Record<MeasuredKind, string>> = {
+  vm: "vm",
+  host: "host",
+  cluster: "cluster",
+  "storage-pool": "pool",
+};
+
 interface Labelled {
   readonly id: string;
   readonly labels: string;
 }
 
 function* labelled(inventory: Inventory, kind: MeasuredKind): Generator<Labelled> {
+  const clusterOf = (each: object): Readonly<Record<string, string>> => {
+    const cluster = "clusterId" in each ? inventory.get("cluster", String(each.clusterId)) : undefined;
+    return cluster === undefined ? {} : { cluster: cluster.name };
+  };
   const hostName = (id: string): string => inventory.get("host", id)?.name ?? "";
   for (const each of inventory.list(kind)) {
-    const host = "hostId" in each ? hostName(each.hostId) : each.name;
-    const own = kind === "vm" ? { vm: each.name } : kind === "storage-pool" ? { pool: each.name } : {};
-    yield { id: each.id, labels: labels({ id: each.id, ...own, host }) };
+    const place = "hostId" in each ? { host: hostName(each.hostId) } : {};
+    yield { id: each.id, labels: labels({ id: each.id, [labelOf[kind]]: each.name, ...place, ...clusterOf(each) }) };
   }
 }
 
@@ -95,7 +109,7 @@ function* ofMetric(
   let lines = 0;
   const now = clock.now();
   for (const { id, labels } of things) {
-    const value = recent.latest(id, name, now, maxAgeMs);
+    const value = recent.latest(id, name, now, currentMs);
     if (value === undefined) continue;
     piece += line(full, labels, value * factor);
     if (++lines % pieceLines !== 0) continue;

@@ -148,6 +148,22 @@ export function hostValues(vms: readonly Values[], given: Partial<Record<MetricN
   });
 }
 
+/** What hosts come to together: means by their CPUs and by their guests, sums of the rest. */
+export function hostsValues(
+  hosts: readonly { readonly values: Values; readonly cpuCount: number; readonly vmCount: number }[],
+): Values {
+  const mean = (name: MetricName, weight: "cpuCount" | "vmCount"): number => {
+    const known = hosts.filter(({ values }) => !Number.isNaN(valueOf(values, name)));
+    return sum(known, (host) => valueOf(host.values, name) * host[weight]) / sum(known, (host) => host[weight]);
+  };
+  const all = hosts.map(({ values }) => values);
+  return hostValues(all, {
+    cpuUsagePct: mean("cpuUsagePct", "cpuCount"),
+    cpuReadyPct: mean("cpuReadyPct", "vmCount"),
+    memoryConsumedMiB: sumKnown(all.map((values) => valueOf(values, "memoryConsumedMiB"))),
+  });
+}
+
 export function addDisks(a: DiskCounters, b: DiskCounters): DiskCounters {
   return {
     readBytes: a.readBytes + b.readBytes,

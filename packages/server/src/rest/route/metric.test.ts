@@ -28,6 +28,7 @@ test("metrics of what there is not, and times that are none, are refused by thei
   };
   await refused("/vms/vm-000000000000/metrics", 404, "vmId");
   await refused("/hosts/host-000000000000/metrics", 404, "hostId");
+  await refused("/clusters/cluster-000000000000/metrics", 404, "clusterId");
   await refused("/pools/pool-000000000000/metrics", 404, "poolId");
   await refused("/vms/vm-000000000000/metrics?from=yesterday", 422, "from");
   await refused("/vms/vm-000000000000/metrics?intervalSeconds=7", 422, "intervalSeconds");

@@ -9,9 +9,11 @@ export function metricHandlers({ metric, recent, inventory, clock, system, acces
   return {
     vmMetrics: ({ parameters, query }) => metric.series("vm", parameters.vmId, query ?? {}, "vmId"),
     hostMetrics: ({ parameters, query }) => metric.series("host", parameters.hostId, query ?? {}, "hostId"),
+    clusterMetrics: ({ parameters, query }) => metric.series("cluster", parameters.clusterId, query ?? {}, "clusterId"),
     poolMetrics: ({ parameters, query }) => metric.series("storage-pool", parameters.poolId, query ?? {}, "poolId"),
     systemMetrics: async ({ query, reply, principal }) => {
-      for (const privilege of ["vm.read", "host.read", "pool.read"] as const) access.authorize(principal, privilege);
+      for (const privilege of ["vm.read", "host.read", "cluster.read", "pool.read"] as const)
+        access.authorize(principal, privilege);
       const text = prometheusText({ recent, inventory, clock, startedAt, version }, query?.vms ?? true);
       void reply.type("text/plain; version=0.0.4; charset=utf-8");
       await reply.send(Readable.from(text, { objectMode: false, highWaterMark: 64 * 1024 }));
