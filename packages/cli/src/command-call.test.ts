@@ -25,6 +25,7 @@ const argumentWords: Readonly<Record<string, string>> = {
 };
 /** Options without which a verb has nothing to do, or does not call the operation; FILE is a file that is there. */
 const optionWords: Readonly<Record<string, string>> = {
+  "cluster set": "--description x",
   "host set": "--maintenance",
   "pool set": "--shared",
   "pool create": "--host x --path /x",

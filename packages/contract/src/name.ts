@@ -11,9 +11,9 @@ export const nameMaxCharacters = 200;
 export const nameMaxBytes = 200;
 
 /** C0, DEL, C1, line and paragraph separators. */
-const controls = "\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029";
+export const controls = "\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029";
 /** Unicode's Bidi_Control characters, and the byte order mark. */
-const directions = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff";
+export const directions = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff";
 const never = `${controls}${directions}/\\\\<>&"'\``;
 const namePattern = `^[^\\s${never}.-][^${never}]*$`;
 const controlPattern = new RegExp(`[${controls}]`);

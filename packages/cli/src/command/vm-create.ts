@@ -23,6 +23,7 @@ export function addCreate(noun: Command, surroundings: Surroundings): void {
     examples: [
       "vm create web --vcpus 2 --memory 4G --image debian-12 --disk size=20G --network default --start",
       "vm create db --memory 16G --vcpus 4 --uefi --tpm --disk 40G,pool=fast --disk 500G,cache=none,io=native --network bridge=br0",
+      "vm create web2 --memory 4G --image debian-12 --cluster production --folder Production/Web",
       "vm create installer --memory 2G --disk 20G --cdrom /srv/iso/debian-12.iso --network default",
     ],
     run: create,
@@ -52,12 +53,14 @@ function requestOptions(command: Command): Command {
     command
       .option("--name <name>", "the VM's name, where it is not an argument")
       .option("--host <host>", "on which host (default: the one with the most free memory that fits)")
+      .option("--cluster <cluster>", "on a host of this cluster")
       .option("--image <image>", "the first disk is made from this image")
       .option("--disk <disk>", "a disk, see below; may be repeated", collect)
       .option("--cdrom <path>", "a CD-ROM drive with this ISO file of the host, or `empty`", collect)
       .option("--network <network>", "a network card, see below; may be repeated", collect)
       .option("--description <text>")
       .option("--tag <tag>", "may be repeated", collect)
+      .option("--folder <path>", "the folder that it is shown in: Production/Web")
       .option("--start", "start it once it is made")
       .option("--spec <file>", "the request as JSON or YAML, - for standard input; options win over it"),
   );
@@ -89,7 +92,9 @@ async function requestOf(invocation: Invocation, argument: string | undefined): 
     ...given({
       host: hostName === undefined ? undefined : (await find(api, "host", hostName)).id,
       description: options.text("description"),
+      cluster: options.text("cluster"),
       tags: anyOf(options.texts("tag")),
+      folder: options.text("folder"),
       start: options.flag("start"),
       disks: anyOf(disks),
       nics: anyOf(nics),
@@ -135,6 +140,7 @@ export function addClone(noun: Command, surroundings: Surroundings): void {
         .option("--snapshot <snapshot>", "clone this snapshot (default: the present state)")
         .option("--pool <pool>", "where the new disks go")
         .option("--description <text>")
+        .option("--folder <path>", "the folder that it is shown in (default: the source's)")
         .option("--start", "start it once it is made"),
     examples: ["vm clone web web2", "vm clone golden test-1 --linked --start"],
     run: async (invocation, source, name) => {
@@ -148,6 +154,7 @@ export function addClone(noun: Command, surroundings: Surroundings): void {
           snapshot: snapshot === undefined ? undefined : (await find(api, "snapshot", snapshot, { vmId: vm.id })).id,
           pool: options.text("pool"),
           description: options.text("description"),
+          folder: options.text("folder"),
           start: options.flag("start"),
         }),
       };

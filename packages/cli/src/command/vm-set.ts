@@ -32,6 +32,8 @@ export function addSet(noun: Command, surroundings: Surroundings): void {
             .option("--change-nic <change>", "52:54:…,link=down  52:54:…,network=lan", collect)
             .option("--description <text>")
             .option("--tag <tag>", "the new tags, instead of all before; may be repeated", collect)
+            .option("--folder <path>", "the folder that it is shown in: Production/Web")
+            .option("--no-folder", "in none")
             .option("--template", "make it a template")
             .option("--no-template"),
         ),
@@ -40,6 +42,7 @@ export function addSet(noun: Command, surroundings: Surroundings): void {
     examples: [
       "vm set web --vcpus 4 --memory 8G",
       "vm set web --balloon 2G",
+      "vm set web --folder Production/Web",
       "vm set web --pin 0=1-2 --pin 1=3",
       "vm set web --add-disk 100G,pool=fast --remove-disk vdc",
     ],
@@ -59,6 +62,7 @@ async function set(invocation: Invocation, name: string): Promise<void> {
     ...given({
       description: options.text("description"),
       tags: anyOf(options.texts("tag")),
+      folder: options.flag("folder") === false ? null : options.text("folder"),
       template: options.flag("template"),
       cpu: cpuChangeOf(options),
       memory: memoryOf(options),

@@ -16,6 +16,7 @@ export const vmColumns: readonly Column<VmRow>[] = [
   { name: "memory", value: (vm) => sizeText(vm.spec.memory.sizeMiB), right: true },
   { name: "addresses", value: (vm) => addressesOf(vm).join(", ") },
   { name: "tags", value: (vm) => vm.tags.join(",") },
+  { name: "folder", value: (vm) => vm.folder ?? "", extra: true },
   { name: "detail", value: (vm) => vm.stateDetail, extra: true },
   { name: "disks", value: (vm) => vm.spec.disks.map((disk) => disk.target).join(","), extra: true },
   { name: "managed", value: (vm) => (vm.managed ? "yes" : "adopted"), extra: true },
@@ -43,6 +44,7 @@ export function vmText(vm: VmRow, snapshots: readonly Snapshot[]): string {
   ];
   if (vm.description !== "") pairs.push(["description", vm.description]);
   if (vm.tags.length > 0) pairs.push(["tags", vm.tags.join(", ")]);
+  if (vm.folder !== undefined) pairs.push(["folder", vm.folder]);
   if (vm.template) pairs.push(["template", "yes"]);
   if (!vm.persistent) pairs.push(["persistent", "no: gone when it stops"]);
   pairs.push(

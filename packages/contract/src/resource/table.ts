@@ -42,7 +42,7 @@ export const resourceTable = {
       machine: "spec.machine",
       architecture: "spec.architecture",
     },
-    text: ["name", "description", "tags", "addresses.address", "spec.nics.mac", "uuid", "id"],
+    text: ["name", "description", "tags", "folder", "addresses.address", "spec.nics.mac", "uuid", "id"],
   },
   snapshot: { schema: Snapshot, shortNames: {}, text: ["name", "description", "id"] },
   volume: { schema: Volume, shortNames: {}, text: ["name", "path", "id"] },

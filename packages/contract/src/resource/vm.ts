@@ -1,5 +1,6 @@
 /** A virtual machine: a libvirt domain and what Innkeeper knows about it. */
 import { Type, type Static } from "typebox";
+import { Folder } from "../folder.ts";
 import { IdOf } from "../id.ts";
 import { Name } from "../name.ts";
 import { type VmState, vmStates } from "../state/vm.ts";
@@ -35,6 +36,7 @@ export const Vm = Type.Object({
   stateDetail: Type.String({ description: "libvirt's reason: booted, migrated, shutdown, crashed …" }),
   description: Description,
   tags: Type.Array(Tag),
+  folder: Type.Optional(Type.String({ description: "a path such as Production/Web; absent: in none" })),
   template: Type.Boolean(),
   persistent: Type.Boolean({ description: "false: gone when it stops, as virsh create makes it" }),
   managed: Type.Boolean({
@@ -61,8 +63,12 @@ export const VmCreate = Type.Object(
         description: "name or id; default: the host with the most free memory that fits",
       }),
     ),
+    cluster: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 200, description: "name or id: only hosts of this cluster" }),
+    ),
     description: Type.Optional(Description),
     tags: Type.Optional(Type.Array(Tag, { maxItems: 100 })),
+    folder: Type.Optional(Folder),
     start: Type.Optional(Type.Boolean({ description: "start it once it is made; default false" })),
     ...vmCreateHardware,
     ...vmCreateDocument,
@@ -76,6 +82,7 @@ export const VmChange = Type.Object(
   {
     description: Type.Optional(Description),
     tags: Type.Optional(Type.Array(Tag, { maxItems: 100 })),
+    folder: Type.Optional(Type.Union([Folder, Type.Null({ description: "null: in none" })])),
     template: Type.Optional(Type.Boolean()),
     cpu: Type.Optional(VmCpuChange),
     memory: Type.Optional(Type.Partial(VmMemory)),
@@ -142,6 +149,7 @@ export const VmClone = Type.Object(
     ),
     pool: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
     description: Type.Optional(Description),
+    folder: Type.Optional({ ...Folder, description: "default: the source's" }),
     start: Type.Optional(Type.Boolean()),
   },
   strict,

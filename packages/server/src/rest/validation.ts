@@ -2,6 +2,7 @@
 import type { TSchema } from "typebox";
 import { Compile, type Validator } from "typebox/compile";
 import { Value } from "typebox/value";
+import { checkFolder, Folder } from "@innkeeper/contract/folder.ts";
 import { checkName, Name } from "@innkeeper/contract/name.ts";
 import { AppError } from "#core/app-error.ts";
 
@@ -16,7 +17,14 @@ interface SchemaNode {
   readonly properties?: Readonly<Record<string, TSchema>>;
   readonly items?: TSchema;
   readonly pattern?: string;
+  readonly anyOf?: readonly TSchema[];
 }
+
+/** What says in words what is wrong with a text of these schemas, which they are known by. */
+const checks = new Map([
+  [(Name as SchemaNode).pattern, checkName],
+  [(Folder as SchemaNode).pattern, checkFolder],
+]);
 
 const validators = new WeakMap<TSchema, Validator>();
 
@@ -81,8 +89,8 @@ function describe(error: SchemaError | undefined, value: unknown): { field: stri
 }
 
 function reasonOfPattern(pattern: unknown, value: unknown): string {
-  const wrongName = String(pattern) === String((Name as SchemaNode).pattern) && typeof value === "string";
-  return (wrongName ? checkName(value) : undefined) ?? `must match ${String(pattern)}`;
+  const check = typeof value === "string" ? checks.get(String(pattern)) : undefined;
+  return check?.(String(value)) ?? `must match ${String(pattern)}`;
 }
 
 /** JSON pointer: RFC 6901. */
@@ -100,11 +108,12 @@ function at(value: unknown, path: readonly string[]): unknown {
   );
 }
 
-/** What a pattern can't say of names: their length in bytes, and valid Unicode. */
+/** What a pattern can't say of names and folders: their length in bytes, and valid Unicode. */
 function checkNames(schema: TSchema, value: unknown, path: string): void {
   const node = schema as SchemaNode;
-  if (typeof value === "string" && node.pattern !== undefined && node.pattern === (Name as SchemaNode).pattern) {
-    const reason = checkName(value);
+  if (typeof value === "string") {
+    for (const each of node.anyOf ?? []) checkNames(each, value, path);
+    const reason = checks.get(node.pattern)?.(value);
     if (reason !== undefined) throw new AppError("invalid_field", `${path} ${reason}.`, { field: path });
   } else if (Array.isArray(value) && node.items !== undefined) {
     for (const [index, item] of value.entries()) checkNames(node.items, item, `${path}.${index}`);

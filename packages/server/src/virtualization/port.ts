@@ -1,7 +1,6 @@
 /**
- * Virtualization: guests of one host. Ports are split by ability; `GuestHypervisor.capability` says which a driver has.
- * Guests are named by libvirt's UUID. Every method throws AppError only: not_found (no such guest), name_taken,
- * invalid_state, invalid_field, unsupported, host_unreachable, host_failed (with the host's words), disk_full, timeout.
+ * Virtualization: guests of one host, by libvirt's UUID. `capability` says which abilities a driver has. Methods throw AppError
+ * only: not_found, name_taken, invalid_state, invalid_field, unsupported, host_unreachable, host_failed, disk_full, timeout.
  */
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { GuestAddress, VmGuest, VmStatistics } from "@innkeeper/contract/resource/vm.ts";
@@ -10,11 +9,12 @@ import type { VmState } from "@innkeeper/contract/state/vm.ts";
 import type { ByteChannel } from "#core/byte-channel.ts";
 import type { Call, LongCall } from "#core/call.ts";
 
-/** Innkeeper's own facts, kept in the domain's <metadata> under our namespace so that `recover` can rebuild the store. */
+/** Innkeeper's own facts, kept in the domain's <metadata> so that `recover` can rebuild the store. No folder: empty. */
 export interface GuestMetadata {
   readonly vmId: string;
   readonly description: string;
   readonly tags: readonly string[];
+  readonly folder: string;
   readonly template: boolean;
   readonly createdAt: string;
   /** Snapshot tree, as the management layer keeps it; JSON-safe. */

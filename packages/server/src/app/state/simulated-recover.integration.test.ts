@@ -31,7 +31,11 @@ describe("the store of a fleet", { timeout: 240_000 }, () => {
     const vms = (await managed.list("vm")).toSorted((a, b) => a.name.localeCompare(b.name));
     const chosen = vms.filter((_, index) => index % 10 === 0);
     for (const [index, { id }] of chosen.entries()) {
-      await managed.succeed("PATCH", `/vms/${id}`, { tags: [`rack:${index}`], description: `number ${index}` });
+      await managed.succeed("PATCH", `/vms/${id}`, {
+        tags: [`rack:${index}`],
+        folder: `Racks/${index}`,
+        description: `number ${index}`,
+      });
     }
     await Promise.all(chosen.map(({ id }) => managed.succeed("POST", `/vms/${id}/snapshots`, { name: "before" })));
     known = await shown();
@@ -54,16 +58,19 @@ describe("the store of a fleet", { timeout: 240_000 }, () => {
       ];
       return connected === hostCount && unknown === 0 && (await managed.count("vm")) === hostCount * vmsPerHost;
     });
-    const vms = (await managed.list("vm")).map(({ id, name, uuid, state, tags, description, hostId, spec }: Vm) => ({
-      id,
-      name,
-      uuid,
-      state,
-      tags,
-      description,
-      hostId,
-      disks: spec.disks.map(({ source }) => source),
-    }));
+    const vms = (await managed.list("vm")).map(
+      ({ id, name, uuid, state, tags, folder, description, hostId, spec }: Vm) => ({
+        id,
+        name,
+        uuid,
+        state,
+        tags,
+        folder,
+        description,
+        hostId,
+        disks: spec.disks.map(({ source }) => source),
+      }),
+    );
     const snapshots = await managed.list("snapshot");
     const trees = snapshots.map(({ id, name, vmId, parentId }) => ({ id, name, vmId, parentId }));
     const clustered = (await managed.list("host", "cluster=racks")).map(({ name }) => name);

@@ -18,6 +18,7 @@ export const indexedFields = [
   "path",
   "state",
   "tags",
+  "folder",
   "addresses.address",
   "spec.nics.mac",
 ] as const;

@@ -2,6 +2,7 @@
  * Changes a VM: live where the hypervisor can, else at the next start; the result says which. New disks are made first
  * and removed again if the change fails; volumes of removed disks go last, once nothing can fail any more.
  */
+import { type OwnFacts, ownFacts } from "#management/vm/guest-metadata.ts";
 import { Type } from "typebox";
 import { VmChange, type Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { VmDisk, VmNic, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
@@ -41,7 +42,7 @@ interface Plan {
   readonly before: string;
   readonly spec: VmSpec;
   /** Innkeeper's own facts of before; the inventory may show the new ones by the time they are needed. */
-  readonly own: Pick<Vm, "description" | "tags" | "template">;
+  readonly own: OwnFacts;
 }
 type Input = { vmId: string; request: VmChange };
 
@@ -145,7 +146,7 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, call: Cal
     deletes: await deletableDisks(deps, vm, input.request, call),
     before: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, call)),
     spec: now.spec,
-    own: { description: stored.description, tags: stored.tags, template: stored.template },
+    own: ownFacts(stored),
   };
 }
 
@@ -248,11 +249,12 @@ async function resolve(
   made: Plan,
   disks: readonly VmDisk[],
 ): Promise<ResolvedChange> {
-  const { description, tags, template } = input.request;
+  const { description, tags, template, folder } = input.request;
   const own = {
     ...(description === undefined ? {} : { description }),
     ...(tags === undefined ? {} : { tags }),
     ...(template === undefined ? {} : { template }),
+    ...(folder === undefined ? {} : { folder: folder ?? "" }),
   };
   return { request: input.request, disks, nics: made.nics, metadata: await metadataOf(deps, made.vmId, own) };
 }

@@ -260,11 +260,12 @@ async function canQuiesce(
 
 async function define(deps: OperationDeps, context: StepContext<Input>, disks: readonly VmDisk[]): Promise<void> {
   const made = context.result<Plan>("plan");
-  const { description } = context.input.request;
+  const { description, folder } = context.input.request;
   const source = deps.inventory.require("vm", made.sourceId);
   const metadata = newGuestMetadata(made.vm.id, made.createdAt, {
     description: description ?? source.description,
     tags: source.tags,
+    folder: folder ?? source.folder ?? "",
   });
   const files = disks.flatMap(({ target, source: path, format = "qcow2" }) =>
     path === undefined ? [] : ([[target, { path, format }]] as const),

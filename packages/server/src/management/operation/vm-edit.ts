@@ -2,6 +2,7 @@
  * Edits a VM's definition as a whole, as virsh edit does: a running VM follows at its next start. The definition of
  * before is stored first, and is what is put back.
  */
+import { type OwnFacts, ownFacts } from "#management/vm/guest-metadata.ts";
 import { createHash } from "node:crypto";
 import { Type } from "typebox";
 import { VmEdit } from "@innkeeper/contract/resource/vm-document.ts";
@@ -27,7 +28,7 @@ interface Plan {
   readonly running: boolean;
   readonly changed: readonly string[];
   /** Innkeeper's own facts of before. */
-  readonly own: Pick<Vm, "description" | "tags" | "template">;
+  readonly own: OwnFacts;
 }
 type Input = { vmId: string; request: VmEdit };
 
@@ -82,7 +83,6 @@ async function plan(deps: OperationDeps, { vmId, request }: Input, call: Call): 
   }
   const { spec, changed } = await guest.lifecycle.edit(vm.uuid, { from, document: request.domainXml }, call);
   checkEditedSpec(inventory, vm, spec, changed);
-  const { description, tags, template } = vm;
   return {
     vmId: vm.id,
     hostId: vm.hostId,
@@ -91,7 +91,7 @@ async function plan(deps: OperationDeps, { vmId, request }: Input, call: Call): 
     sha256,
     running: isActive(now),
     changed,
-    own: { description, tags, template },
+    own: ownFacts(vm),
   };
 }
 

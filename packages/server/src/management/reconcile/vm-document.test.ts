@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { newId } from "@innkeeper/contract/id.ts";
+import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { Guest, UnchangedGuest } from "#virtualization/port.ts";
 import { vmDocument } from "./vm-document.ts";
 
@@ -43,6 +44,7 @@ test("of a guest whose documents are as they were, what they say is as it was", 
     ...draft,
     revision: 1,
     tags: ["prod"],
+    folder: "a/b",
     addresses: [{ address: "10.0.0.1", source: "lease" }],
   } as const;
   const again = vmDocument(
@@ -54,10 +56,30 @@ test("of a guest whose documents are as they were, what they say is as it was", 
     state: "paused",
     stateDetail: "user",
     tags: ["prod"],
+    folder: "a/b",
     addresses: previous.addresses,
   });
 });
 
 test("without a document from before there is nothing to go by", () => {
   assert.equal(vmDocument({ ...place, guest: unchanged }, undefined), undefined);
+});
+
+test("its folder is as its host has it, and kept while its host has nothing of Innkeeper's", () => {
+  const metadata = {
+    vmId: place.id,
+    description: "",
+    tags: [],
+    folder: "Production/Web",
+    template: false,
+    createdAt: place.at,
+    snapshots: [],
+    currentSnapshotId: null,
+  };
+  const draft = vmDocument({ ...place, guest: { ...guest, metadata } }, undefined);
+  assert.equal(draft?.folder, "Production/Web");
+  const previous = { ...draft, revision: 1 } as Vm;
+  assert.equal(vmDocument({ ...place, guest }, previous)?.folder, "Production/Web");
+  const without = vmDocument({ ...place, guest: { ...guest, metadata: { ...metadata, folder: "" } } }, previous);
+  assert.ok(without && !("folder" in without));
 });

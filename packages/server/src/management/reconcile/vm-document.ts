@@ -27,6 +27,7 @@ export function vmDocument(sighting: Sighting, previous: Vm | undefined): Draft<
     stateDetail: guest.stateDetail,
     description: defined.description,
     tags: [...defined.tags],
+    ...(defined.folder === undefined || defined.folder === "" ? {} : { folder: defined.folder }),
     template: defined.template,
     persistent: guest.persistent,
     managed: defined.managed,
@@ -52,6 +53,7 @@ function definedPart(id: Vm["id"], guest: Guest, at: string, previous: Vm | unde
   return {
     description: own?.description ?? previous?.description ?? guest.description.slice(0, 4096),
     tags: own?.tags ?? previous?.tags ?? [],
+    folder: own?.folder ?? previous?.folder,
     template: own?.template ?? previous?.template ?? false,
     managed: own !== undefined || previous?.managed === true,
     spec: guest.spec,

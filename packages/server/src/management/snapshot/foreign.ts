@@ -3,6 +3,7 @@
  * What libvirt can't know is checked here first: that nobody else reads a layer that it would write, and that no snapshot
  * of Innkeeper's lies on one.
  */
+import { type OwnFacts, ownFacts } from "#management/vm/guest-metadata.ts";
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import { AppError } from "#core/app-error.ts";
@@ -30,7 +31,7 @@ export interface ForeignPlan {
   /** Files of saved memory that go with a deletion: libvirt 9.0 leaves them behind. */
   readonly memoryPaths: readonly string[];
   /** Innkeeper's own facts, which a revert must not take back; undefined: the VM's XML has none. */
-  readonly own?: Pick<Vm, "description" | "tags" | "template">;
+  readonly own?: OwnFacts;
 }
 
 export function isForeign(plan: unknown): plan is ForeignPlan {
@@ -78,7 +79,6 @@ export async function planForeign(
   // To delete what lies within a disk changes nothing that anyone reads.
   if (request.act === "revert" || found.external || request.children)
     await refuseReaders(deps, { ...vm, spec: now.spec }, words, call);
-  const { description, tags, template } = vm;
   return {
     foreign: true,
     ...request,
@@ -88,7 +88,7 @@ export async function planForeign(
     snapshotId: snapshot.id,
     name: snapshot.name,
     memoryPaths: request.act === "delete" ? memoryPathsOf(deps, vm, snapshot, request.children) : [],
-    ...(vm.managed && { own: { description, tags, template } }),
+    ...(vm.managed && { own: ownFacts(vm) }),
   };
 }
 

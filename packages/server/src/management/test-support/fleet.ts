@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { newId } from "@innkeeper/contract/id.ts";
+import type { Cluster } from "@innkeeper/contract/resource/cluster.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { Image } from "@innkeeper/contract/resource/image.ts";
 import type { Snapshot } from "@innkeeper/contract/resource/snapshot.ts";
@@ -36,6 +37,10 @@ export class Fleet implements AsyncDisposable {
 
   put<K extends ResourceKind>(kind: K, draft: Draft<K>): Promise<ResourceMap[K]> {
     return this.store.transaction((transaction) => transaction.put(kind, draft));
+  }
+
+  cluster(name: string): Promise<Cluster> {
+    return this.put("cluster", { id: newId("cluster"), name, description: "", createdAt: time });
   }
 
   /** A connected host with 16 GiB, 8 CPUs, network `default`, and the pools `local` and, shared, `shared`. */

@@ -5,15 +5,23 @@
 import type { Vm, VmCreate } from "@innkeeper/contract/resource/vm.ts";
 import type { GuestMetadata } from "#virtualization/port.ts";
 
+/** What an administrator says of a VM, which no change of its definition may take along. */
+export type OwnFacts = Pick<GuestMetadata, "description" | "tags" | "template" | "folder">;
+
+export function ownFacts({ description, tags, template, folder = "" }: Vm): OwnFacts {
+  return { description, tags, template, folder };
+}
+
 export function newGuestMetadata(
   vmId: string,
   createdAt: string,
-  request: Pick<VmCreate, "description" | "tags">,
+  request: Pick<VmCreate, "description" | "tags" | "folder">,
 ): GuestMetadata {
   return {
     vmId,
     description: request.description ?? "",
     tags: request.tags ?? [],
+    folder: request.folder ?? "",
     template: false,
     createdAt,
     snapshots: [],
@@ -22,11 +30,6 @@ export function newGuestMetadata(
 }
 
 /** Of a VM that exists, with the records of its snapshots. */
-export function guestMetadata(
-  vm: Pick<Vm, "id" | "description" | "tags" | "template" | "createdAt">,
-  snapshots: readonly unknown[],
-  currentSnapshotId: string | null,
-): GuestMetadata {
-  const { description, tags, template, createdAt } = vm;
-  return { vmId: vm.id, description, tags, template, createdAt, snapshots, currentSnapshotId };
+export function guestMetadata(vm: Vm, snapshots: readonly unknown[], currentSnapshotId: string | null): GuestMetadata {
+  return { vmId: vm.id, ...ownFacts(vm), createdAt: vm.createdAt, snapshots, currentSnapshotId };
 }

@@ -11,7 +11,8 @@ const gib = 1024 ** 3;
 
 async function twoHosts(): Promise<Fleet> {
   const fleet = await Fleet.open();
-  const h1 = await fleet.host("h1");
+  for (const name of ["c1", "empty"]) await fleet.cluster(name);
+  const h1 = await fleet.host("h1", { clusterId: fleet.inventory.require("cluster", "c1").id });
   await fleet.host("h2", { usage: { memoryFreeMiB: 4096, cpuLoadPct: 1, sampledAt: "2026-01-01T00:00:00.000Z" } });
   await fleet.image(h1, "local", "debian");
   await fleet.image(h1, "shared", "everywhere");
@@ -24,6 +25,16 @@ async function twoHosts(): Promise<Fleet> {
 const refused: readonly [what: string, change: Partial<VmCreate>, code: string, field: string, words: RegExp][] = [
   ["a name that is taken", { name: "taken" }, "name_taken", "name", /already a VM "taken", on host h1/],
   ["a name with markup", { name: "a<b>" }, "invalid_field", "name", /must not have any of/],
+  ["an unknown cluster", { cluster: "c9" }, "not_found", "cluster", /no cluster "c9"/],
+  ["a cluster without hosts", { cluster: "empty" }, "insufficient_resources", "cluster", /no host of cluster empty/],
+  ["a host of another cluster", { host: "h2", cluster: "c1" }, "invalid_field", "host", /h2 is not in cluster c1/],
+  [
+    "more memory than a cluster's hosts have free",
+    { cluster: "c1", memory: { sizeMiB: 9000 }, start: true },
+    "insufficient_resources",
+    "cluster",
+    /^No host of cluster c1 can take VM web1\. Host h1 has 8192 MiB/,
+  ],
   ["an unknown host", { host: "h9" }, "not_found", "host", /no host "h9"/],
   ["more memory than any host has", { memory: { sizeMiB: 20000 } }, "invalid_field", "memory.sizeMiB", /16384 MiB/],
   [
@@ -258,6 +269,17 @@ describe("a new VM", () => {
     const nowhere = refusal(() => planVm(fleet.inventory, plain));
     assert.equal(nowhere.code, "insufficient_resources");
     assert.match(nowhere.message, /h1 is in maintenance.*h2 is not connected/);
+  });
+
+  test("goes to a host of the cluster that is named, wherever most memory is free", async () => {
+    await using fleet = await twoHosts();
+    const usage = { memoryFreeMiB: 12_000, cpuLoadPct: 1, sampledAt: "2026-01-01T00:00:00.000Z" };
+    await fleet.host("h3", { usage, clusterId: (await fleet.cluster("c3")).id });
+    assert.equal(planVm(fleet.inventory, plain).placement.hostName, "h3");
+    const { placement } = planVm(fleet.inventory, { ...plain, cluster: "c1" });
+    assert.equal(placement.hostName, "h1");
+    assert.deepEqual(placement.rejected, [], "other hosts are no candidates");
+    assert.equal(planVm(fleet.inventory, { ...plain, host: "h1", cluster: "c1" }).placement.hostName, "h1");
   });
 
   test("goes where most memory is free, and says why not elsewhere", async () => {

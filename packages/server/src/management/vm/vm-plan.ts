@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { newId, type VmId } from "@innkeeper/contract/id.ts";
 import { checkName } from "@innkeeper/contract/name.ts";
+import type { Cluster } from "@innkeeper/contract/resource/cluster.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { VmCreate } from "@innkeeper/contract/resource/vm.ts";
 import type { VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
@@ -71,6 +72,10 @@ type NewVm = Pick<VmPlan["vm"], "id" | "name">;
 
 function placeOn(inventory: Inventory, request: VmCreate, vm: NewVm): PlacementDecision {
   const host = inventory.require("host", request.host ?? "", { field: "host" });
+  const cluster = clusterWanted(inventory, request);
+  if (cluster !== undefined && host.clusterId !== cluster.id) {
+    refuse("host", `Host ${host.name} is not in cluster ${cluster.name}.`);
+  }
   const only = candidate(inventory, host, (each) => problemsOn(inventory, each, request, vm));
   const [problem] = only.problems;
   if (problem !== undefined) refuse(problem.field, problem.message, problem.code);
@@ -78,11 +83,17 @@ function placeOn(inventory: Inventory, request: VmCreate, vm: NewVm): PlacementD
 }
 
 function placeAnywhere(inventory: Inventory, request: VmCreate, vm: NewVm): PlacementDecision {
-  const hosts = inventory.list("host");
+  const cluster = clusterWanted(inventory, request);
+  const hosts = cluster === undefined ? inventory.list("host") : inventory.by("host", "clusterId", cluster.id);
+  const field = cluster === undefined ? "host" : "cluster";
+  const where = cluster === undefined ? "" : ` of cluster ${cluster.name}`;
   if (hosts.length === 0) {
-    throw new AppError("insufficient_resources", "There is no host.", {
-      field: "host",
-      remedy: "Add one: inn host add.",
+    throw new AppError("insufficient_resources", `There is no host${where}.`, {
+      field,
+      remedy:
+        cluster === undefined
+          ? "Add one: inn host add."
+          : `Put one into it: inn host set HOST --cluster ${cluster.name}.`,
     });
   }
   const candidates = hosts.map((host) =>
@@ -98,7 +109,11 @@ function placeAnywhere(inventory: Inventory, request: VmCreate, vm: NewVm): Plac
   if (first !== undefined && problems.every((each) => each?.field === first.field && each.code === first.code)) {
     refuse(first.field, reasons, first.code);
   }
-  throw new AppError("insufficient_resources", `No host can take VM ${request.name}. ${reasons}`, { field: "host" });
+  throw new AppError("insufficient_resources", `No host${where} can take VM ${request.name}. ${reasons}`, { field });
+}
+
+function clusterWanted(inventory: Inventory, { cluster }: VmCreate): Cluster | undefined {
+  return cluster === undefined ? undefined : inventory.require("cluster", cluster, { field: "cluster" });
 }
 
 function problemsOn(inventory: Inventory, host: Host, request: VmCreate, vm: NewVm): Problem[] {

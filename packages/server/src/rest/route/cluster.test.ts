@@ -49,6 +49,30 @@ describe("clusters", () => {
     }
   });
 
+  test("a folder that is none, and a placement that there is not, are refused by their field, in words", async () => {
+    const memory = { sizeMiB: 64 };
+    for (const [folder, words] of [
+      ["/a", /slash/],
+      ["a//b", /two in a row/],
+      ["a/..", /the part/],
+      ["a\u0007", /control characters/],
+      ["a\ud800", /Unicode/],
+    ] as const) {
+      for (const [method, where, body] of [
+        ["POST", "/vms", { name: "x", memory, folder }],
+        ["PATCH", "/vms/vm-000000000000", { folder }],
+        ["POST", "/vms/vm-000000000000/clone", { name: "x", folder }],
+      ] as const) {
+        const answer = await server.admin(method, where, body);
+        assert.deepEqual([answer.status, answer.body["field"]], [422, "folder"], `${method} ${where} ${folder}`);
+        assert.match(String(answer.body["detail"]), words);
+      }
+    }
+    const nowhere = await server.admin("POST", "/vms", { name: "x", memory, cluster: "none" });
+    assert.deepEqual([nowhere.status, nowhere.body["field"]], [404, "cluster"]);
+    assert.equal((await server.admin("PATCH", "/vms/vm-000000000000", { folder: null })).status, 404);
+  });
+
   test("who may only read sees clusters and makes none", async () => {
     for (const role of ["read-only", "operator"] as const) {
       const token = await server.login(role);

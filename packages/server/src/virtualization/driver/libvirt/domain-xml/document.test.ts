@@ -29,6 +29,7 @@ const definition: GuestDefinition = {
     vmId: "vm-000000000001",
     description: "",
     tags: ["a"],
+    folder: "",
     template: false,
     createdAt: "2026-01-01T00:00:00Z",
     snapshots: [],

@@ -193,6 +193,7 @@ suite("metadata", () => {
     vmId: "vm-1",
     description: "a\n<b>",
     tags: ["x", "ü"],
+    folder: 'R&D "x"/ü',
     template: true,
     createdAt: "2026-01-01T00:00:00.000Z",
     snapshots: [{ name: "\u0000\uffff\ud800 ]]> &amp;" }],
@@ -204,8 +205,10 @@ suite("metadata", () => {
     editMetadata(root, metadata);
     assert.deepEqual(readMetadata(parseXml(serializeXml(root))), metadata);
     assert.doesNotMatch(metadataXml(root) ?? "", /innkeeper:|xmlns/);
-    editMetadata(root, { ...metadata, description: "", snapshots: [], tags: [] });
-    assert.doesNotMatch(serializeXml(root), /description|snapshot>/);
+    editMetadata(root, { ...metadata, description: "", snapshots: [], tags: [], folder: "" });
+    assert.doesNotMatch(serializeXml(root), /description|snapshot>|folder/);
+    const other = serializeXml(root).replace("template=", 'folder="/a//b" template=');
+    assert.equal(readMetadata(parseXml(other))?.folder, "", "what others wrote and no folder can be");
     assert.throws(() => editMetadata(root, { ...metadata, description: "a\u0007" }), field("description"));
   });
 });

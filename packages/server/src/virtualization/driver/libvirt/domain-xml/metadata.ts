@@ -2,7 +2,7 @@
  * Innkeeper's own facts inside a domain's <metadata>, under a namespace of our own (libvirt 9.0 docs/formatdomain.rst
  * "General metadata": one top-level element per application). Other applications' elements are never touched.
  *
- *   <innkeeper:vm xmlns:innkeeper="https://innkeeper.dev/xmlns/domain/1.0" version="1" id="vm-…" created="…" template="no">
+ *   <innkeeper:vm xmlns:innkeeper="https://innkeeper.dev/xmlns/domain/1.0" version="1" id="vm-…" created="…" template="no" folder="Production/Web">
  *     <innkeeper:tag>production</innkeeper:tag>
  *     <innkeeper:resource memoryShares="2048" memoryReservationMiB="512"/>
  *     <innkeeper:snapshots current="snap-…"><innkeeper:snapshot>{JSON}</innkeeper:snapshot></innkeeper:snapshots>
@@ -12,6 +12,7 @@
  * what it does not know; a change of meaning gets a new namespace.
  */
 import type { Element } from "@xmldom/xmldom";
+import { checkFolder } from "@innkeeper/contract/folder.ts";
 import type { ReadElement } from "#libvirt/read-xml.ts";
 import { AppError } from "#core/app-error.ts";
 import type { GuestMetadata } from "#virtualization/port.ts";
@@ -49,6 +50,7 @@ export function readMetadata(root: ReadElement): GuestMetadata | undefined {
     vmId,
     description: child(root, "description")?.textContent ?? "",
     tags: ownChildren(own, "tag").map((tag) => tag.textContent ?? ""),
+    folder: folderOf(attribute(own, "folder")),
     template: attribute(own, "template") === "yes",
     createdAt: attribute(own, "created") ?? "",
     snapshots: ownChildren(snapshots, "snapshot").flatMap((element) => parseJson(element.textContent ?? "")),
@@ -122,6 +124,7 @@ function metadataElement(root: Element, metadata: GuestMetadata, resource: Resou
   own.setAttribute("version", version);
   own.setAttribute("id", metadata.vmId);
   own.setAttribute("created", metadata.createdAt);
+  if (metadata.folder !== "") own.setAttribute("folder", metadata.folder);
   own.setAttribute("template", metadata.template ? "yes" : "no");
   for (const tag of metadata.tags) {
     checkText(tag, "tags");
@@ -162,6 +165,11 @@ function ownChildren<E extends ReadElement>(parent: E | undefined, name: string)
   return childElements(parent).filter(
     ({ namespaceURI, localName }) => namespaceURI === metadataNamespace && localName === name,
   );
+}
+
+/** One that others have written is as good as none if it could not be asked for. */
+function folderOf(text: string | undefined): string {
+  return text === undefined || checkFolder(text) !== undefined ? "" : text;
 }
 
 /** What XML 1.0 §2.2 has no way to hold: most control characters, lone surrogates, two non-characters. */

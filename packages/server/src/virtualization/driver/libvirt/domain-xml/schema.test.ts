@@ -32,6 +32,7 @@ const metadata = {
   vmId: "vm-0123456789ab",
   description: "a <b>",
   tags: ["x"],
+  folder: "Production/Web",
   template: false,
   createdAt: "2026-01-02T03:04:05.000Z",
   snapshots: [{ id: "snap-1" }],

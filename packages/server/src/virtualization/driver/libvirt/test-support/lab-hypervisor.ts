@@ -85,6 +85,7 @@ export function testMetadata(overrides: Partial<GuestMetadata> = {}): GuestMetad
     vmId: newId("vm"),
     description: "",
     tags: [],
+    folder: "",
     template: false,
     createdAt: "2026-01-02T03:04:05.000Z",
     snapshots: [],
