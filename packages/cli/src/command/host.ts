@@ -1,26 +1,16 @@
 /** `inn host …`: the physical servers. */
 import type { Command } from "commander";
-import type { Host, HostAdd, HostChange, HostReconnect } from "@innkeeper/contract/resource/host.ts";
-import type { ApiClient } from "#client.ts";
+import type { HostAdd, HostChange, HostReconnect } from "@innkeeper/contract/resource/host.ts";
 import { addMetrics } from "#command/metrics.ts";
 import { usageError } from "#cli-error.ts";
 import type { Invocation, Options } from "#invocation.ts";
-import { namesOf, runList } from "#list.ts";
+import { runList } from "#list.ts";
 import { find } from "#lookup.ts";
 import { fileSecret, fileText } from "#option/file.ts";
 import { anyGiven, anyOf, given } from "#option/given.ts";
-import { hostColumns, type HostRow, hostText } from "#page/host.ts";
+import { hostColumns, hostRows, hostText } from "#page/host.ts";
 import { followTask } from "#task.ts";
 import { addVerb, collect, confirmOption, listOptions, type Surroundings, taskOptions } from "#verb.ts";
-
-async function rows(api: ApiClient, items: readonly Host[]): Promise<HostRow[]> {
-  const isInAny = items.some(({ clusterId }) => clusterId !== undefined);
-  const clusterName = isInAny ? await namesOf(api, "clusterList") : () => "";
-  return items.map((item) => ({
-    ...item,
-    clusterName: item.clusterId === undefined ? "" : clusterName(item.clusterId),
-  }));
-}
 
 export function addHost(noun: Command, surroundings: Surroundings): void {
   addVerb(noun, surroundings, {
@@ -36,7 +26,7 @@ export function addHost(noun: Command, surroundings: Surroundings): void {
         operation: "hostList",
         kinds,
         columns: hostColumns,
-        rows,
+        rows: hostRows,
         sort: "name",
       });
     },
@@ -49,7 +39,7 @@ export function addHost(noun: Command, surroundings: Surroundings): void {
     run: async (invocation, name) => {
       const { id } = await find(invocation.api, "host", name);
       const host = await invocation.api.call("hostGet", { parameters: { hostId: id } });
-      await invocation.show(host, async () => (await rows(invocation.api, [host])).map(hostText).join("\n"));
+      await invocation.show(host, async () => (await hostRows(invocation.api, [host])).map(hostText).join("\n"));
     },
   });
   addMetrics(noun, surroundings, "host");

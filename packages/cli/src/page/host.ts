@@ -1,11 +1,22 @@
 /** A host for people: its row in a list, its page. */
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import { bytesPerMiB, formatBytes } from "@innkeeper/contract/unit.ts";
+import type { ApiClient } from "#client.ts";
+import { namesOf } from "#list.ts";
 import { ago } from "#output/time.ts";
 import { type Column, pairText } from "#output/table.ts";
 
 /** `clusterName`: empty if it is in none. */
 export type HostRow = Host & { readonly clusterName: string };
+
+export async function hostRows(api: ApiClient, hosts: readonly Host[]): Promise<HostRow[]> {
+  const isInAny = hosts.some(({ clusterId }) => clusterId !== undefined);
+  const clusterName = isInAny ? await namesOf(api, "clusterList") : () => "";
+  return hosts.map((host) => ({
+    ...host,
+    clusterName: host.clusterId === undefined ? "" : clusterName(host.clusterId),
+  }));
+}
 
 export const hostColumns: readonly Column<HostRow>[] = [
   { name: "name", value: (host) => host.name },

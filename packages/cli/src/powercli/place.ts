@@ -1,57 +1,122 @@
 /**
- * Where something is to be, in vSphere's words. Innkeeper has hosts; clusters, resource pools below the root one, folders and
- * datacenters it does not have, so these names mean one host or all of them, and every other name is refused.
+ * Where something is or is to be, in vSphere's words: a host, a cluster, or a folder of VMs. Resource pools below the root one
+ * and datacenters Innkeeper does not have, so their names mean all of it, and every other name is refused.
  */
-import type { Host } from "@innkeeper/contract/resource/host.ts";
-import { CliError, tableError } from "#cli-error.ts";
 import type { ApiClient } from "#client.ts";
+import { CliError, tableError } from "#cli-error.ts";
+import { listAll } from "#list.ts";
+import { filterValue } from "#lookup.ts";
 import { rootFolder, rootPool } from "#powercli/object/vm.ts";
 import type { Reference } from "#powercli/pipeline.ts";
 import { select } from "#powercli/select.ts";
 
+const placeNouns = ["host", "cluster", "folder"] as const;
+export type PlaceNoun = (typeof placeNouns)[number];
+
+export interface Place {
+  readonly noun: PlaceNoun;
+  /** Of a folder its path. */
+  readonly id: string;
+  readonly name: string;
+}
+
 /** vSphere's names of the containers that are the whole inventory (ServiceInstance.rootFolder, Datacenter.vmFolder …). */
 const everywhere: readonly string[] = [rootPool, rootFolder, "host", "Datacenters", "Datacenter"];
 
-/** A host, or undefined: any of them. */
-export async function placeOf(api: ApiClient, reference: Reference, parameter: string): Promise<Host | undefined> {
-  const { text, literal } = reference;
+/** One of the kinds that the parameter takes, or undefined: anywhere. */
+export async function placeOf(
+  api: ApiClient,
+  { text, literal }: Reference,
+  parameter: string,
+  nouns: readonly PlaceNoun[] = ["host", "cluster"],
+): Promise<Place | undefined> {
   if (everywhere.some((name) => name.toLowerCase() === text.toLowerCase())) return undefined;
-  // The root pool of a host, as vSphere's inventory paths write it.
-  const hostName = text.replace(new RegExp(`/${rootPool}$`, "i"), "");
+  // The root pool of a host or cluster, as vSphere's inventory paths write it.
+  const name = text.replace(new RegExp(`/${rootPool}$`, "i"), "");
+  const found: Place[] = [];
+  for (const noun of nouns) {
+    if (noun === "folder") found.push(...(await folderOf(api, name)));
+    else found.push(...(await named(api, noun, { text: name, literal }, parameter)));
+  }
+  const [only, ...others] = found;
+  if (only !== undefined && others.length === 0) return only;
+  if (only !== undefined) {
+    const means = found.map((place) => `${place.noun} ${place.name}`).join(", ");
+    throw tableError("conflict", `"${text}" means ${means}`, { field: parameter, remedy: "Name one by its id." });
+  }
+  const kinds = nouns.join(" or ");
+  throw tableError("not_found", `there is no ${kinds} "${name}"`, {
+    field: parameter,
+    remedy: `\`inn Get-VMHost\` and \`inn Get-Cluster\` list what there is; ${rootPool} means any. Innkeeper has no resource pools and datacenters yet.`,
+  });
+}
+
+async function named(
+  api: ApiClient,
+  noun: "host" | "cluster",
+  reference: Reference,
+  parameter: string,
+): Promise<Place[]> {
   try {
-    const [host, ...others] = await select(api, "host", [{ text: hostName, literal }], { parameter });
-    if (others.length === 0) return host;
-    throw tableError("conflict", `"${text}" means ${others.length + 1} hosts`, { field: parameter });
+    const all = await select(api, noun, [reference], { parameter });
+    return all.map(({ id, name }) => ({ noun, id, name }));
   } catch (error) {
-    if (!(error instanceof CliError) || error.detail.code !== "not_found") throw error;
-    throw tableError("not_found", `there is no host "${hostName}"`, {
-      field: parameter,
-      remedy: `Name a host (\`inn Get-VMHost\`), or ${rootPool} for any. Innkeeper has no clusters, resource pools, folders or datacenters yet.`,
-    });
+    const isOther = error instanceof CliError && ["not_found", "invalid_field"].includes(error.detail.code ?? "");
+    if (isOther) return [];
+    throw error;
   }
 }
 
-/** Of several parameters that may say it, all that are given must mean the same. */
+/** A folder is there while a VM is in it, or in one below it. */
+async function folderOf(api: ApiClient, folder: string): Promise<Place[]> {
+  const filter = `folder=${filterValue(folder)} or folder~${filterValue(`${folder}/`)}`;
+  const { items } = await listAll(api, "vmList", { filter, fields: "folder" });
+  return items.some((vm) => isBelow(vm.folder, folder)) ? [{ noun: "folder", id: folder, name: folder }] : [];
+}
+
+export function isBelow(folder: string | undefined, of: string): boolean {
+  return folder === of || folder?.startsWith(`${of}/`) === true;
+}
+
+/** The hosts of places, by id; undefined: of all. */
+export async function hostIdsOf(
+  api: ApiClient,
+  places: readonly (Place | undefined)[],
+): Promise<ReadonlySet<string> | undefined> {
+  const ids = new Set<string>();
+  for (const place of places) {
+    if (place === undefined) return undefined;
+    if (place.noun === "host") ids.add(place.id);
+    if (place.noun !== "cluster") continue;
+    const { items } = await listAll(api, "hostList", { filter: `clusterId=${place.id}`, fields: "name" });
+    for (const { id } of items) ids.add(id);
+  }
+  return ids;
+}
+
+/** Of several parameters that may say it, all that mean the same kind must mean the same one. */
 export async function onePlace(
   api: ApiClient,
-  wishes: readonly { readonly parameter: string; readonly text: string | undefined }[],
-): Promise<Host | undefined> {
-  let chosen: { readonly host: Host; readonly parameter: string } | undefined;
-  for (const { parameter, text } of wishes) {
+  wishes: readonly {
+    readonly parameter: string;
+    readonly text: string | undefined;
+    readonly nouns?: readonly PlaceNoun[];
+  }[],
+): Promise<Partial<Record<PlaceNoun, Place>>> {
+  const chosen = new Map<PlaceNoun, { readonly place: Place; readonly parameter: string }>();
+  for (const { parameter, text, nouns } of wishes) {
     if (text === undefined) continue;
-    const host = await placeOf(api, { text, literal: false }, parameter);
-    if (host === undefined) continue;
-    if (chosen !== undefined && chosen.host.id !== host.id) {
+    const place = await placeOf(api, { text, literal: false }, parameter, nouns);
+    if (place === undefined) continue;
+    const before = chosen.get(place.noun);
+    if (before !== undefined && before.place.id !== place.id) {
       throw tableError(
         "invalid_field",
-        `${chosen.parameter} is ${chosen.host.name}, but ${parameter} is ${host.name}`,
-        {
-          field: parameter,
-          remedy: "Name one host.",
-        },
+        `${before.parameter} is ${before.place.name}, but ${parameter} is ${place.name}`,
+        { field: parameter, remedy: `Name one ${place.noun}.` },
       );
     }
-    chosen = { host, parameter };
+    chosen.set(place.noun, { place, parameter });
   }
-  return chosen?.host;
+  return Object.fromEntries([...chosen].map(([noun, { place }]) => [noun, place]));
 }

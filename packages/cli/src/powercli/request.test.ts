@@ -14,6 +14,7 @@ import { captured } from "#test-support/captured.ts";
 
 const vmId = "vm-000000000000";
 const hostId = "host-000000000000";
+const clusterId = "cluster-000000000000";
 const poolId = "pool-000000000000";
 const volumeId = "vol-000000000000";
 const snapshotId = "snap-000000000000";
@@ -31,6 +32,7 @@ const vm = {
   stateDetail: "",
   description: "",
   tags: [],
+  folder: "Production/Web",
   template: false,
   persistent: true,
   managed: true,
@@ -56,6 +58,7 @@ const host = {
   uri: "qemu:///system",
   description: "",
   tags: [],
+  clusterId,
   maintenance: false,
   connectionState: "connected",
   connectionDetail: "",
@@ -73,6 +76,7 @@ const pool = {
   allocationBytes: 0,
   availableBytes: 1,
 };
+const cluster = { id: clusterId, name: "c1", revision: 1, description: "", createdAt: "2026-01-01T00:00:00Z" };
 const volume = {
   id: volumeId,
   name: "web.qcow2",
@@ -124,6 +128,7 @@ const counters = { cpuTimeNs: 1, vcpus: [], memory: { balloonMiB: 1, maxMiB: 1 }
 const lists: Readonly<Record<string, unknown>> = {
   vmList: vm,
   hostList: host,
+  clusterList: cluster,
   poolList: pool,
   volumeList: volume,
   snapshotList: snapshot,
@@ -136,6 +141,7 @@ const single: Readonly<Record<string, unknown>> = {
   poolGet: pool,
   poolRefresh: pool,
   hostChange: host,
+  clusterCreate: cluster,
   vmGuest: { users: [], fileSystems: [], interfaces: [] },
   login: { secret: "s", expiresAt: "2030-01-01T00:00:00Z", user: { name: "admin", role: "operator" } },
 };
@@ -146,6 +152,16 @@ const requests: readonly (readonly [line: string, operation: OperationId, conten
   ["Get-VM web*", "vmList", { filter: 'name~"web"' }],
   ["Get-Template", "vmList", {}],
   ["Get-VMHost", "hostList", {}],
+  ["Get-VMHost -Location c1", "hostList", { filter: `clusterId=${clusterId}` }],
+  ["Get-VM -Location c1", "hostList", { filter: `clusterId=${clusterId}` }],
+  ["Get-VM -Location Production", "vmList", { filter: 'folder="Production" or folder~"Production/"' }],
+  ["Get-Cluster", "clusterList", {}],
+  ["Get-Cluster C*", "clusterList", { filter: 'name~"C"' }],
+  ["Get-Cluster -VM web", "hostList", { filter: "clusterId!=null" }],
+  ["New-Cluster x", "clusterCreate", { name: "x" }],
+  ["Remove-Cluster c1 -Confirm:$false", "clusterDelete"],
+  ["Move-VMHost kvm1 c1", "hostChange", { cluster: clusterId }],
+  ["Move-VMHost kvm1 Datacenters", "hostChange", { cluster: null }],
   ["Get-Datastore", "poolList", {}],
   ["Get-Datastore -Refresh", "poolRefresh"],
   ["Get-HardDisk web", "volumeList", { filter: `hostId=${hostId} and path="/pool/web.qcow2"` }],
@@ -172,6 +188,19 @@ const requests: readonly (readonly [line: string, operation: OperationId, conten
       disks: [{ capacityBytes: 2 ** 32, pool: "fast" }],
     },
   ],
+  [
+    "New-VM -Name z -ResourcePool c1 -Location Production/Web",
+    "vmCreate",
+    {
+      name: "z",
+      memory: { sizeMiB: 256 },
+      cpu: { count: 1 },
+      cluster: clusterId,
+      folder: "Production/Web",
+      disks: [{ capacityBytes: 2 ** 32 }],
+    },
+  ],
+  ["New-VM -Name c -VM web -ResourcePool c1 -Location Production", "vmClone", { name: "c", folder: "Production" }],
   [
     "New-VM -Name y -MemoryGB 1.5 -NumCpu 4 -CoresPerSocket 2 -DiskMB 512 -DiskStorageFormat thick -Net lan,dmz -CD -Notes n",
     "vmCreate",

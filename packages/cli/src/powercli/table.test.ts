@@ -82,10 +82,10 @@ suite("cmdlets", () => {
     for (const words of [["vm", "list"], ["virt-install", "--name", "x"], ["vm", "start", "Get-VM"], ["--help"], []]) {
       assert.equal(cmdletAt(words), -1, words.join(" "));
     }
-    assert.match(insteadOf("get-cluster") ?? "", /no clusters/);
+    assert.match(insteadOf("set-cluster") ?? "", /inn cluster set/);
     const { exitCode, errors } = await captured(["New-Folder", "x"]);
     assert.equal(exitCode, 64);
-    assert.match(errors, /there is no New-Folder\n.*no clusters, resource pools, folders/);
+    assert.match(errors, /there is no New-Folder\n.*inn vm set VM --folder/);
     assert.match((await captured(["Revert-Snapshot", "x"])).errors, /inn Set-VM -VM … -Snapshot/);
   });
 

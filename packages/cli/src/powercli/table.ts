@@ -9,6 +9,7 @@ const vmSet = async () => await import("#powercli/cmdlet/vm-set.ts");
 const power = async () => await import("#powercli/cmdlet/power.ts");
 const snapshot = async () => await import("#powercli/cmdlet/snapshot.ts");
 const host = async () => await import("#powercli/cmdlet/host.ts");
+const cluster = async () => await import("#powercli/cmdlet/cluster.ts");
 const disk = async () => await import("#powercli/cmdlet/hard-disk.ts");
 const adapter = async () => await import("#powercli/cmdlet/network-adapter.ts");
 const drive = async () => await import("#powercli/cmdlet/cd-drive.ts");
@@ -36,6 +37,10 @@ export const cmdlets: Readonly<Record<string, () => Promise<Cmdlet>>> = {
   "Remove-Snapshot": async () => (await snapshot()).removeSnapshot,
   "Get-VMHost": async () => (await host()).getVmHost,
   "Set-VMHost": async () => (await host()).setVmHost,
+  "Move-VMHost": async () => (await cluster()).moveVmHost,
+  "Get-Cluster": async () => (await cluster()).getCluster,
+  "New-Cluster": async () => (await cluster()).newCluster,
+  "Remove-Cluster": async () => (await cluster()).removeCluster,
   "Get-Datastore": async () => (await import("#powercli/cmdlet/datastore.ts")).getDatastore,
   "Get-HardDisk": async () => (await disk()).getHardDisk,
   "New-HardDisk": async () => (await disk()).newHardDisk,
@@ -58,19 +63,19 @@ export const cmdlets: Readonly<Record<string, () => Promise<Cmdlet>>> = {
 
 export const cmdletNames: readonly string[] = Object.keys(cmdlets);
 
-const noClusters = "Innkeeper has no clusters, resource pools, folders and datacenters yet; hosts are one pool.";
+const noPools = "Innkeeper has no resource pools and datacenters yet; a cluster is one pool, and so are all hosts.";
 
 /** By their noun, or their whole name. */
 const absent: Readonly<Record<string, string>> = {
-  Cluster: noClusters,
-  ResourcePool: noClusters,
-  Folder: noClusters,
-  Datacenter: noClusters,
-  DrsRule: noClusters,
+  "Set-Cluster": "inn cluster set changes a cluster's name and description; it has no DRS and no HA yet.",
+  ResourcePool: noPools,
+  Folder: "A folder is a path on a VM: inn vm set VM --folder Production/Web.",
+  Datacenter: noPools,
+  DrsRule: "Clusters have no DRS yet.",
   VApp: "There are no vApps.",
   "New-Datastore": "Make a storage pool: inn pool create.",
   "Remove-Datastore": "Forget a storage pool: inn pool delete.",
-  "Add-VMHost": "inn host add adds a host.",
+  "Add-VMHost": "inn host add URI --cluster CLUSTER adds a host.",
   "Remove-VMHost": "inn host remove forgets a host.",
   "Revert-Snapshot": "inn Set-VM -VM … -Snapshot … brings a VM back to a snapshot.",
   "Restore-VMSnapshot": "inn Set-VM -VM … -Snapshot … brings a VM back to a snapshot.",

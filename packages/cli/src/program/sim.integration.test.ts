@@ -51,6 +51,7 @@ suite("inn sim", { timeout: 120_000 }, () => {
     assert.ok(fleet.stdout);
     const [first] = (await once(fleet.stdout, "data", { signal: AbortSignal.timeout(readyMs) })) as [Buffer];
     assert.match(first.toString(), /2 hosts with 6 VMs, ready in \d+ ms/);
+    assert.match(first.toString(), /for cluster in lab; do inn cluster create \$cluster; done/);
   });
   after(async () => {
     if (fleet.exitCode === null) fleet.kill("SIGINT");
@@ -64,7 +65,8 @@ suite("inn sim", { timeout: 120_000 }, () => {
     const uris = (await told("uris")).output.trim().split("\n");
     assert.equal(uris.length, 2);
     for (const line of uris) {
-      const [name = "", uri = ""] = line.split(" ");
+      const [name = "", uri = "", cluster] = line.split(" ");
+      assert.equal(cluster, "lab");
       await using connection = await connect(uri);
       assert.equal((await connection.remote.connectGetHostname()).hostname, name);
     }

@@ -97,12 +97,14 @@ async function up(options: UpOptions, signal: AbortSignal): Promise<void> {
   await using _control = await serveControl(fleet, path.join(options.folder, "control.sock"));
   const vmCount = fleet.hosts.reduce((sum, { host }) => sum + [...host.domains.all].length, 0);
   const [first] = fleet.hosts;
+  const clusters = [...new Set(fleet.hosts.map(({ cluster }) => cluster))];
   const [socketUri = "", uri = ""] = first?.uris ?? [];
   console.log(`${fleet.hosts.length} hosts with ${vmCount} VMs, ready in ${Math.round(performance.now() - startMs)} ms
 
 Look at one:       virsh -c '${socketUri}' list
 Manage it:         inn host add ${uri} --name ${first?.name ?? ""}
-Manage all:        inn sim uris | while read -r name uri; do inn host add "$uri" --name "$name"; done
+Manage all:        for cluster in ${clusters.join(" ")}; do inn cluster create $cluster; done
+                   inn sim uris | while read -r name uri cluster; do inn host add "$uri" --name "$name" --cluster "$cluster"; done
 Break something:   inn sim power-off ${first?.name ?? ""}     (inn sim --help lists what else)
 Sockets:           ${options.folder}
 Ctrl-C ends it.`);

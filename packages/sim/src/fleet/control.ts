@@ -22,10 +22,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   uris: {
     words: "",
-    summary: "one line a host: its name and its URI for `inn host add`",
+    summary: "one line a host: its name, its URI for `inn host add`, and its cluster",
     run: (fleet) =>
       fleet.hosts
-        .map(({ name, uris }) => `${name} ${uris.find((uri) => !uri.includes("+unix")) ?? uris[0] ?? ""}`)
+        .map(
+          ({ name, uris, cluster }) =>
+            `${name} ${uris.find((uri) => !uri.includes("+unix")) ?? uris[0] ?? ""} ${cluster}`,
+        )
         .join("\n"),
   },
   "power-off": {

@@ -5,7 +5,7 @@ import { tableError } from "#cli-error.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { datastoreKind, datastoreObjects } from "#powercli/object/datastore.ts";
-import { placeOf } from "#powercli/place.ts";
+import { hostIdsOf, placeOf } from "#powercli/place.ts";
 import { volumesAt } from "#powercli/storage.ts";
 import { hasWildcard, unescaped, Wildcard } from "#powercli/wildcard.ts";
 
@@ -16,7 +16,13 @@ export const getDatastore: Cmdlet = {
   parameters: [
     { name: "Name", list: true, position: 0, noun: "pool", help: "only these; with wildcards" },
     { name: "Id", list: true, help: "only these, by id" },
-    { name: "VMHost", aliases: ["Location", "Host"], list: true, noun: "host", help: "only those of these hosts" },
+    {
+      name: "VMHost",
+      aliases: ["Location", "Host"],
+      list: true,
+      noun: "host",
+      help: "only those of these hosts or clusters",
+    },
     {
       name: "VM",
       list: true,
@@ -65,7 +71,8 @@ async function byHost(run: CmdletRun): Promise<(pool: StoragePool) => boolean> {
   if (!run.bound.has("VMHost")) return () => true;
   const references = await run.references("VMHost");
   const places = await Promise.all(references.map(async (each) => await placeOf(run.api, each, "-VMHost")));
-  return (pool) => places.some((host) => host === undefined || host.id === pool.hostId);
+  const hostIds = await hostIdsOf(run.api, places);
+  return (pool) => hostIds?.has(pool.hostId) !== false;
 }
 
 async function byVm(run: CmdletRun): Promise<(pool: StoragePool) => boolean> {

@@ -2,11 +2,13 @@
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
+import { hostRows } from "#page/host.ts";
 import { CliError, tableError, usageError } from "#cli-error.ts";
 import { listAll } from "#list.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { hostKind, hostObject, hostState, hostStates } from "#powercli/object/host.ts";
+import { hostIdsOf, placeOf } from "#powercli/place.ts";
 import { select } from "#powercli/select.ts";
 import { datastoreOf } from "#powercli/storage.ts";
 
@@ -21,7 +23,7 @@ export const getVmHost: Cmdlet = {
     { name: "VM", list: true, noun: "vm", help: "only those that have these VMs; `-` takes VMs from standard input" },
     { name: "Datastore", list: true, noun: "pool", help: "only those that reach these" },
     { name: "Tag", list: true, help: "only those with one of these tags" },
-    { name: "Location", help: "Datacenters: there are no others" },
+    { name: "Location", list: true, noun: "cluster", help: "only those of these clusters" },
     { name: "NoRecursion", type: "switch", help: "the same as without: nothing is below anything" },
   ],
   refused: {
@@ -29,21 +31,20 @@ export const getVmHost: Cmdlet = {
     ResourcePool: "there is one resource pool, of all hosts",
     DistributedSwitch: "list networks with `inn network list`",
   },
-  examples: ["Get-VMHost", "Get-VMHost -State Maintenance", "Get-VMHost -VM web"],
+  examples: ["Get-VMHost", "Get-VMHost -Location production", "Get-VMHost -State Maintenance", "Get-VMHost -VM web"],
   run: async (run) => {
-    for (const host of await wantedHosts(run)) run.write(hostKind, hostObject(host));
+    for (const host of await hostRows(run.api, await wantedHosts(run))) run.write(hostKind, hostObject(host));
   },
 };
 
 async function wantedHosts(run: CmdletRun): Promise<readonly Host[]> {
   const { api, bound } = run;
-  const location = bound.text("Location");
-  if (location !== undefined && !/^(host|Datacenters?)$/i.test(location)) {
-    throw tableError("not_found", `there is no "${location}"`, {
-      field: "-Location",
-      remedy: "Innkeeper has no clusters, folders or datacenters yet: leave -Location away.",
-    });
-  }
+  const places = await Promise.all(
+    (bound.has("Location") ? await run.references("Location") : []).map(
+      async (each) => await placeOf(api, each, "-Location", ["cluster"]),
+    ),
+  );
+  const inPlaces = places.length === 0 ? undefined : await hostIdsOf(api, places);
   const chosen: Host[] = [];
   for (const parameter of ["Name", "Id"]) {
     if (!bound.has(parameter)) continue;
@@ -65,6 +66,7 @@ async function wantedHosts(run: CmdletRun): Promise<readonly Host[]> {
     (host) =>
       (states.length === 0 || states.includes(hostState(host))) &&
       (tags.length === 0 || tags.some((tag) => host.tags.includes(tag))) &&
+      inPlaces?.has(host.id) !== false &&
       (withVms === undefined || withVms.has(host.id)) &&
       (datastores.length === 0 || datastores.some(({ pools }) => pools.some(({ hostId }) => hostId === host.id))),
   );
@@ -143,7 +145,7 @@ async function setState(run: CmdletRun, host: Host, maintenance: boolean): Promi
     if (bound.flag("Evacuate") === true) await evacuate(run, host);
     else await warnOfGuests(run, host);
   }
-  run.write(hostKind, hostObject(changed));
+  for (const row of await hostRows(api, [changed])) run.write(hostKind, hostObject(row));
 }
 
 async function vmsOn({ api }: CmdletRun, host: Host): Promise<readonly Vm[]> {

@@ -6,7 +6,7 @@ import type { Cmdlet } from "#powercli/cmdlet.ts";
 import type { Parameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { showVms } from "#powercli/cmdlet/vm-show.ts";
-import { placeOf } from "#powercli/place.ts";
+import { hostIdsOf, isBelow, placeOf } from "#powercli/place.ts";
 import { select } from "#powercli/select.ts";
 import { datastoreOf } from "#powercli/storage.ts";
 
@@ -17,11 +17,11 @@ const parameters: readonly Parameter[] = [
     name: "Location",
     list: true,
     noun: "host",
-    help: "only those of these hosts; `-` takes hosts from standard input",
+    help: "only those of these hosts, clusters or folders; `-` takes hosts or clusters from standard input",
   },
   { name: "Datastore", list: true, noun: "pool", help: "only those with a disk in these" },
   { name: "Tag", list: true, help: "only those with one of these tags" },
-  { name: "NoRecursion", type: "switch", help: "the same as without: hosts have nothing below them but VMs" },
+  { name: "NoRecursion", type: "switch", help: "of a folder those that are in it itself, not in ones below" },
 ];
 const refused = {
   RelatedObject: "use -Location or -Datastore",
@@ -35,7 +35,13 @@ export const getVm: Cmdlet = {
   operations: ["vmList"],
   parameters,
   refused,
-  examples: ["Get-VM", "Get-VM web*", "Get-VM -Location kvm1 -Tag prod", "Get-VMHost kvm1 | inn Get-VM -Location -"],
+  examples: [
+    "Get-VM",
+    "Get-VM web*",
+    "Get-VM -Location kvm1 -Tag prod",
+    "Get-VM -Location Production/Web",
+    "Get-Cluster c1 | inn Get-VM -Location -",
+  ],
   run: async (run) => await showVms(run, await wanted(run, false)),
 };
 
@@ -75,8 +81,13 @@ async function wanted(run: CmdletRun, template: boolean): Promise<readonly Vm[]>
 async function byPlace(run: CmdletRun): Promise<(vm: Vm) => boolean> {
   if (!run.bound.has("Location")) return () => true;
   const references = await run.references("Location");
-  const places = await Promise.all(references.map(async (each) => await placeOf(run.api, each, "-Location")));
-  return (vm) => places.some((host) => host === undefined || host.id === vm.hostId);
+  const nouns = ["host", "cluster", "folder"] as const;
+  const places = await Promise.all(references.map(async (each) => await placeOf(run.api, each, "-Location", nouns)));
+  const hostIds = await hostIdsOf(run.api, places);
+  const folders = places.flatMap((place) => (place?.noun === "folder" ? [place.id] : []));
+  const isFlat = run.bound.flag("NoRecursion") === true;
+  const isIn = (vm: Vm, of: string): boolean => (isFlat ? vm.folder === of : isBelow(vm.folder, of));
+  return (vm) => hostIds?.has(vm.hostId) !== false || folders.some((folder) => isIn(vm, folder));
 }
 
 async function byDatastore({ api, bound }: CmdletRun): Promise<(vm: Vm) => boolean> {

@@ -13,7 +13,7 @@ import { runAsync, type Parameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { showVm } from "#powercli/cmdlet/vm-show.ts";
 import { cpuOf, diskBytes, fieldOfSize, memoryMiB, sizeParameters } from "#powercli/hardware.ts";
-import { onePlace } from "#powercli/place.ts";
+import { hostIdsOf, onePlace } from "#powercli/place.ts";
 import { select } from "#powercli/select.ts";
 import { datastoreOf, filePath } from "#powercli/storage.ts";
 
@@ -24,14 +24,14 @@ const defaultDiskBytes = 4 * bytesPerGiB;
 
 export const storageFormats = ["Thin", "Thick", "EagerZeroedThick"] as const;
 export const noPolicies = "there are no storage policies";
-const ofClusters = "it is for clusters, which Innkeeper does not have yet";
+export const ofClusters = "clusters have no DRS and no HA yet";
 const encryption = "encryption of disks is set up on the host: see libvirt's volume secrets";
 
 const parameters: readonly Parameter[] = [
   { name: "Name", required: true, help: "what to call it" },
   { name: "VMHost", position: 0, noun: "host", help: "on which host (default: where it fits best)" },
-  { name: "ResourcePool", noun: "host", help: "a host, or Resources: any host" },
-  { name: "Location", help: "vm: there are no folders" },
+  { name: "ResourcePool", noun: "cluster", help: "a cluster: one of its hosts; or a host, or Resources: any host" },
+  { name: "Location", help: "the folder that it is shown in, one that has VMs" },
   { name: "Datastore", noun: "pool", help: "where its disks go (default: the roomiest of the host)" },
   ...sizeParameters,
   { name: "DiskGB", type: "decimal", list: true, help: "new disks of these sizes" },
@@ -84,10 +84,11 @@ export const newVm: Cmdlet = {
     CpuHotRemoveEnabled: "say up to how many vCPUs: `inn vm create --vcpus-max`",
     MemoryHotAddEnabled: "memory changes by its balloon: `inn vm set --balloon`",
     OvfConfiguration: "there are no OVF packages; -ContentLibraryItem takes an image",
-    InventoryLocation: "there are no folders",
+    InventoryLocation: "use -Location",
   },
   examples: [
     "New-VM -Name web -ResourcePool Resources -Datastore default",
+    "New-VM -Name web1 -ResourcePool production -Location Production/Web",
     "New-VM -Name db -VMHost kvm1 -NumCpu 4 -MemoryGB 16 -DiskGB 40,500 -Datastore fast -NetworkName default",
     "New-VM -Name web2 -ContentLibraryItem debian-12 -DiskGB 20 -MemoryGB 2 -NetworkName default",
     "New-VM -Name web3 -Template golden",
@@ -98,6 +99,8 @@ export const newVm: Cmdlet = {
     name: "Name",
     description: "Notes",
     host: "VMHost",
+    cluster: "ResourcePool",
+    folder: "Location",
     "disks.image": "ContentLibraryItem",
     "disks.path": "DiskPath",
     "disks.pool": "Datastore",
@@ -134,14 +137,10 @@ async function creationOf(run: CmdletRun, name: string): Promise<() => Promise<T
   }
   const datastore = bound.text("Datastore");
   const stored = datastore === undefined ? undefined : await datastoreOf(api, datastore, "-Datastore");
-  const named = await onePlace(api, [
-    { parameter: "-VMHost", text: bound.text("VMHost") },
-    { parameter: "-ResourcePool", text: bound.text("ResourcePool") },
-    { parameter: "-Location", text: bound.text("Location") },
-  ]);
+  const { host, cluster, folder } = await placesOf(run);
   // A datastore that one host alone has says where.
   const only = stored?.pools.length === 1 && stored.pools[0]?.shared === false ? stored.pools[0].hostId : undefined;
-  const hostId = named?.id ?? only;
+  const hostId = host?.id ?? only;
   const cpu = cpuOf(bound);
   const body: VmCreate = {
     name,
@@ -149,12 +148,22 @@ async function creationOf(run: CmdletRun, name: string): Promise<() => Promise<T
     cpu: { ...cpu, count: cpu.count ?? 1 },
     ...given({
       host: hostId,
+      cluster: cluster?.id,
+      folder: folder?.id,
       description: bound.text("Notes"),
       disks: anyOf(await disksOf(run, stored?.name, hostId)),
       nics: anyOf([...bound.texts("NetworkName"), ...bound.texts("Portgroup")].map((network) => ({ network }))),
     }),
   };
   return async () => await api.call("vmCreate", { body });
+}
+
+async function placesOf({ api, bound }: CmdletRun): ReturnType<typeof onePlace> {
+  return await onePlace(api, [
+    { parameter: "-VMHost", text: bound.text("VMHost") },
+    { parameter: "-ResourcePool", text: bound.text("ResourcePool") },
+    { parameter: "-Location", text: bound.text("Location"), nouns: ["host", "cluster", "folder"] },
+  ]);
 }
 
 async function disksOf({ api, bound }: CmdletRun, pool: string | undefined, hostId?: string): Promise<Disk[]> {
@@ -217,15 +226,13 @@ async function cloneOf(run: CmdletRun, name: string): Promise<() => Promise<Task
   if (parameter === "Template" && !source.template) {
     throw valueError("-Template", `${source.name} is no template`, "Use -VM, or make it one: Set-VM -ToTemplate.");
   }
-  const host = await onePlace(api, [
-    { parameter: "-VMHost", text: bound.text("VMHost") },
-    { parameter: "-ResourcePool", text: bound.text("ResourcePool") },
-    { parameter: "-Location", text: bound.text("Location") },
-  ]);
-  if (host !== undefined && host.id !== source.hostId) {
-    throw tableError("unsupported", `a clone is made on its source's host, which is not ${host.name}`, {
-      field: bound.has("VMHost") ? "-VMHost" : "-ResourcePool",
-      remedy: `Clone it without naming a host, then: inn Move-VM ${name} ${host.name}`,
+  const { host, cluster, folder } = await placesOf(run);
+  for (const place of [host, cluster]) {
+    if (place === undefined || (await hostIdsOf(api, [place]))?.has(source.hostId) === true) continue;
+    const where = place.noun === "host" ? `not ${place.name}` : `not in cluster ${place.name}`;
+    throw tableError("unsupported", `a clone is made on its source's host, which is ${where}`, {
+      field: place === host && bound.has("VMHost") ? "-VMHost" : "-ResourcePool",
+      remedy: `Clone it without naming a place, then: inn Move-VM ${name} ${place.noun === "host" ? place.name : "HOST"}`,
     });
   }
   const linked = bound.flag("LinkedClone");
@@ -244,7 +251,7 @@ async function cloneOf(run: CmdletRun, name: string): Promise<() => Promise<Task
         });
   const body: VmClone = {
     name,
-    ...given({ linked, snapshot: chosen?.id, pool, description: bound.text("Notes") }),
+    ...given({ linked, snapshot: chosen?.id, pool, description: bound.text("Notes"), folder: folder?.id }),
   };
   return async () => await api.call("vmClone", { parameters: { vmId: source.id }, body });
 }

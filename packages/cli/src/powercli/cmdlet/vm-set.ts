@@ -6,7 +6,7 @@ import { anyGiven, given } from "#option/given.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import { runAsync, vmParameter } from "#powercli/signature.ts";
 import type { CmdletRun, Work } from "#powercli/cmdlet-run.ts";
-import { noPolicies, storageFormats } from "#powercli/cmdlet/vm-new.ts";
+import { noPolicies, ofClusters, storageFormats } from "#powercli/cmdlet/vm-new.ts";
 import { showVm, warnOfPending } from "#powercli/cmdlet/vm-show.ts";
 import { cpuOf, fieldOfSize, memoryMiB, sizeParameters } from "#powercli/hardware.ts";
 import { placeOf } from "#powercli/place.ts";
@@ -35,9 +35,9 @@ export const setVm: Cmdlet = {
     HardwareVersion: "the machine type is set with `inn vm set --machine`",
     BootDelayMillisecond: "the order of boot devices is set with `inn vm set`",
     PromoteDisks: "a linked clone stays on its source's disks",
-    DrsAutomationLevel: "it is for clusters, which Innkeeper does not have yet",
-    HAIsolationResponse: "it is for clusters, which Innkeeper does not have yet",
-    HARestartPriority: "it is for clusters, which Innkeeper does not have yet",
+    DrsAutomationLevel: ofClusters,
+    HAIsolationResponse: ofClusters,
+    HARestartPriority: ofClusters,
     VMSwapfilePolicy: "swap is the host's own",
     StoragePolicy: noPolicies,
     SkipHardDisks: noPolicies,
@@ -197,7 +197,7 @@ export const moveVm: Cmdlet = {
   ],
   refused: {
     DiskStorageFormat: `disks keep their format (${storageFormats.join(", ")} is chosen when they are made)`,
-    InventoryLocation: "there are no folders",
+    InventoryLocation: "`inn vm set --folder` puts a VM into a folder",
     Network: "networks keep their names on the destination",
     NetworkAdapter: "networks keep their names on the destination",
     PortGroup: "networks keep their names on the destination",
@@ -211,7 +211,7 @@ export const moveVm: Cmdlet = {
     const { api, bound } = run;
     if (bound.has("VMotionPriority")) run.warn("-VMotionPriority has no effect: all moves have the same priority.");
     const text = bound.text("Destination") ?? "";
-    const host = await placeOf(api, { text, literal: false }, "-Destination");
+    const host = await placeOf(api, { text, literal: false }, "-Destination", ["host"]);
     if (host === undefined) throw usageError(`-Destination ${text} is no host`, "`inn Get-VMHost` lists them.");
     const datastore = bound.text("Datastore");
     const stored = datastore === undefined ? undefined : await datastoreOf(api, datastore, "-Datastore");

@@ -1,10 +1,14 @@
 /** A host as PowerCLI shows it. Facts: VMHost of VMware.VimAutomation.ViCore.Types.V1.Inventory, VMHostState. */
+import type { HostRow } from "#page/host.ts";
 import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { ObjectKind } from "#powercli/object-writer.ts";
 import { figure, gbOfMiB } from "#powercli/object/unit.ts";
 
 export const hostStates = ["Connected", "Disconnected", "NotResponding", "Maintenance"] as const;
 type HostState = (typeof hostStates)[number];
+
+/** vSphere's name of it (Datacenter.hostFolder). */
+const rootHostFolder = "host";
 
 interface HostObject {
   readonly Name: string;
@@ -23,6 +27,8 @@ interface HostObject {
   readonly Tags: readonly string[];
   readonly Uri: string;
   readonly Detail: string;
+  /** Its cluster, or the root folder of hosts. */
+  readonly Parent: string;
 }
 
 export function hostState(host: Host): HostState {
@@ -30,7 +36,7 @@ export function hostState(host: Host): HostState {
   return host.maintenance ? "Maintenance" : "Connected";
 }
 
-export function hostObject(host: Host): HostObject {
+export function hostObject(host: HostRow): HostObject {
   const { hardware, usage } = host;
   // Some daemons tell no clock.
   const totalMhz = hardware === undefined || hardware.cpuMHz === 0 ? null : hardware.cpuCount * hardware.cpuMHz;
@@ -52,6 +58,7 @@ export function hostObject(host: Host): HostObject {
     Tags: host.tags,
     Uri: host.uri,
     Detail: host.connectionDetail,
+    Parent: host.clusterName === "" ? rootHostFolder : host.clusterName,
   };
 }
 
@@ -70,6 +77,7 @@ export const hostKind: ObjectKind<HostObject> = {
     { name: "MemoryUsageGB", value: (host) => figure(host.MemoryUsageGB), right: true },
     { name: "MemoryTotalGB", value: (host) => figure(host.MemoryTotalGB), right: true },
     { name: "Version", value: (host) => host.Version ?? "" },
+    { name: "Parent", value: (host) => host.Parent, extra: true },
     { name: "Uri", value: (host) => host.Uri, extra: true },
     { name: "Id", value: (host) => host.Id, extra: true },
   ],

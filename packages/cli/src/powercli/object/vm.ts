@@ -43,7 +43,7 @@ interface VmObject {
   readonly Guest: { readonly State: "Running" | "NotRunning"; readonly IPAddress: readonly string[] };
 }
 
-/** There is one resource pool and one folder, which have vSphere's names for the root ones. */
+/** vSphere's names of the root pool, which is the only one, and of the folder of VMs that are in none. */
 export const rootPool = "Resources";
 export const rootFolder = "vm";
 
@@ -61,7 +61,7 @@ export function vmObject(vm: Vm, hostName: (id: string) => string): VmObject {
     VMHost: hostName(vm.hostId),
     VMHostId: vm.hostId,
     ResourcePool: rootPool,
-    Folder: rootFolder,
+    Folder: vm.folder ?? rootFolder,
     Notes: vm.description,
     Tags: vm.tags,
     HardwareVersion: machine ?? null,
@@ -77,6 +77,7 @@ export const vmKind: ObjectKind<VmObject> = {
     { name: "Num CPUs", value: (vm) => String(vm.NumCpu), right: true },
     { name: "MemoryGB", value: (vm) => figure(vm.MemoryGB), right: true },
     { name: "VMHost", value: (vm) => vm.VMHost, extra: true },
+    { name: "Folder", value: (vm) => vm.Folder, extra: true },
     { name: "IPAddress", value: (vm) => vm.Guest.IPAddress.join(", "), extra: true },
     { name: "Notes", value: (vm) => vm.Notes, extra: true },
     { name: "Id", value: (vm) => vm.Id, extra: true },
