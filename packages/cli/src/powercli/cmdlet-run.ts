@@ -6,14 +6,15 @@ import type { Task } from "@innkeeper/contract/resource/task.ts";
 import type { ApiClient } from "#client.ts";
 import { CliError, errorDocument, errorText, usageError } from "#cli-error.ts";
 import type { Invocation } from "#invocation.ts";
-import type { LookupNoun, ResourceOf } from "#lookup.ts";
+import { listAll } from "#list.ts";
+import { lookup, type LookupNoun, type ResourceOf } from "#lookup.ts";
 import type { Bound } from "#powercli/bind.ts";
 import type { Signature } from "#powercli/signature.ts";
 import { Confirmation } from "#powercli/confirmation.ts";
 import type { ObjectKind, ObjectWriter } from "#powercli/object-writer.ts";
 import { taskKind, taskObject } from "#powercli/object/task.ts";
 import { pipedReferences, type Reference } from "#powercli/pipeline.ts";
-import { select } from "#powercli/select.ts";
+import { idOf, select } from "#powercli/select.ts";
 import { requireSuccess, waitForTask, watchTask } from "#task.ts";
 
 /** What is done to one object. */
@@ -77,6 +78,25 @@ export class CmdletRun {
   /** The resources that a parameter means. */
   async chosen<N extends LookupNoun>(parameter: string, noun: N): Promise<ResourceOf<N>[]> {
     return await select(this.api, noun, await this.references(parameter), { parameter: `-${parameter}` });
+  }
+
+  /** Those that -Name and -Id mean, each once; of neither all of them, by name. */
+  async listed<N extends "cluster" | "host" | "vm">(noun: N): Promise<ResourceOf<N>[]> {
+    const parameters = ["Name", "Id"].filter((parameter) => this.bound.has(parameter));
+    if (parameters.length === 0) {
+      const { items } = await listAll(this.api, lookup[noun].list, { sort: "name" });
+      return [...items] as unknown as ResourceOf<N>[];
+    }
+    const chosen = new Map<string, ResourceOf<N>>();
+    for (const parameter of parameters) {
+      const wish = { parameter: `-${parameter}`, mayBeNone: true };
+      for (const reference of await this.references(parameter)) {
+        await this.attempt(async () => {
+          for (const each of await select(this.api, noun, [reference], wish)) chosen.set(idOf(each), each);
+        });
+      }
+    }
+    return [...chosen.values()];
   }
 
   /** Does one thing; its error is told, and the next is done unless -ErrorAction Stop. */

@@ -123,6 +123,6 @@ function nameOf(resource: unknown): string {
   return (resource as { readonly name: string }).name;
 }
 
-function idOf(resource: unknown): string {
+export function idOf(resource: unknown): string {
   return (resource as { readonly id: string }).id;
 }

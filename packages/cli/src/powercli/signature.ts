@@ -65,6 +65,16 @@ export const vmParameter: Parameter = {
   help: "the VMs, by name (with wildcards), id, or host/name",
 };
 
+export const hostParameter: Parameter = {
+  name: "VMHost",
+  list: true,
+  position: 0,
+  required: true,
+  pipeline: true,
+  noun: "host",
+  help: "the hosts, by name (with wildcards) or id",
+};
+
 /** about_CommonParameters, as far as they mean something here. */
 export const commonParameters: readonly Parameter[] = [
   server,

@@ -1,13 +1,12 @@
 /** Get-Cluster, New-Cluster, Remove-Cluster, and Move-VMHost, which puts hosts into one. */
-import type { Cluster } from "@innkeeper/contract/resource/cluster.ts";
 import { valueError } from "#cli-error.ts";
 import { listAll } from "#list.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
+import { hostParameter } from "#powercli/signature.ts";
 import { clusterKind, clusterObject } from "#powercli/object/cluster.ts";
 import { hostKind, hostObject } from "#powercli/object/host.ts";
 import { placeOf } from "#powercli/place.ts";
-import { select } from "#powercli/select.ts";
 import { hostRows } from "#page/host.ts";
 
 const notYet = "clusters have no DRS and no HA yet";
@@ -27,20 +26,8 @@ export const getCluster: Cmdlet = {
   refused: { RelatedObject: "use -VMHost or -VM", Tag: "clusters have no tags" },
   examples: ["Get-Cluster", "Get-Cluster prod*", "Get-Cluster -VM web"],
   run: async (run) => {
-    const { api, bound } = run;
     await requireRoot(run);
-    const chosen: Cluster[] = [];
-    for (const parameter of ["Name", "Id"]) {
-      if (!bound.has(parameter)) continue;
-      for (const reference of await run.references(parameter)) {
-        await run.attempt(async () => {
-          const wish = { parameter: `-${parameter}`, mayBeNone: true };
-          chosen.push(...(await select(api, "cluster", [reference], wish)));
-        });
-      }
-    }
-    const isNamed = bound.has("Name") || bound.has("Id");
-    const all = isNamed ? chosen : (await listAll(api, "clusterList", { sort: "name" })).items;
+    const all = await run.listed("cluster");
     const wanted = await ofMembers(run);
     for (const cluster of all) if (wanted?.has(cluster.id) !== false) run.write(clusterKind, clusterObject(cluster));
   },
@@ -134,15 +121,7 @@ export const moveVmHost: Cmdlet = {
   operations: ["hostChange"],
   impact: "changes",
   parameters: [
-    {
-      name: "VMHost",
-      list: true,
-      position: 0,
-      required: true,
-      pipeline: true,
-      noun: "host",
-      help: "the hosts, by name (with wildcards) or id",
-    },
+    hostParameter,
     {
       name: "Destination",
       position: 1,

@@ -9,7 +9,7 @@ import type { Cmdlet } from "#powercli/cmdlet.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { hostKind, hostObject, hostState, hostStates } from "#powercli/object/host.ts";
 import { hostIdsOf, placeOf } from "#powercli/place.ts";
-import { select } from "#powercli/select.ts";
+import { hostParameter } from "#powercli/signature.ts";
 import { datastoreOf } from "#powercli/storage.ts";
 
 export const getVmHost: Cmdlet = {
@@ -45,17 +45,7 @@ async function wantedHosts(run: CmdletRun): Promise<readonly Host[]> {
     ),
   );
   const inPlaces = places.length === 0 ? undefined : await hostIdsOf(api, places);
-  const chosen: Host[] = [];
-  for (const parameter of ["Name", "Id"]) {
-    if (!bound.has(parameter)) continue;
-    for (const reference of await run.references(parameter)) {
-      await run.attempt(async () => {
-        chosen.push(...(await select(api, "host", [reference], { parameter: `-${parameter}`, mayBeNone: true })));
-      });
-    }
-  }
-  const named = bound.has("Name") || bound.has("Id");
-  const all = named ? chosen : (await listAll(api, "hostList", { sort: "name" })).items;
+  const all = await run.listed("host");
   const withVms = bound.has("VM") ? new Set((await run.chosen("VM", "vm")).map(({ hostId }) => hostId)) : undefined;
   const datastores = await Promise.all(
     bound.texts("Datastore").map(async (text) => await datastoreOf(api, text, "-Datastore")),
@@ -78,15 +68,7 @@ export const setVmHost: Cmdlet = {
   operations: ["hostChange", "vmMigrate"],
   impact: "changes",
   parameters: [
-    {
-      name: "VMHost",
-      list: true,
-      position: 0,
-      required: true,
-      pipeline: true,
-      noun: "host",
-      help: "the hosts, by name (with wildcards) or id",
-    },
+    hostParameter,
     {
       name: "State",
       position: 1,

@@ -7,7 +7,6 @@ import type { Parameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { showVms } from "#powercli/cmdlet/vm-show.ts";
 import { hostIdsOf, isBelow, placeOf } from "#powercli/place.ts";
-import { select } from "#powercli/select.ts";
 import { datastoreOf } from "#powercli/storage.ts";
 
 const parameters: readonly Parameter[] = [
@@ -56,21 +55,11 @@ export const getTemplate: Cmdlet = {
 };
 
 async function wanted(run: CmdletRun, template: boolean): Promise<readonly Vm[]> {
-  const { api, bound } = run;
+  const { bound } = run;
   const tests = await Promise.all([byPlace(run), byDatastore(run)]);
   const tags = bound.texts("Tag");
-  const chosen: Vm[] = [];
-  for (const parameter of ["Name", "Id"]) {
-    if (!bound.has(parameter)) continue;
-    for (const reference of await run.references(parameter)) {
-      await run.attempt(async () => {
-        const wish = { parameter: `-${parameter}`, mayBeNone: true };
-        chosen.push(...(await select(api, "vm", [reference], wish)));
-      });
-    }
-  }
-  const all = bound.has("Name") || bound.has("Id") ? chosen : (await listAll(api, "vmList", { sort: "name" })).items;
-  return [...new Map(all.map((vm) => [vm.id, vm])).values()].filter(
+  const all = await run.listed("vm");
+  return all.filter(
     (vm) =>
       vm.template === template &&
       (tags.length === 0 || tags.some((tag) => vm.tags.includes(tag))) &&
