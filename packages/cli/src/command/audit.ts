@@ -23,6 +23,7 @@ const columns: readonly Column<Row>[] = [
   { name: "method", value: (entry) => entry.method, extra: true },
   { name: "path", value: (entry) => entry.path, extra: true },
   { name: "status", value: (entry) => String(entry.httpStatus), extra: true, right: true },
+  { name: "unanswered", value: (entry) => (entry.unanswered === true ? "yes" : ""), extra: true },
   { name: "ms", value: (entry) => String(entry.durationMs), extra: true, right: true },
   { name: "request", value: (entry) => entry.requestId, extra: true },
   { name: "id", value: (entry) => entry.id, extra: true },

@@ -23,6 +23,9 @@ export async function readBody(payload: Readable, maxBytes: number, timeoutMs = 
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw new AppError("bad_request", "The body broke off, or came too slowly.", { cause: error });
   } finally {
     clearTimeout(timer);
   }

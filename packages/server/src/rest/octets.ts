@@ -5,7 +5,8 @@ import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { AppError } from "#core/app-error.ts";
-import type { Octets } from "#rest/service.ts";
+import { audit } from "#rest/audit.ts";
+import type { Octets, RestServices } from "#rest/service.ts";
 
 export function contentLength(request: FastifyRequest): number {
   const text = request.headers["content-length"];
@@ -75,8 +76,9 @@ function wrongLength(expected: number, actual: number): AppError {
   );
 }
 
-/** Sends a stream as the answer; an error in the middle breaks the connection, so that the client does not take it for the end. */
+/** Sends a stream as the answer, which is in the audit trail from its begin; an error in the middle breaks the connection, so that the client does not take it for the end. */
 export async function sendOctets(
+  services: RestServices,
   reply: FastifyReply,
   content: Octets | AsyncIterable<Uint8Array>,
   sizeBytes?: number,
@@ -88,6 +90,7 @@ export async function sendOctets(
   // What fails before its first byte is refused as anything else is.
   await once(source, "readable");
   reply.hijack();
+  void audit(services, reply.request, { statusCode: 200, elapsedTime: reply.elapsedTime });
   const { raw } = reply;
   try {
     for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value);

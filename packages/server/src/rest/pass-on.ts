@@ -12,6 +12,7 @@ import { pipeline } from "node:stream/promises";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { AppError } from "#core/app-error.ts";
 import type { Inventory } from "#management/inventory/inventory.ts";
+import { takeForTold } from "#rest/audit.ts";
 import { bearerSecret } from "#rest/authentication.ts";
 import { listHandlers } from "#rest/route/list.ts";
 import type { Leading, RestServices } from "#rest/service.ts";
@@ -106,8 +107,7 @@ async function askLeader(
     }
     await follow(services.inventory, answer.response.headers[revisionHeader], signal);
     reply.hijack();
-    // The leader has it in its trail, with who it was.
-    request.inn.isAudited = true;
+    takeForTold(request);
     if (answer.socket === undefined) await relay(answer.response, reply);
     else join(answer.response, answer.socket, answer.head, request);
     return true;
@@ -122,11 +122,8 @@ interface Answer {
 }
 
 /** `not-sent`: the leader did not get it. */
-async function exchange(
-  leading: Leading,
-  { raw, inn, id }: FastifyRequest,
-  signal: AbortSignal,
-): Promise<Answer | "not-sent"> {
+async function exchange(leading: Leading, request: FastifyRequest, signal: AbortSignal): Promise<Answer | "not-sent"> {
+  const { raw, inn, id } = request;
   const leader = leading.present;
   if (leader === undefined) return "not-sent";
   const headers = {
@@ -148,8 +145,10 @@ async function exchange(
   outgoing.once("upgrade", (response, socket, head) => resolve({ response, socket, head }));
   outgoing.on("error", (error) => {
     clearTimeout(timer);
-    if (signal.aborted) reject(signal.reason as Error);
-    else if (isSent) reject(lostOnTheWay(error));
+    if (signal.aborted) {
+      if (isSent) takeForTold(request);
+      reject(signal.reason as Error);
+    } else if (isSent) reject(lostOnTheWay(error));
     else resolve("not-sent");
   });
   // The body is not touched before somebody takes it.

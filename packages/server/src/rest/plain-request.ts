@@ -4,6 +4,7 @@
  */
 import type { Server, Socket } from "node:net";
 import { AppError } from "#core/app-error.ts";
+import type { Unread } from "#rest/audit.ts";
 import { answerAndClose } from "#rest/client-error.ts";
 
 /** ContentType handshake(22): RFC 8446 §5.1. */
@@ -11,7 +12,7 @@ const tlsHandshake = 22;
 const firstByteTimeoutMs = 10_000;
 
 /** Puts itself before the server's own handling of connections. */
-export function answerPlainRequests(server: Server): void {
+export function answerPlainRequests(server: Server, onRefused: (refused: Unread) => void): void {
   const handlers = server.listeners("connection") as ((socket: Socket) => void)[];
   server.removeAllListeners("connection");
   server.on("connection", (socket: Socket) => {
@@ -27,7 +28,7 @@ export function answerPlainRequests(server: Server): void {
       socket.off("end", drop);
       socket.setTimeout(0);
       socket.off("timeout", drop);
-      if (first[0] !== tlsHandshake) return refuse(socket);
+      if (first[0] !== tlsHandshake) return onRefused(refuse(socket));
       socket.unshift(first);
       for (const handle of handlers) handle.call(server, socket);
     };
@@ -35,9 +36,9 @@ export function answerPlainRequests(server: Server): void {
   });
 }
 
-function refuse(socket: Socket): void {
+function refuse(socket: Socket): Unread {
   const error = new AppError("bad_request", "This port speaks TLS, the request came unencrypted. Nothing was read.", {
     remedy: "Use https:// instead of http://. If a password or token was sent, change it: it went in the clear.",
   });
-  answerAndClose(socket, "400 Bad Request", error);
+  return answerAndClose(socket, "400 Bad Request", error);
 }

@@ -32,8 +32,8 @@ interface RequestState {
   errorCode: ErrorCode | undefined;
   /** Of the operation that was asked for; undefined: there is no such endpoint. */
   operationId: string | undefined;
-  /** It is in the trail already. */
-  isAudited: boolean;
+  /** Its work has ended; at most the answer is still on its way. */
+  isDone: boolean;
   /** Id or name of what it was about. */
   target: string | undefined;
   /** The client's own. */

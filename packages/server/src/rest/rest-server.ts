@@ -5,12 +5,13 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { Server as SecureServer } from "node:https";
+import type { Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import websocket from "@fastify/websocket";
-import fastify, { type FastifyInstance } from "fastify";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { AppError } from "#core/app-error.ts";
 import { chooseProtocol } from "#rest/authentication.ts";
-import { audit } from "#rest/audit.ts";
+import { auditEach, hasUntold, record, recordUnread, type Unread } from "#rest/audit.ts";
 import { answerClientError } from "#rest/client-error.ts";
 import { asAppError, sendError } from "#rest/error.ts";
 import { parseJsonBody, readBody } from "#rest/json-body.ts";
@@ -77,6 +78,19 @@ interface RestOptions {
 
 /** `current`: the services of now. */
 export async function restServer(current: () => RestServices, options: RestOptions = {}): Promise<FastifyInstance> {
+  const begin = (request: FastifyRequest, reply: FastifyReply): void => {
+    request.inn = {
+      principal: undefined,
+      taskId: undefined,
+      errorCode: undefined,
+      operationId: undefined,
+      isDone: false,
+      target: undefined,
+      ...origin(current().leading, request),
+    };
+    void reply.headers(answerHeaders(request, options));
+  };
+  const tellUnread = (refused: Unread): void => void recordUnread(current(), refused);
   const server = fastify({
     logger: false,
     trustProxy: options.trustProxy === true ? loopback : false,
@@ -90,32 +104,28 @@ export async function restServer(current: () => RestServices, options: RestOptio
     genReqId: (request) => requestId(request.headers["x-request-id"]),
     // As long as a request's line may be: an id that nothing has is not found, however long.
     routerOptions: { maxParamLength: headerMaxBytes },
-    clientErrorHandler: answerClientError,
+    clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) => {
+      // A request whose body is no HTTP is told of as a request.
+      const isRequest = hasUntold(socket);
+      const refused = answerClientError(error, socket);
+      if (refused !== undefined && !isRequest) tellUnread(refused);
+    },
+    // A path that can't be decoded: hooks don't see it (https://fastify.dev/docs/latest/Reference/Server/#frameworkerrors).
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
+      begin(request, reply);
+      request.inn.errorCode = "bad_request";
+      sendError(current().log, error, request, reply);
+      void record(current(), request, reply);
+    },
   });
   server.server.maxConnections = connectionsMax;
-  if (options.tls !== undefined) answerPlainRequests(server.server);
+  if (options.tls !== undefined) answerPlainRequests(server.server, tellUnread);
   server.decorateRequest("inn");
-  server.addHook("onRequest", async (request, reply) => {
-    request.inn = {
-      principal: undefined,
-      taskId: undefined,
-      errorCode: undefined,
-      operationId: undefined,
-      isAudited: false,
-      target: undefined,
-      ...origin(current().leading, request),
-    };
-    void reply.headers({
-      "x-request-id": request.id,
-      "x-content-type-options": "nosniff",
-      "x-frame-options": "DENY",
-      "referrer-policy": "no-referrer",
-      "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-      "cache-control": "no-store",
-      ...(options.tls === undefined ? {} : { "strict-transport-security": "max-age=31536000" }),
-    });
+  server.addHook("onRequest", (request, reply, done) => {
+    begin(request, reply);
+    done();
   });
-  server.addHook("onResponse", (request, reply) => audit(current(), request, reply));
+  auditEach(server, current);
   server.setErrorHandler((error, request, reply) => {
     const known = asAppError(error);
     request.inn.errorCode = known instanceof AppError ? known.code : "internal";
@@ -138,6 +148,18 @@ export async function restServer(current: () => RestServices, options: RestOptio
   });
   await server.register(async (scope) => registerEndpoints(scope, current));
   return server;
+}
+
+function answerHeaders({ id }: FastifyRequest, { tls }: RestOptions): Readonly<Record<string, string>> {
+  return {
+    "x-request-id": id,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+    ...(tls === undefined ? {} : { "strict-transport-security": "max-age=31536000" }),
+  };
 }
 
 /** JSON in valid UTF-8 alone; octet streams are handed over unread; anything else is refused. */

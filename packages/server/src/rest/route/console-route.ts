@@ -30,6 +30,8 @@ export function consoleRoute(base: BaseRoute, each: Endpoint, current: () => Res
         place[Symbol.dispose]();
         throw error;
       }
+      // Open it is, whatever becomes of the upgrade.
+      if (request.ws) await audit(services, request, { statusCode: 101, elapsedTime: reply.elapsedTime });
     },
     // Whoever asks without an upgrade learns whether it could be opened, and that this is no way to open it.
     handler: async (request: FastifyRequest) => {
@@ -43,7 +45,6 @@ export function consoleRoute(base: BaseRoute, each: Endpoint, current: () => Res
       const channel = opened.get(request)?.channel;
       const { principal } = request.inn;
       if (channel === undefined || principal === undefined) return socket.terminate();
-      void audit(services, request, { statusCode: 101, elapsedTime: 0 });
       const session = { access: services.access, principal, stop: services.stop };
       joinConsole(socket, channel, session).catch((error: unknown) => {
         services.log.warn({ err: error, requestId: request.id }, "a console ended badly");

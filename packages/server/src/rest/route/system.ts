@@ -7,7 +7,8 @@ import type { RestServices } from "#rest/service.ts";
 /** Anyone may ask for health: the store is tried at most this often. */
 const probeMs = 1000;
 
-export function systemHandlers({ inventory, system, audit, backup, clock, leading }: RestServices): HandlerTable {
+export function systemHandlers(services: RestServices): HandlerTable {
+  const { inventory, system, audit, backup, clock, leading } = services;
   const openapi = openapiDocument(system.version);
   let probed: { readonly atMs: number; readonly result: Promise<void> } | undefined;
   return {
@@ -30,7 +31,7 @@ export function systemHandlers({ inventory, system, audit, backup, clock, leadin
     }),
     systemBackup: async ({ body, reply }) => {
       await using running = await backup.create(body.password);
-      await sendOctets(reply, running.content);
+      await sendOctets(services, reply, running.content);
     },
     systemOpenapi: () => openapi,
   };

@@ -3,7 +3,8 @@ import { type HandlerTable, serviceContext } from "#rest/handler.ts";
 import { contentLength, receive, sendOctets } from "#rest/octets.ts";
 import type { RestServices } from "#rest/service.ts";
 
-export function volumeHandlers({ volume }: RestServices): HandlerTable {
+export function volumeHandlers(services: RestServices): HandlerTable {
+  const { volume } = services;
   return {
     volumeUpload: async (context) => {
       const sizeBytes = contentLength(context.request);
@@ -13,7 +14,7 @@ export function volumeHandlers({ volume }: RestServices): HandlerTable {
     },
     volumeDownload: async (context) => {
       const { content, sizeBytes } = await volume.download(context.parameters.volumeId, serviceContext(context));
-      await sendOctets(context.reply, content, sizeBytes);
+      await sendOctets(services, context.reply, content, sizeBytes);
     },
   };
 }
