@@ -37,7 +37,13 @@ export type StreamChunk = Uint8Array | Hole;
 
 /** Received bytes that may wait for the consumer before the socket is no longer read. */
 const READ_AHEAD = 1_048_576;
+/** What a packet that waits costs at least, however little is in it: its objects and its place in the queue. */
+const PACKET_MIN_BYTES = 256;
 const holeType = schema.type("NetStreamHole");
+
+function costBytes(chunk: StreamChunk): number {
+  return chunk instanceof Hole ? PACKET_MIN_BYTES : Math.max(chunk.byteLength, PACKET_MIN_BYTES);
+}
 
 export class StreamSession implements StreamPeer {
   readonly readable: ReadableStream<StreamChunk>;
@@ -70,7 +76,7 @@ export class StreamSession implements StreamPeer {
         pull: () => channel.resumeReading(this),
         cancel: (reason) => this.abort(reason),
       },
-      { highWaterMark: READ_AHEAD, size: (chunk) => (chunk instanceof Hole ? 64 : chunk.byteLength) },
+      { highWaterMark: READ_AHEAD, size: costBytes },
     );
     this.writable = new WritableStream<StreamChunk>(
       {

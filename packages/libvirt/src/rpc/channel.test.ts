@@ -162,6 +162,27 @@ describe("streams", { timeout: 60_000 }, () => {
     assert.deepEqual([status, serial, payload.byteLength], [VIR_NET_ERROR, opening[0]?.serial, 0]);
   });
 
+  test("reading stops after many tiny packets, too: each costs more than its byte; none is lost", async () => {
+    const count = 20_000;
+    await using server = await fakeServer((message, peer) => {
+      if (message.type === VIR_NET_STREAM) return;
+      if (procedureName(message) === "connectGetHostname") {
+        peer.reply(message, "ConnectGetHostnameRet", { hostname: "h" });
+        return;
+      }
+      peer.reply(message, null);
+      const packet = frameOf({ ...message, type: VIR_NET_STREAM, status: VIR_NET_CONTINUE }, Buffer.from("x"));
+      peer.socket.write(Buffer.concat(Array<Uint8Array>(count).fill(packet)));
+    });
+    await using connection = await connect(server.uri);
+    const { readable } = await connection.stream("storageVolDownload", args, { isDedicated: false });
+    // Its answer stands behind what is not read.
+    await assert.rejects(connection.remote.connectGetHostname({}, { timeoutMs: 1_000 }), CallTimeoutError);
+    const reader = readable.getReader();
+    for (let read = 0; read < count; read += 1) await reader.read();
+    assert.deepEqual(await connection.remote.connectGetHostname(), { hostname: "h" });
+  });
+
   test("data that comes with the very answer is not lost; a lost connection ends the stream", async () => {
     await using server = await fakeServer((message, peer) => {
       if (message.type === VIR_NET_STREAM) return;
