@@ -71,6 +71,12 @@ export function otherDisk(head: Uint8Array): string | undefined {
   return otherDisks.find(has)?.name;
 }
 
+/** Whether something makes a raw disk of it: a partition table, a boot sector, a file system; or nothing was written yet. */
+export function isRawDisk(head: Uint8Array): boolean {
+  const has = ({ offset, bytes }: Signature): boolean => bytes.every((byte, index) => head[offset + index] === byte);
+  return rawDisks.some(has) || (head.byteLength > 0 && head.every((byte) => byte === 0));
+}
+
 function requireExtent(endBytes: number, sizeBytes: number): void {
   if (endBytes > sizeBytes) throw truncated(`it says that it has ${endBytes} bytes, there are ${sizeBytes}`);
 }
@@ -102,7 +108,7 @@ export function inspectImage(head: Uint8Array, sizeBytes: number): InspectedFile
 }
 
 /** QEMU's own limits: block/qcow2.h QCOW_MAX_L1_SIZE, QCOW_MAX_REFTABLE_SIZE, QCOW_MAX_SNAPSHOTS. */
-const l1MaxBytes = 32 * 1024 ** 2;
+export const l1MaxBytes = 32 * 1024 ** 2;
 const refcountMaxBytes = 8 * 1024 ** 2;
 const snapshotsMax = 65_536;
 const knownFeatures = Object.values(incompatibleBit).reduce((all, bit) => all | bit, 0n);

@@ -9,11 +9,43 @@ import { incompatibleBit, type Qcow2Header } from "./qcow2-header.ts";
 const offsetMask = 0x00ff_ffff_ffff_fe00n;
 const compressedBit = 1n << 62n;
 
-export class Qcow2Extent {
-  readonly #sizeBytes: number;
-  readonly #clusterBytes: number;
+/** What the entries of a file's tables name. */
+export class Qcow2Entries {
+  /** As large is a second-level table. */
+  readonly clusterBytes: number;
   readonly #entryBytes: number;
   readonly #compressedOffsetMask: bigint;
+
+  constructor(header: Qcow2Header) {
+    this.clusterBytes = 2 ** header.clusterBits;
+    this.#entryBytes = (header.incompatible & incompatibleBit.extendedL2) === 0n ? 8 : 16;
+    this.#compressedOffsetMask = (1n << BigInt(62 - (header.clusterBits - 8))) - 1n;
+  }
+
+  /** Begins of second-level tables, in the order of the file; 0: there is none. */
+  starts(firstLevel: Buffer): Float64Array {
+    const starts = new Float64Array(Math.floor(firstLevel.length / 8));
+    for (let entry = 0; entry < starts.length; entry++) {
+      starts[entry] = Number(firstLevel.readBigUInt64BE(entry * 8) & offsetMask);
+    }
+    return starts.sort();
+  }
+
+  /** The farthest place that a second-level table names. */
+  farthest(secondLevel: Buffer): number {
+    let farthest = 0;
+    for (let at = 0; at + 8 <= secondLevel.length; at += this.#entryBytes) {
+      const entry = secondLevel.readBigUInt64BE(at);
+      const offset = Number(entry & ((entry & compressedBit) === 0n ? offsetMask : this.#compressedOffsetMask));
+      if (offset > farthest) farthest = offset;
+    }
+    return farthest;
+  }
+}
+
+export class Qcow2Extent {
+  readonly #sizeBytes: number;
+  readonly #entries: Qcow2Entries;
   readonly #firstStart: number;
   readonly #firstBytes: number;
   /** Begins of second-level tables, in the order of the file; undefined until the first-level table has come. */
@@ -27,9 +59,7 @@ export class Qcow2Extent {
 
   constructor(header: Qcow2Header, sizeBytes: number) {
     this.#sizeBytes = sizeBytes;
-    this.#clusterBytes = 2 ** header.clusterBits;
-    this.#entryBytes = (header.incompatible & incompatibleBit.extendedL2) === 0n ? 8 : 16;
-    this.#compressedOffsetMask = (1n << BigInt(62 - (header.clusterBits - 8))) - 1n;
+    this.#entries = new Qcow2Entries(header);
     this.#firstStart = Number(header.l1Offset);
     this.#firstBytes = header.l1Entries * 8;
   }
@@ -51,7 +81,7 @@ export class Qcow2Extent {
     for (;;) {
       const start = this.#starts === undefined ? this.#firstStart : this.#starts[this.#next];
       if (start === undefined || start >= this.#position) return;
-      const end = start + (this.#starts === undefined ? this.#firstBytes : this.#clusterBytes);
+      const end = start + (this.#starts === undefined ? this.#firstBytes : this.#entries.clusterBytes);
       const from = Math.max(start, this.#chunkStart) - this.#chunkStart;
       this.#partial.push(Buffer.from(chunk.subarray(from, Math.min(end, this.#position) - this.#chunkStart)));
       if (end > this.#position) return;
@@ -63,20 +93,13 @@ export class Qcow2Extent {
   }
 
   #readFirst(table: Buffer): void {
-    const starts = new Float64Array(table.length / 8);
-    for (let entry = 0; entry < starts.length; entry++) {
-      starts[entry] = Number(table.readBigUInt64BE(entry * 8) & offsetMask);
-    }
-    this.#starts = starts.sort();
-    this.#note(starts.at(-1) ?? 0);
+    this.#starts = this.#entries.starts(table);
+    this.#note(this.#starts.at(-1) ?? 0);
     this.#skip();
   }
 
   #readSecond(table: Buffer): void {
-    for (let at = 0; at + 8 <= table.length; at += this.#entryBytes) {
-      const entry = table.readBigUInt64BE(at);
-      this.#note(Number(entry & ((entry & compressedBit) === 0n ? offsetMask : this.#compressedOffsetMask)));
-    }
+    this.#note(this.#entries.farthest(table));
     this.#skip(this.#starts?.[this.#next]);
   }
 

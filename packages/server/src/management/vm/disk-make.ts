@@ -6,7 +6,12 @@ import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
 import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
-import { requireOwnContent, requireRawContent } from "#management/volume/volume-content.ts";
+import {
+  isNamedQcow2,
+  requireDiskAsNamed,
+  requireOwnContent,
+  requireRawContent,
+} from "#management/volume/volume-content.ts";
 import { ownVolume } from "#management/volume/volume-owner.ts";
 import type { CopySource, DiskOrigin, DiskPlan } from "./disk-plan.ts";
 import { removeVolume, type VolumeRef } from "./guest-file.ts";
@@ -96,18 +101,18 @@ function nameTaken(poolName: string, volumeName: string): AppError {
   });
 }
 
-/** As raw it is taken as it is; as anything else QEMU follows what its header names. */
+/** As raw it is taken as it is, if it can be a disk; as anything else QEMU follows what its header names. */
 async function requireSafe(
   deps: MakeDeps,
   hostId: string,
   { path, format }: Extract<DiskOrigin, { kind: "existing" }>,
   call: LongCall,
 ): Promise<void> {
-  if (format === "raw") return;
+  if (format === "raw" && !isNamedQcow2(path)) return;
   const { volume } = deps.providers.get(hostId).storage;
   const found = await volume.findVolumeByPath(path, call);
   if (found === undefined) throw new AppError("not_found", `There is no volume ${path}.`, { field: "disks" });
-  await requireOwnContent(volume, found, call, "disks");
+  await (format === "raw" ? requireDiskAsNamed : requireOwnContent)(volume, found, call, "disks");
 }
 
 /** libvirt copies by the format that it finds, not by the one that is used. */

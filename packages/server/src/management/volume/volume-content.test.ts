@@ -1,8 +1,13 @@
 /** Content that leads out of a host's pools is found, however deep it lies and however it is written. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtempDisposableSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { test } from "node:test";
 import type { HostVolume } from "#storage/port.ts";
-import { requireOwnContent, requireRawContent } from "./volume-content.ts";
+import { requireDiskAsNamed, requireOwnContent, requireRawContent } from "./volume-content.ts";
 
 function qcow2(backing?: string, dataFile = false): Buffer {
   const bytes = Buffer.alloc(65_536);
@@ -41,6 +46,7 @@ function pool(files: Readonly<Record<string, Buffer>>) {
   const signal = AbortSignal.timeout(10_000);
   return {
     own: (name: string) => requireOwnContent(volumes, volume(name), { signal }, "volumeId"),
+    named: (name: string) => requireDiskAsNamed(volumes, volume(name), { signal }, "volumeId"),
     raw: (name: string) => requireRawContent(volumes, volume(name), { signal }, "volumeId"),
   };
 }
@@ -98,4 +104,49 @@ test("what is cut off, or larger than any disk, is refused", async () => {
     field: "volumeId",
     message: /claims 9223372036854775296/,
   });
+});
+
+test("a file of that name without a disk in it is none; a raw disk of that name is one", async () => {
+  const disk = Buffer.alloc(65_536);
+  disk.set([0x55, 0xaa], 510);
+  const { own, named } = pool({
+    "text.qcow2": Buffer.from("<html>404 Not Found</html>".repeat(100)),
+    "empty.qcow2": Buffer.alloc(0),
+    "blank.qcow2": Buffer.alloc(65_536),
+    "disk.qcow2": disk,
+    "data.img": Buffer.from("anything"),
+  });
+  for (const check of [own, named]) {
+    const refused = { code: "invalid_field", field: "volumeId" };
+    await assert.rejects(check("text.qcow2"), { ...refused, message: /is no disk: it has no qcow2 header/ });
+    await assert.rejects(check("empty.qcow2"), { ...refused, message: /is no disk: it is empty/ });
+    for (const name of ["blank.qcow2", "disk.qcow2", "data.img"]) await check(name);
+  }
+});
+
+test("what qemu-img makes is taken whole, and refused when it is cut anywhere", async () => {
+  using folder = mkdtempDisposableSync(path.join(tmpdir(), "inn-content-"));
+  const raw = path.join(folder.path, "raw");
+  const data = Buffer.alloc(48 * 2 ** 20);
+  for (let at = 1 << 20; at < data.length; at += 3 << 20) randomBytes(1 << 20).copy(data, at);
+  writeFileSync(raw, data);
+  for (const words of [
+    ["-o", "cluster_size=64k"],
+    ["-o", "cluster_size=4k"],
+    ["-o", "cluster_size=2M"],
+    ["-o", "extended_l2=on,cluster_size=128k"],
+    ["-o", "preallocation=metadata"],
+    ["-c"],
+  ]) {
+    const file = path.join(folder.path, "disk.qcow2");
+    execFileSync("qemu-img", ["convert", "-O", "qcow2", ...words, raw, file], { timeout: 60_000 });
+    const whole = readFileSync(file);
+    const { own } = pool({ "disk.qcow2": whole });
+    await own("disk.qcow2");
+    for (const part of [0.9, 0.5, 0.3, 0.1]) {
+      const cut = pool({ "disk.qcow2": whole.subarray(0, Math.floor(whole.length * part)) });
+      const refused = { code: "invalid_field", field: "volumeId", message: /is cut off/ };
+      await assert.rejects(cut.own("disk.qcow2"), refused, `${words.join(" ")} at ${part}`);
+    }
+  }
 });

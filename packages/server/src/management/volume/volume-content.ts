@@ -3,14 +3,16 @@
  * file of the host as its backing or data file; whoever then reads the volume by its probed format (libvirt does when it
  * copies one, QEMU when a disk is attached as qcow2) gives the guest that file. So before a volume is copied, attached as
  * anything but raw, or made an image, its header is read: all that it names must be volumes themselves, and it must be
- * whole and no larger than any disk.
+ * whole and no larger than any disk. A file whose name says qcow2 and whose content is no disk at all (a page that was
+ * saved instead of the image, a download that is empty) is not taken for a raw disk, although libvirt lists it as one.
  */
 import { posix } from "node:path";
 import { volumeMaxBytes } from "@innkeeper/contract/resource/volume.ts";
 import { formatBytes } from "@innkeeper/contract/unit.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
-import { otherDisk } from "#management/image/image-format.ts";
+import { isRawDisk, l1MaxBytes, otherDisk } from "#management/image/image-format.ts";
+import { Qcow2Entries } from "#management/image/qcow2-extent.ts";
 import { isQcow2, type Qcow2Header, readQcow2Header } from "#management/image/qcow2-header.ts";
 import type { HostVolume, VolumePort } from "#storage/port.ts";
 
@@ -19,6 +21,11 @@ import type { HostVolume, VolumePort } from "#storage/port.ts";
  * to 4 TiB before the fifth: one read then tells whether all of it is there.
  */
 const headBytes = 256 * 1024;
+/**
+ * Of the second-level tables those at the file's end are read: QEMU gives out places in order, so that they name the last
+ * clusters. With clusters of 64 KiB these are all tables of a disk of 32 GiB.
+ */
+const tablesReadBytes = 4 * 1024 ** 2;
 /** libvirt's and QEMU's chains are shorter; a longer one is a loop. */
 const layersMax = 200;
 
@@ -38,6 +45,7 @@ export async function requireOwnContent(volumes: Volumes, volume: Located, call:
         remedy: "Convert it first: qemu-img convert -O qcow2 FILE FILE.qcow2",
       });
     }
+    if (depth === 0) requireNamed(volume, head, field);
     const header = isQcow2(head) ? await wholeHeader(volumes, { layer, head, name, field }, call) : undefined;
     if (header?.hasDataFile === true) throw leadsOut(name, "its data in another file (data file)", field);
     const backing = header?.backingPath;
@@ -68,10 +76,69 @@ async function wholeHeader(volumes: Volumes, { layer, head, name, field }: Layer
   }
   const isShort = tablesEnd > head.byteLength && head.byteLength < headBytes;
   const isWhole = !isShort && (tablesEnd <= head.byteLength || (await reaches(volumes, layer, tablesEnd, call)));
-  if (header !== undefined && isWhole) return header;
-  throw new AppError("invalid_field", `${name} is cut off: its tables lie beyond its end. Nothing was done.`, {
+  if (header === undefined || !isWhole) throw cutOff(name, "its tables lie", field);
+  const farthest = await farthestPlace(volumes, { layer, head, name, field }, header, call);
+  if (await reaches(volumes, layer, farthest + 1, call)) return header;
+  throw cutOff(name, "data that its tables name lies", field);
+}
+
+/** The farthest place that its tables name, as far as they are read: the first-level table, and the last of the others. */
+async function farthestPlace(volumes: Volumes, of: Layer, header: Qcow2Header, call: Call): Promise<number> {
+  const firstBytes = header.l1Entries * 8;
+  if (firstBytes === 0) return 0;
+  if (header.clusterBits < 9 || header.clusterBits > 21 || firstBytes > l1MaxBytes) {
+    const message = `${of.name} is damaged: its tables can't be read. Nothing was done.`;
+    throw new AppError("invalid_field", message, { field: of.field });
+  }
+  const entries = new Qcow2Entries(header);
+  const starts = entries.starts(await piece(volumes, of, Number(header.l1Offset), firstBytes, call));
+  const { clusterBytes } = entries;
+  const last = starts.at(-1) ?? 0;
+  // A table that is cut off itself tells no more than where it begins.
+  if (!(await reaches(volumes, of.layer, last + 1, call))) return last;
+  let farthest = last;
+  for (const start of starts.slice(-Math.max(1, tablesReadBytes / clusterBytes)).filter((each) => each > 0)) {
+    farthest = Math.max(farthest, entries.farthest(await piece(volumes, of, start, clusterBytes, call)));
+  }
+  return farthest;
+}
+
+/** What is there of a part of the file. */
+async function piece(
+  volumes: Volumes,
+  { layer: { poolName, name }, head }: Layer,
+  offset: number,
+  length: number,
+  call: Call,
+): Promise<Buffer> {
+  const isRead = offset + length <= head.byteLength;
+  return Buffer.from(
+    isRead ? head.subarray(offset, offset + length) : await volumes.read(poolName, name, { offset, length }, call),
+  );
+}
+
+function cutOff(name: string, what: string, field: string): AppError {
+  return new AppError("invalid_field", `${name} is cut off: ${what} beyond its end. Nothing was done.`, {
     field,
     remedy: "Copy it anew from where it came, and refresh the pool.",
+  });
+}
+
+/** A disk that is used as raw, by its name: throws invalid_field when that says qcow2, and there is no disk in it. */
+export async function requireDiskAsNamed(volumes: Volumes, volume: Located, call: Call, field: string): Promise<void> {
+  if (isNamedQcow2(volume.path)) requireNamed(volume, await headOf(volumes, volume, call), field);
+}
+
+export function isNamedQcow2(path: string): boolean {
+  return /\.qcow2$/i.test(path);
+}
+
+function requireNamed(volume: Located, head: Uint8Array, field: string): void {
+  if (!isNamedQcow2(volume.path) || isQcow2(head) || isRawDisk(head)) return;
+  const what = head.byteLength === 0 ? "is empty" : "has no qcow2 header, nor anything of a raw disk";
+  throw new AppError("invalid_field", `Volume ${volume.name} is no disk: it ${what}. Nothing was done.`, {
+    field,
+    remedy: "Look what the file is (qemu-img info, file); copy or download it anew. A raw disk is not named .qcow2.",
   });
 }
 
