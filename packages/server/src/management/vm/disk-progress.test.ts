@@ -6,8 +6,8 @@ import { removeDisks } from "./disk-make.ts";
 import type { DiskPlan } from "./disk-plan.ts";
 import { keptDisks, makeDisks } from "./disk-progress.ts";
 
-function plan(target: string): DiskPlan {
-  const volume = { poolName: "vg", volumeName: `named-${target}`, capacityBytes: 8 << 20 } as const;
+function plan(target: string, capacityBytes = 8 << 20): DiskPlan {
+  const volume = { poolName: "vg", volumeName: `named-${target}`, capacityBytes } as const;
   const origin = { kind: "new", ...volume, sourceType: "block", format: "raw", named: true } as const;
   return { disk: { target, device: "disk", bus: "virtio" }, origin };
 }
@@ -23,6 +23,15 @@ test("named disks that were made before a crash are taken up by the next attempt
     disks.map(({ source }) => source),
     ["/dev/vg/named-vda", "/dev/vg/named-vdb"],
   );
+  await removeDisks(deps, "host-1", plans, keptDisks(context).length, context);
+  assert.equal(devices.size, 0);
+});
+
+test("named disks that the storage made larger than was asked are ours as well", async () => {
+  const { devices, deps, context } = blockStorage();
+  const plans = [plan("vda", 10_000_000)];
+  await makeDisks(deps, context, "host-1", plans);
+  assert.equal(devices.get("named-vda"), 12 << 20);
   await removeDisks(deps, "host-1", plans, keptDisks(context).length, context);
   assert.equal(devices.size, 0);
 });

@@ -16,7 +16,10 @@ interface WantedVolume {
   readonly preallocate?: boolean | undefined;
 }
 
-/** The volume, if it is as it was asked for; unless it is known to be made (`isMade`), also without any data. */
+/**
+ * The volume, if it is as it was asked for; unless it is known to be made (`isMade`), also without any data. What is known
+ * to be made may be larger: storage rounds up (LVM to extents, libvirt 9.0 qcow2 and block devices to sectors).
+ */
 export async function ownVolume(
   port: VolumePort,
   wanted: WantedVolume,
@@ -24,7 +27,9 @@ export async function ownVolume(
   call: Call,
 ): Promise<HostVolume | undefined> {
   const there = await port.findVolume(wanted.poolName, wanted.name, call);
-  if (there?.format !== wanted.format || there.capacityBytes !== wanted.capacityBytes) return undefined;
+  if (there?.format !== wanted.format) return undefined;
+  const isLarger = there.capacityBytes > wanted.capacityBytes;
+  if (there.capacityBytes !== wanted.capacityBytes && !(isMade && isLarger)) return undefined;
   if (isMade || wanted.preallocate === true) return there;
   return (await hasNoData(port, there, call)) ? there : undefined;
 }
