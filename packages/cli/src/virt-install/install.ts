@@ -20,7 +20,7 @@ export interface Installation {
   readonly hasSeed: boolean;
 }
 
-const installTable = subOptions(
+export const installTable = subOptions(
   `bootdev -
    no_install -
    kernel !kernel

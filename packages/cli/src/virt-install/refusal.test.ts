@@ -100,6 +100,8 @@ suite("virt-install refuses by name", () => {
   test("options of which one would be ignored, and a guest without an installer", () => {
     const refusedWords: readonly [string, RegExp][] = [
       ["--cdrom x --import", /--import can't go with --cdrom/],
+      ["--install bootdev=hd --cdrom x", /bootdev=hd can't go with --cdrom/],
+      ["--install bootdev=network --cdrom x", /bootdev=network can't go with --cdrom/],
       ["--livecd --import", /--livecd needs --cdrom/],
       ["--filesystem /a,b", /--filesystem is not supported/],
       ["--disk sise=1 --import", /no "sise".*size/s],

@@ -3,6 +3,7 @@ import { withoutFeatures } from "./domain.ts";
 import { XmlElement } from "./element.ts";
 import { deviceOptions } from "./option/device.ts";
 import { domainOptions } from "./option/domain.ts";
+import { installTable } from "./install.ts";
 import { refusalReason } from "./refusal.ts";
 import { applySubOptions, parseSubOptions, refuse } from "./sub-option.ts";
 import type { Words } from "./word.ts";
@@ -33,6 +34,7 @@ export function checkWords(words: Words): void {
     if (words.has(first) && words.has(second)) throw refuse(second, `${second} can't go with ${first}.`);
   }
   if (words.has("--livecd") && !words.has("--cdrom")) throw refuse("--livecd", "--livecd needs --cdrom.");
+  checkBootDevice(words);
   checkChecks(words);
   if (installers.some((option) => words.has(option))) return;
   const remedy = "Say --cdrom MEDIUM, --import, --pxe, or --boot hd|cdrom|….";
@@ -49,6 +51,15 @@ function checkSubOptions(words: Words): void {
       applySubOptions(option, new XmlElement("scratch"), given, table);
     }
   }
+}
+
+/** With a CD the first start boots from it, whatever else is said. */
+function checkBootDevice(words: Words): void {
+  const text = words.text("--install");
+  if (text === undefined || !words.has("--cdrom")) return;
+  const device = parseSubOptions("--install", text, installTable, ["os"]).get("bootdev");
+  if (device === undefined || device === "cdrom") return;
+  throw refuse("--install", `--install bootdev=${device} can't go with --cdrom.`, "Say one of the two.");
 }
 
 const checks: readonly string[] = ["path_in_use", "disk_size", "path_exists", "mac_in_use", "all"];
