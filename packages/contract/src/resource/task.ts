@@ -25,8 +25,18 @@ export const TaskStep = Type.Object({
 });
 export type TaskStep = Static<typeof TaskStep>;
 
-export const ResourceRef = Type.Object({ kind: Type.String(), id: Type.String(), name: Type.Optional(Type.String()) });
+export const ResourceRef = Type.Object({
+  kind: Type.String(),
+  id: Type.String(),
+  name: Type.Optional(Type.String()),
+  vmId: Type.Optional(Type.String({ description: "of a snapshot: its VM" })),
+});
 export type ResourceRef = Static<typeof ResourceRef>;
+
+/** What is done to a snapshot is done to its VM. */
+export function isAbout(target: ResourceRef | undefined, id: string): boolean {
+  return target !== undefined && (target.id === id || target.vmId === id);
+}
 
 export const Task = Type.Object({
   ...baseFields("task"),

@@ -5,7 +5,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { FieldChange } from "@innkeeper/contract/problem.ts";
-import type { Task } from "@innkeeper/contract/resource/task.ts";
+import { isAbout, type Task } from "@innkeeper/contract/resource/task.ts";
 import type { ChangeEntry, ResourceKind, ResourceMap, Store } from "#store/port.ts";
 
 const pageLength = 1000;
@@ -59,7 +59,7 @@ function makerOf(
   for (const { kind, resource, revision: at } of entries) {
     if (kind !== "task" || resource === undefined) continue;
     const task = resource as ResourceMap["task"];
-    if (task.target?.id !== id || task.startedAt === undefined) continue;
+    if (!isAbout(task.target, id) || task.startedAt === undefined) continue;
     const known = states.get(task.id);
     // One that ended before the log begins is not here; one that had begun before shows itself with its next entry.
     states.set(task.id, { task, from: known?.from ?? at, to: at });

@@ -121,7 +121,7 @@ export function find(deps: Pick<OperationDeps, "inventory">, snapshotId: string)
 
 export function snapshotTarget(deps: Pick<OperationDeps, "inventory">, snapshotId: string) {
   const { snapshot } = find(deps, snapshotId);
-  return { kind: "snapshot", id: snapshot.id, name: snapshot.name };
+  return { kind: "snapshot", id: snapshot.id, name: snapshot.name, vmId: snapshot.vmId };
 }
 
 async function planDeletion(

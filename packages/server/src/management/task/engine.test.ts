@@ -315,6 +315,34 @@ test("of two clients with one ETag the second is refused, also while the first o
   });
 });
 
+test("what is done to a VM's snapshot is done to the VM: another's change with its ETag is refused, and told of it", async () => {
+  const go = Promise.withResolvers<void>();
+  const put: { now: () => Promise<unknown> } = { now: async () => undefined };
+  const revert = async (): Promise<void> => {
+    await go.promise;
+    await put.now();
+  };
+  await using fixture = await EngineFixture.open([
+    sample([{ name: "one", do: revert }], {
+      target: ({ name }) =>
+        name.startsWith("of ") ? { kind: "snapshot", id: "snap-1", vmId: name.slice(3) } : { kind: "user", id: name },
+    }),
+  ]);
+  const target = await fixture.putUser("alice");
+  put.now = () => fixture.putUser("alice", { id: target.id, fullName: "reverted" });
+  const task = await fixture.engine.submit("sample.run", { name: `of ${target.id}` }, user);
+  const late = { ...user, ifRevision: target.revision };
+  const busy = fixture.engine.submit("sample.run", { name: target.id }, late);
+  await assert.rejects(busy, { code: "precondition_failed", message: new RegExp(`task ${task.id} .* is changing it`) });
+  go.resolve();
+  await fixture.engine.wait(task.id, 5000);
+  await assert.rejects(fixture.engine.submit("sample.run", { name: target.id }, late), (error: AppError) => {
+    const [change] = error.changes ?? [];
+    assert.deepEqual([change?.field, change?.after, change?.taskId], ["fullName", "reverted", task.id]);
+    return true;
+  });
+});
+
 test("who comes too late is told what changed, by whom and when, and what the host did by itself", async () => {
   const put: { now: (change: object) => Promise<unknown> } = { now: async () => undefined };
   await using fixture = await EngineFixture.open([

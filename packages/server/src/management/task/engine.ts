@@ -5,7 +5,7 @@
  */
 import { Compile, type Validator } from "typebox/compile";
 import { newId } from "@innkeeper/contract/id.ts";
-import type { Task } from "@innkeeper/contract/resource/task.ts";
+import { isAbout, type Task } from "@innkeeper/contract/resource/task.ts";
 import { AppError } from "#core/app-error.ts";
 import { type Clock, timestamp } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
@@ -305,7 +305,7 @@ export class TaskEngine {
 
   /** Of two clients with the same ETag one wins: the other is refused even while the winner's task has changed nothing yet. */
   #refuseBusy(target: NonNullable<Task["target"]>): void {
-    const other = this.#deps.inventory.list("task").find((task) => !hasEnded(task) && task.target?.id === target.id);
+    const other = this.#deps.inventory.list("task").find((task) => !hasEnded(task) && isAbout(task.target, target.id));
     if (other === undefined) return;
     const { id: taskId, operation, createdBy: by, createdAt: at } = other;
     const message = `${target.name ?? target.id} was not touched: task ${taskId} (${operation}) of ${by} is changing it.`;
