@@ -35,6 +35,7 @@ export interface StorageEvent {
 }
 
 export interface PoolPort {
+  /** Without those that the drivers make for a moment. */
   listPools(call: Call): Promise<readonly HostPool[]>;
   /** undefined if there is none. */
   findPool(poolName: string, call: Call): Promise<HostPool | undefined>;
@@ -45,6 +46,8 @@ export interface PoolPort {
   refreshPool(poolName: string, call: Call): Promise<HostPool>;
   /** Stops and undefines; volumes stay. Idempotent. */
   deletePool(pool: PoolRef, call: Call): Promise<void>;
+  /** Takes away what a crash or a lost connection left of pools that the drivers make for a moment. How many there were. */
+  removeLeft(call: Call): Promise<number>;
   events(signal: AbortSignal): AsyncIterable<StorageEvent>;
 }
 

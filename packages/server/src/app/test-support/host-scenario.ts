@@ -37,7 +37,10 @@ export const made = { pool: "cp", network: "cn", volume: "cv.raw", image: "ci", 
 const imagesFolder = "/var/lib/libvirt/images";
 const volumeFile = `${imagesFolder}/${made.volume}`;
 const imageFile = `${imagesFolder}/${made.image}.img`;
-const poolRequest = { request: { host: "h1", name: made.pool, type: "dir", path: "/var/lib/libvirt/cp" } };
+// A pool of that name is on this host alone: that it is shared is proved by a volume that is made and deleted.
+const poolRequest = {
+  request: { host: "h1", name: made.pool, type: "dir", path: "/var/lib/libvirt/cp", shared: true },
+};
 /** As they are when they were just made. */
 const poolLines: Partial<LabState> = {
   definitions: [`h1:/etc/libvirt/storage/${made.pool}.xml`, `h1:/etc/libvirt/storage/autostart/${made.pool}.xml`],

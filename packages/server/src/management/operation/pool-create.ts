@@ -71,6 +71,12 @@ export function poolCreate(deps: OperationDeps) {
           const { poolId } = result<{ poolId: StoragePool["id"] }>("sync");
           await setShared(deps, inventory.require("storage-pool", poolId), true, { signal });
         },
+        // Its probe, if a crash left one, goes while the pool is there.
+        async undo({ input, resultIfAny, signal }) {
+          const planned = resultIfAny<Planned>("plan");
+          if (planned === undefined || input.request.shared !== true) return;
+          await deps.hostSync.syncPool(planned.hostId, input.request.name, { signal });
+        },
       },
     ],
     outcome: ({ input, result }) => ({ ...result("sync"), name: input.request.name }),

@@ -9,6 +9,19 @@ import type { Inventory } from "#management/inventory/inventory.ts";
 import type { Providers } from "#management/providers.ts";
 
 const cleanupDeadlineMs = 30_000;
+const prefix = "innkeeper-probe-";
+
+/** Of proofs under way. Names are random, so that one list serves all hosts: peers see the same volume. */
+const underWay = new Set<string>();
+
+export function isProbe(volumeName: string): boolean {
+  return volumeName.startsWith(prefix) && /^[0-9a-f]{8}$/.test(volumeName.slice(prefix.length));
+}
+
+/** Whether it is what a proof left that a crash or a lost host ended; storage sync deletes it. */
+export function isLeftProbe(volumeName: string): boolean {
+  return isProbe(volumeName) && !underWay.has(volumeName);
+}
 
 /** The pools of that name on the other hosts, each proved to be the same storage. AppErrors: conflict, host_unreachable. */
 export async function proveShared(
@@ -20,10 +33,11 @@ export async function proveShared(
   const peers = inventory.by("storage-pool", "name", pool.name).filter((peer) => peer.hostId !== pool.hostId);
   const hostName = (id: string): string => inventory.get("host", id)?.name ?? id;
   const here = providers.get(pool.hostId).storage.volume;
-  const probe = `innkeeper-probe-${crypto.randomUUID().slice(0, 8)}`;
+  const probe = `${prefix}${crypto.randomUUID().slice(0, 8)}`;
   const definition = { poolName: pool.name, name: probe, format: "raw", capacityBytes: 512 } as const;
-  await here.createVolume(definition, call);
+  underWay.add(probe);
   try {
+    await here.createVolume(definition, call);
     for (const peer of peers) {
       const seen = await providers.get(peer.hostId).storage.volume.findVolume(peer.name, probe, call);
       if (seen !== undefined) continue;
@@ -37,7 +51,10 @@ export async function proveShared(
       );
     }
   } finally {
-    await here.deleteVolume(pool.name, probe, { signal: AbortSignal.timeout(cleanupDeadlineMs) });
+    // What can't be deleted now, is when the pool is read next.
+    const cleanup = { signal: AbortSignal.timeout(cleanupDeadlineMs) };
+    await here.deleteVolume(pool.name, probe, cleanup).catch(() => undefined);
+    underWay.delete(probe);
     // The peers' libvirt still lists it until their next refresh.
     for (const peer of peers) {
       const signal = AbortSignal.timeout(cleanupDeadlineMs);

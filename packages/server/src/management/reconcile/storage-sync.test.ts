@@ -30,16 +30,22 @@ async function fixture(...names: string[]) {
   await store.transaction((transaction) => transaction.put("host", hostDraft(hostId, "kvm1")));
   const inventory = await Inventory.open(store);
   const pools = new Map(names.map((name) => [name, pool(name)]));
-  const on: { read?: (name: string) => Promise<void> } = {};
+  const on: { read?: (name: string) => Promise<void>; volumes?: string[] } = {};
   const storage = {
     pool: {
       listPools: async () => [...pools.values()],
       findPool: async (name: string) => pools.get(name),
+      refreshPool: async (name: string) => pools.get(name),
+      removeLeft: async () => 0,
     },
     volume: {
       async listVolumes(name: string) {
         await on.read?.(name);
-        return [];
+        const is = { poolName: name, format: "raw", capacityBytes: 512, allocationBytes: 512 };
+        return (on.volumes ?? []).map((each) => ({ ...is, name: each, path: `/${name}/${each}` }));
+      },
+      async deleteVolume(_poolName: string, name: string) {
+        on.volumes = (on.volumes ?? []).filter((each) => each !== name);
       },
     },
   };
@@ -58,6 +64,11 @@ async function fixture(...names: string[]) {
     on,
     syncAll: () => sync.syncAll(hostId, { refresh: false }, call),
     syncPool: (name: string) => sync.syncPool(hostId, name, { refresh: false }, call),
+    volumes: () =>
+      inventory
+        .list("volume")
+        .map(({ name }) => name)
+        .toSorted(),
     stored: () => inventory.list("storage-pool").map(({ name }) => name),
     async [Symbol.asyncDispose]() {
       inventory[Symbol.dispose]();
@@ -97,4 +108,12 @@ test("a pass forgets a pool that is gone, and follows one that was renamed", asy
   under.pools.set("d", { ...pool("c"), name: "d" });
   await under.syncAll();
   assert.deepEqual(under.stored().toSorted(), ["a", "d"]);
+});
+
+test("a probe that a proof left behind is deleted and never shown; what is only called so stays", async () => {
+  await using under = await fixture("a");
+  under.on.volumes = ["innkeeper-probe-0a1b2c3d", "innkeeper-probe-of-mine", "disk.raw"];
+  await under.syncAll();
+  assert.deepEqual(under.on.volumes, ["innkeeper-probe-of-mine", "disk.raw"]);
+  assert.deepEqual(under.volumes(), ["disk.raw", "innkeeper-probe-of-mine"]);
 });

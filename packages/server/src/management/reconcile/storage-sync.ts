@@ -11,6 +11,7 @@ import { KeyedLock } from "#core/concurrency.ts";
 import type { Draft, ResourceKind, StoreTransaction } from "#store/port.ts";
 import type { HostPool, HostVolume } from "#storage/port.ts";
 import { stableId } from "#management/inventory/stable-id.ts";
+import { isLeftProbe, isProbe } from "#management/pool/shared-proof.ts";
 import { isImageRecord } from "#management/recover/image-record.ts";
 import type { ReconcileDeps } from "./reconcile-deps.ts";
 import { VolumeIds } from "./volume-id.ts";
@@ -35,6 +36,7 @@ export class StorageSync {
   /** All pools of a host and their volumes. Each is looked up at its turn: the others may have taken minutes. */
   async syncAll(hostId: string, { refresh }: Pick<ReadOptions, "refresh">, call: Call): Promise<void> {
     const { providers, inventory, log } = this.#deps;
+    if (refresh) await this.#removeLeftPools(hostId, call);
     const listed = await providers.get(hostId).storage.pool.listPools(call);
     const names = new Set([...listed, ...inventory.byHost("storage-pool", hostId)].map(({ name }) => name));
     for (const name of names) {
@@ -70,7 +72,37 @@ export class StorageSync {
     if (pool.state !== "running") return this.#write(hostId, pool, undefined);
     const known = changed === undefined ? [] : this.#volumesOf(hostId, pool).filter(({ name }) => !changed.has(name));
     const { volume } = this.#deps.providers.get(hostId).storage;
-    return this.#write(hostId, pool, await volume.listVolumes(pool.name, call, known));
+    const volumes = await volume.listVolumes(pool.name, call, known);
+    await this.#removeLeftProbes(hostId, volumes, call);
+    return this.#write(
+      hostId,
+      pool,
+      volumes.filter(({ name }) => !isProbe(name)),
+    );
+  }
+
+  async #removeLeftPools(hostId: string, call: Call): Promise<void> {
+    const { providers, log } = this.#deps;
+    try {
+      const count = await providers.get(hostId).storage.pool.removeLeft(call);
+      if (count > 0) log.info({ hostId, count }, "pools that an interrupted step left were removed");
+    } catch (error) {
+      call.signal.throwIfAborted();
+      log.warn({ err: error, hostId }, "pools that an interrupted step left could not be removed");
+    }
+  }
+
+  async #removeLeftProbes(hostId: string, volumes: readonly HostVolume[], call: Call): Promise<void> {
+    const { providers, log } = this.#deps;
+    for (const { poolName, name } of volumes.filter((volume) => isLeftProbe(volume.name))) {
+      try {
+        await providers.get(hostId).storage.volume.deleteVolume(poolName, name, call);
+        log.info({ hostId, pool: poolName, volume: name }, "a probe that an interrupted proof left was removed");
+      } catch (error) {
+        call.signal.throwIfAborted();
+        log.warn({ err: error, hostId, pool: poolName, volume: name }, "a left probe could not be removed");
+      }
+    }
   }
 
   /** As they were read last. */

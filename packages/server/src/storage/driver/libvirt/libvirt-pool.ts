@@ -5,6 +5,7 @@ import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { describeAll, orUndefined } from "#libvirt/lookup.ts";
+import { isOwnPool, removeLeftPools } from "#libvirt/own-pool.ts";
 import { type ConnectedCall, type LibvirtContext, longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import type { HostPool, PoolDefinition, PoolPort, PoolRef, StorageEvent } from "#storage/port.ts";
 import { storagePoolChanges } from "./pool-event.ts";
@@ -23,11 +24,15 @@ export class LibvirtPool implements PoolPort {
     return onConnection(this.#context, call, "list storage pools", async (connected) => {
       const { connection, options } = connected;
       const { pools } = await connection.remote.connectListAllStoragePools({ needResults: 1 }, options);
-      return describeAll(pools, (pool) => describe(connected, pool));
+      return describeAll(
+        pools.filter(({ name }) => !isOwnPool(name)),
+        (pool) => describe(connected, pool),
+      );
     });
   }
 
-  findPool(poolName: string, call: Call): Promise<HostPool | undefined> {
+  async findPool(poolName: string, call: Call): Promise<HostPool | undefined> {
+    if (isOwnPool(poolName)) return undefined;
     return onConnection(this.#context, call, `read storage pool ${poolName}`, (connected) =>
       orUndefined(lookUpPool(connected, poolName).then((pool) => describe(connected, pool))),
     );
@@ -102,6 +107,12 @@ export class LibvirtPool implements PoolPort {
         }
       },
       longDeadlineMs,
+    );
+  }
+
+  removeLeft(call: Call): Promise<number> {
+    return onConnection(this.#context, call, "remove pools of ours that are left", ({ connection, options }) =>
+      removeLeftPools(connection, options),
     );
   }
 

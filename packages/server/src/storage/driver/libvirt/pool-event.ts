@@ -1,6 +1,7 @@
 /** What happens to a host's storage pools, as libvirt tells it (virStoragePoolEventLifecycleType, libvirt 9.0). */
 import { mapLibvirtError } from "#libvirt/error.ts";
 import { mapped, mergeEvents } from "#libvirt/event-merge.ts";
+import { isOwnPool } from "#libvirt/own-pool.ts";
 import type { LibvirtContext } from "#libvirt/session.ts";
 import type { StorageEvent } from "#storage/port.ts";
 
@@ -13,13 +14,14 @@ export async function* storagePoolChanges(
 ): AsyncGenerator<StorageEvent, void> {
   try {
     const { events } = await context.session.connection({ signal });
-    yield* mergeEvents<StorageEvent>([
+    const all = mergeEvents<StorageEvent>([
       mapped(events.storagePool("lifecycle", { signal }), ({ pool, event }) => ({
         poolName: pool.name,
         type: lifecycleTypes[event] ?? "changed",
       })),
       mapped(events.storagePool("refresh", { signal }), ({ pool }) => ({ poolName: pool.name, type: "refreshed" })),
     ]);
+    for await (const event of all) if (!isOwnPool(event.poolName)) yield event;
   } catch (error) {
     if (signal.aborted) return;
     throw mapLibvirtError(error, { what: "watch storage pools" });

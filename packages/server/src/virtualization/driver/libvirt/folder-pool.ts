@@ -11,6 +11,8 @@ import {
 } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
+import { orUndefined } from "#libvirt/lookup.ts";
+import { isOwnPool, removeLeftPools, withOwnPoolName } from "#libvirt/own-pool.ts";
 import { formatXml, xml } from "#libvirt/xml.ts";
 
 const poolAttempts = 5;
@@ -31,39 +33,48 @@ export async function inFolder<T>(
   make = false,
 ): Promise<T | undefined> {
   const { remote } = connection;
-  for (let attempt = 1; ; attempt++) {
-    const present = await remote.storagePoolLookupByTargetPath({ path }, options).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
-    if (present) {
-      await remote.storagePoolRefresh({ pool: present.pool }, options);
-      return await work({ connection, pool: present.pool, options });
+  return await withOwnPoolName(connection, path, async (name) => {
+    for (let attempt = 1; ; attempt++) {
+      const present = await orUndefined(remote.storagePoolLookupByTargetPath({ path }, options));
+      if (present !== undefined && !isOwnPool(present.pool.name)) {
+        await remote.storagePoolRefresh({ pool: present.pool }, options);
+        return await work({ connection, pool: present.pool, options });
+      }
+      const flags = make ? VIR_STORAGE_POOL_CREATE_WITH_BUILD : 0;
+      const create = remote.storagePoolCreateXml({ xml: poolXml(name, path), flags }, options);
+      const made = await create.catch(async (error: unknown) => {
+        if (!make && isAbsent(error)) return "absent" as const;
+        if (attempt >= poolAttempts || !isConflict(error)) throw error;
+        // Someone else's pool came between, or an attempt that crashed left one of ours.
+        await removeLeftPools(connection, options);
+        return undefined;
+      });
+      if (made === "absent") return undefined;
+      if (made === undefined) continue;
+      try {
+        return await work({ connection, pool: made.pool, options });
+      } finally {
+        await remote.storagePoolDestroy({ pool: made.pool }, { ...options, signal: AbortSignal.timeout(cleanupMs) });
+      }
     }
-    const flags = make ? VIR_STORAGE_POOL_CREATE_WITH_BUILD : 0;
-    const made = await remote.storagePoolCreateXml({ xml: poolXml(path), flags }, options).catch((error: unknown) => {
-      if (!make && isAbsent(error)) return "absent" as const;
-      // Someone else's pool came between.
-      if (attempt >= poolAttempts || !isLibvirtCode(error, "VIR_ERR_OPERATION_FAILED")) throw error;
-      return undefined;
-    });
-    if (made === "absent") return undefined;
-    if (made === undefined) continue;
-    try {
-      return await work({ connection, pool: made.pool, options });
-    } finally {
-      await remote.storagePoolDestroy({ pool: made.pool }, { ...options, signal: AbortSignal.timeout(cleanupMs) });
-    }
-  }
+  });
 }
 
 /** Takes an empty folder away; fine if it is gone, or not empty. Only a pool that is defined and off can be deleted. */
-export async function removeFolder({ remote }: Connection, path: string, options: CallOptions): Promise<void> {
-  const { pool } = await remote.storagePoolDefineXml({ xml: poolXml(path) }, options);
-  try {
-    await remote.storagePoolDelete({ pool }, options).catch(() => undefined);
-  } finally {
-    await remote.storagePoolUndefine({ pool }, { ...options, signal: AbortSignal.timeout(cleanupMs) });
-  }
+export async function removeFolder(connection: Connection, path: string, options: CallOptions): Promise<void> {
+  const { remote } = connection;
+  await withOwnPoolName(connection, path, async (name) => {
+    const define = () => remote.storagePoolDefineXml({ xml: poolXml(name, path) }, options);
+    const { pool } = await define().catch(async (error: unknown) => {
+      if (!isConflict(error) || (await removeLeftPools(connection, options)) === 0) throw error;
+      return define();
+    });
+    try {
+      await remote.storagePoolDelete({ pool }, options).catch(() => undefined);
+    } finally {
+      await remote.storagePoolUndefine({ pool }, { ...options, signal: AbortSignal.timeout(cleanupMs) });
+    }
+  });
 }
 
 /** undefined if there is none. `maxBytes` bounds what is held in memory. */
@@ -135,9 +146,13 @@ export function fileXml(name: string, sizeBytes: number | bigint) {
   );
 }
 
-function poolXml(path: string): string {
-  const name = `innkeeper-${crypto.randomUUID()}`;
+function poolXml(name: string, path: string): string {
   return formatXml(xml("pool", { type: "dir" }, xml("name", {}, name), xml("target", {}, xml("path", {}, path))));
+}
+
+/** libvirt 9.0 virStoragePoolObjSourceFindDuplicate: another pool, running or not, has the folder. */
+function isConflict(error: unknown): boolean {
+  return isLibvirtCode(error, "VIR_ERR_OPERATION_FAILED");
 }
 
 function isAbsent(error: unknown): boolean {

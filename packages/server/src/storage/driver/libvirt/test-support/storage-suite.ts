@@ -6,9 +6,10 @@ import assert from "node:assert/strict";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
-import type { Connection } from "@innkeeper/libvirt";
+import { type Connection, VIR_STORAGE_POOL_CREATE_WITH_BUILD } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import { silentLogger } from "#core/log.ts";
+import { isOwnPool, withOwnPoolName } from "#libvirt/own-pool.ts";
 import { systemClock } from "#core/system-clock.ts";
 import type { HostStorage } from "#storage/port.ts";
 import { libvirtStorage } from "../libvirt-storage.ts";
@@ -31,6 +32,15 @@ export const folder = "/var/lib/libvirt/p1";
 export function storageOn(connection: Connection): HostStorage {
   const session = { connection: () => Promise.resolve(connection) };
   return libvirtStorage({ session, clock: systemClock, log: silentLogger });
+}
+
+function dirPool(name: string, path: string): string {
+  return `<pool type="dir"><name>${name}</name><target><path>/var/lib/libvirt/${path}</path></target></pool>`;
+}
+
+async function allPools({ remote }: Connection): Promise<{ readonly names: string[] }> {
+  const { pools } = await remote.connectListAllStoragePools({ needResults: 1, flags: 0 });
+  return { names: pools.map(({ name }) => name) };
 }
 
 /** @param own tests that only this kind of host can have. */
@@ -70,6 +80,41 @@ export function storageSuite<Bench extends StorageBench>(
         (await storage.pool.listPools(call)).some((pool) => pool.name === "half"),
         false,
       );
+    });
+
+    test("pools that an interrupted step left are neither shown nor kept, running or defined; those in use stay", async () => {
+      const { connection } = bench;
+      const { remote } = connection;
+      const [running, defined] = [`innkeeper-${randomUUID()}`, `innkeeper-${randomUUID()}`];
+      await remote.storagePoolCreateXml({ xml: dirPool(running, "left-1"), flags: VIR_STORAGE_POOL_CREATE_WITH_BUILD });
+      await remote.storagePoolDefineXml({ xml: dirPool(defined, "left-2") });
+      await remote.storagePoolDefineXml({ xml: dirPool("innkeeper-mine", "left-3") });
+      const { names } = await allPools(connection);
+      assert.deepEqual(
+        [running, defined].filter((name) => !names.includes(name)),
+        [],
+      );
+      const shown = (await storage.pool.listPools(call)).map(({ name }) => name);
+      assert.deepEqual(
+        shown.filter((name) => isOwnPool(name)),
+        [],
+      );
+      assert.equal(await storage.pool.findPool(running, call), undefined);
+      await withOwnPoolName(connection, "/var/lib/libvirt/left-4", async (name) => {
+        const { pool } = await remote.storagePoolCreateXml({
+          xml: dirPool(name, "left-4"),
+          flags: VIR_STORAGE_POOL_CREATE_WITH_BUILD,
+        });
+        assert.equal(await storage.pool.removeLeft(call), 2);
+        assert.deepEqual(
+          (await allPools(connection)).names.filter((each) => each.startsWith("innkeeper-")).toSorted(),
+          [name, "innkeeper-mine"].toSorted(),
+        );
+        await remote.storagePoolDestroy({ pool });
+      });
+      const mine = await remote.storagePoolLookupByName({ name: "innkeeper-mine" });
+      await remote.storagePoolUndefine(mine);
+      assert.equal(await storage.pool.removeLeft(call), 0);
     });
 
     test("volumes are looked for on the storage itself", async () => {
