@@ -34,9 +34,10 @@ export function auditEach(server: FastifyInstance, current: () => RestServices):
     openOf(request.raw.socket, tellUnanswered).set(request, reply);
     done();
   });
-  server.addHook("onSend", async (request, reply) => {
+  server.addHook("onSend", (request, reply, _payload, done) => {
     request.inn.isDone = true;
-    if (request.raw.socket.destroyed) await tellUnanswered(request, reply);
+    if (request.raw.socket.destroyed) void tellUnanswered(request, reply);
+    done();
   });
   server.addHook("onResponse", (request, reply) => audit(current(), request, reply));
 }
