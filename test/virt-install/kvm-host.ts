@@ -110,6 +110,7 @@ export class KvmHost implements AsyncDisposable {
         return Promise.resolve(stored(volumes.find((volume) => volume.name === name && volume.poolId === pool?.id)));
       },
       pools: () => Promise.resolve(pools),
+      volumesNamed: () => Promise.resolve([]),
       imageAt: () => Promise.resolve(undefined),
       hasImage: () => Promise.resolve(false),
     };

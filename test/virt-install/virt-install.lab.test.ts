@@ -3,7 +3,8 @@
  * an image is imported and seen on its console, a CD boots, an installation ends and what it installed starts.
  */
 import assert from "node:assert/strict";
-import { copyFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
 import { guestImage } from "@innkeeper/lab/guest-image.ts";
@@ -114,6 +115,39 @@ suite("virt-install on a real host", { timeout: 900_000 }, () => {
     await consoleSays(["vm", "console", "two"], /GUEST READY/);
     const drive = (await vm("two")).spec.disks.find((disk) => disk.device === "cdrom");
     assert.equal(drive?.source, undefined, "the installer's CD is still in");
+  });
+
+  test("the issue's own line: what it says is missing is uploaded, and then it is found", async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "inn-virt-install-"));
+    try {
+      const file = path.join(folder, "x.iso");
+      await writeFile(file, bootIso(installerLine));
+      const line = (name: string, medium: string): string[] =>
+        virtInstall(
+          `--name ${name} --vcpus 2 --memory 4096 --disk size=20 --os-type linux --cdrom ${medium}`,
+          "--noautoconsole",
+        );
+      for (const medium of ["x.iso", file]) {
+        const { exitCode, errors } = await plane.inn(line("ubuntu-vm", medium));
+        assert.notEqual(exitCode, 0);
+        assert.match(errors, /inn image upload/);
+      }
+      await plane.output("image", "upload", file, "--pool", "h1/default");
+      for (const [name, medium] of [
+        ["ubuntu-vm", "x.iso"],
+        ["ubuntu-vm-2", file],
+      ] as const) {
+        await plane.output(...line(name, medium));
+        const drive = (await vm(name)).spec.disks.find((disk) => disk.device === "cdrom");
+        assert.match(drive?.source ?? "", /\/x-[^/]*$/);
+        await plane.output("vm", "delete", name, "--disks", "--force", "--yes");
+      }
+      // A volume by its file's name, where there is one.
+      await plane.output(...line("ubuntu-vm", "installer.iso"));
+      await plane.output("vm", "delete", "ubuntu-vm", "--disks", "--force", "--yes");
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   test("--noautoconsole returns at once; the console shows what the CD says", async () => {

@@ -36,6 +36,15 @@ export function fleetStorage(api: ApiClient, hosts: readonly Host[]): Storage {
       const named = await volumes(`name=${filterValue(name)}`);
       return await stored(named.filter((volume) => ids.includes(volume.poolId)));
     },
+    volumesNamed: async (name) => {
+      const all = await pools();
+      const found = new Map<string, StoredVolume>();
+      for (const { poolId, path, format } of await volumes(`name=${filterValue(name)}`)) {
+        const pool = all.find((each) => each.id === poolId);
+        if (pool !== undefined) found.set(`${pool.name} ${path}`, { path, format, pool });
+      }
+      return [...found.values()];
+    },
     imageAt: async (path) => (await api.page("imageList", { filter: `path=${filterValue(path)}` })).items[0]?.name,
     hasImage: async (name) => (await api.page("imageList", { filter: `name=${filterValue(name)}` })).items.length > 0,
   };

@@ -27,6 +27,8 @@ export interface StoredVolume {
 export interface Storage {
   volumeAt(path: string): Promise<StoredVolume | undefined>;
   volumeIn(pool: string, name: string): Promise<StoredVolume | undefined>;
+  /** Of any pool; what several hosts share is one. */
+  volumesNamed(name: string): Promise<readonly StoredVolume[]>;
   pools(): Promise<readonly StoredPool[]>;
   /** The name of the image whose volume has this path. */
   imageAt(path: string): Promise<string | undefined>;
@@ -69,7 +71,12 @@ async function contentOf(wish: DiskWish, storage: Storage, remarks: string[]): P
         remarks.push(`${wish.path} is there already: it is used as it is, size says nothing.`);
       return existing(wish, volume);
     }
-    if (wish.sizeGiB === undefined && wish.backing === undefined) throw missing(option, wish.path);
+    if (wish.sizeGiB === undefined && wish.backing === undefined) {
+      const image = option === "--cdrom" ? await imageOfFile(path.basename(wish.path), storage) : undefined;
+      if (image === undefined) throw missing(option, wish.path);
+      remarks.push(`No host has ${wish.path} in its storage pools: image ${image} is taken.`);
+      return { image };
+    }
     return await newVolume(wish, await poolOfFolder(wish.path, storage), path.basename(wish.path), storage);
   }
   if (wish.sizeGiB === undefined && wish.backing === undefined) {
@@ -90,17 +97,32 @@ async function volumeContent(wish: DiskWish, name: string, storage: Storage): Pr
     if (found !== undefined) return existing(wish, found);
     throw missing(wish.option, name);
   }
-  if (await storage.hasImage(name)) return { image: name };
+  const named = await storage.volumesNamed(name);
+  if (named.length > 1 && !(await storage.hasImage(name))) {
+    const places = named.map((each) => `${each.pool.name}/${name}`).join(", ");
+    throw refuse(wish.option, `"${name}" could be: ${places}.`, "Say which: POOL/NAME, or its path on the host.");
+  }
+  const image = await imageOfFile(name, storage, named.length > 0);
+  if (image !== undefined) return { image };
+  if (named[0] !== undefined) return existing(wish, named[0]);
   const remedy =
     "Hosts read media from their storage pools: name it POOL/NAME or by its path on the host. A file of this machine is uploaded first: inn image upload FILE.";
   throw tableError("not_found", `There is no image "${name}".`, { field: wish.option, remedy });
+}
+
+/** By its name, or by that of the file, as `inn image upload` calls it. */
+async function imageOfFile(file: string, storage: Storage, isExact = false): Promise<string | undefined> {
+  const names = isExact ? [file] : [file, path.parse(file).name];
+  for (const name of names) if (await storage.hasImage(name)) return name;
+  return undefined;
 }
 
 function missing(option: string, what: string): CliError {
   const folder = path.dirname(what);
   const pool = `make a pool of its folder on the host: inn pool create NAME --type dir --path ${folder} --host HOST`;
   const isHere = what.startsWith("/") && existsSync(what);
-  const upload = `${isHere ? "This machine has it: upload" : "Upload"} it with inn image upload ${what} --pool POOL`;
+  const then = option === "--disk" ? " and say vol=POOL/VOLUME (inn image show tells both)" : "";
+  const upload = `${isHere ? "This machine has it: upload" : "Upload"} it with inn image upload ${what} --pool POOL${then}`;
   const remedy = option === "--disk" && !isHere ? "Say size=GIB for a new disk, or" : `${upload}; or`;
   const field = option;
   return tableError("not_found", `No host has a volume ${what} in its storage pools.`, {
