@@ -138,6 +138,29 @@ describe("a guest over REST", () => {
     assert.deepEqual(description, { field: "description", after: description.after, ...told });
   });
 
+  test("while it is reverted another's change with its ETag is refused, and is told of the task", async (t) => {
+    const made = await server.succeed("POST", `/vms/${vm.id}/snapshots`, { name: "before" });
+    const snapshot = `/snapshots/${String(made.result?.["snapshotId"])}`;
+    const { revision } = await server.call<Vm>("GET", `/vms/${vm.id}`);
+    const task = await server.call<Task>("POST", `${snapshot}/revert`);
+    const change = async (): Promise<string> => {
+      const headers = { "content-type": "application/json", "if-match": `"${revision}"` };
+      const late = await send(`/vms/${vm.id}`, { method: "PATCH", headers, body: '{"description":"late"}' });
+      assert.equal(late.status, 412);
+      return await late.text();
+    };
+    assert.match(await change(), new RegExp(task.id));
+    await t.waitFor(
+      async () => assert.equal((await server.call<Task>("GET", `/tasks/${task.id}`)).state, "succeeded"),
+      {
+        interval: 100,
+        timeout: 60_000,
+      },
+    );
+    assert.match(await change(), new RegExp(task.id));
+    await server.succeed("DELETE", snapshot);
+  });
+
   test("a volume's content comes back as it is", async () => {
     const { items } = await server.call<{ items: Volume[] }>("GET", "/volumes?sort=name");
     const volume = items.find((each) => each.backingPath === undefined);
