@@ -152,6 +152,21 @@ export const scenarios: readonly Scenario[] = [
     prepare: async (plane) => ({ vmId: await makeVm(plane, "subject"), request: { name: "renamed" } }),
   },
   {
+    operation: "vm.rename",
+    title: "vm.rename with firmware variables",
+    steps: ["rename"],
+    during: { step: "rename", delayMs: 15 },
+    done: {
+      vms: { renamed: { host: "h1", state: "shut off", layers: { vda: 2 } } },
+      kept: ["h1:/var/lib/libvirt/qemu/nvram/renamed_VARS.fd"],
+    },
+    async prepare(plane) {
+      const vmId = await makeVm(plane, "subject", { firmware: "uefi", start: true });
+      await plane.succeed("vm.force-off", { vmId });
+      return { vmId, request: { name: "renamed" } };
+    },
+  },
+  {
     operation: "vm.delete",
     title: "vm.delete of a running VM with its disks and snapshots",
     done: { vms: {} },
@@ -222,6 +237,7 @@ export const scenarios: readonly Scenario[] = [
       ...subject("shut off", { host: "h2", config: [/<loader |firmware='efi'/] }),
       kept: ["h2:/var/lib/libvirt/qemu/nvram/subject_VARS.fd"],
     },
+    during: { step: "state", delayMs: 15 },
     async prepare(plane) {
       // Firmware variables come to be at the first start.
       const vmId = await makeVm(plane, "subject", { firmware: "uefi", start: true });
