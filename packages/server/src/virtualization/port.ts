@@ -20,6 +20,8 @@ export interface GuestMetadata {
   /** Snapshot tree, as the management layer keeps it; JSON-safe. */
   readonly snapshots: readonly unknown[];
   readonly currentSnapshotId: string | null;
+  /** Of the task that wrote the definition, until the metadata is written again. */
+  readonly taskId?: string;
 }
 
 /** A snapshot in libvirt's own keeping, made by virsh or the like. Its name is its identity within the guest. */
@@ -77,6 +79,8 @@ export interface GuestDefinition {
   readonly document?: string;
 }
 
+type HardwareKey = "machine" | "firmware" | "tpm" | "serial" | "guestAgent" | "balloon" | "ioThreads" | "autostart";
+
 /** A change of an existing guest; absent stays. Disks and NICs are resolved as in a definition. */
 export interface GuestChange {
   readonly cpu?: VmCpuChange;
@@ -97,21 +101,7 @@ export interface GuestChange {
   readonly nicsAdd?: readonly VmNic[];
   readonly nicsRemove?: readonly string[];
   readonly nicsChange?: readonly { readonly mac: string; readonly linkUp?: boolean; readonly network?: string }[];
-  readonly hardware?: Partial<
-    Pick<
-      VmSpec,
-      | "machine"
-      | "firmware"
-      | "tpm"
-      | "graphics"
-      | "video"
-      | "serial"
-      | "guestAgent"
-      | "balloon"
-      | "ioThreads"
-      | "autostart"
-    >
-  >;
+  readonly hardware?: Partial<Pick<VmSpec, HardwareKey | "graphics" | "video">>;
   readonly metadata?: GuestMetadata;
 }
 
@@ -167,9 +157,15 @@ export interface GuestLifecycle {
   ): Promise<{ readonly spec: VmSpec; readonly changed: readonly string[]; readonly description: string }>;
   /**
    * Changes the definition, and the running guest where that can be done live. After an error all is as before, or the
-   * error names what is not. conflict: someone else changed the guest at the same moment.
+   * error names what is not. conflict: someone else changed the guest at the same moment. `defined` is told the new
+   * definition as `xml` shows it, before the running guest is changed.
    */
-  change(uuid: string, change: GuestChange, call: Call): Promise<GuestChangeResult>;
+  change(
+    uuid: string,
+    change: GuestChange,
+    call: Call,
+    defined?: (xml: string) => Promise<void>,
+  ): Promise<GuestChangeResult>;
   rename(uuid: string, name: string, call: Call): Promise<void>;
   /** Forgets the guest with its NVRAM, TPM state, and managed save; disks stay. Idempotent: gone is fine. */
   undefine(uuid: string, call: Call): Promise<void>;

@@ -36,6 +36,12 @@ const partial = scenarios.filter(
   (scenario, index) => scenarios.findIndex(({ operation }) => operation === scenario.operation) === index,
 );
 
+const replacingSteps: ReadonlyMap<string, string> = new Map([
+  ["vm.edit", "define"],
+  ["vm.change", "change"],
+  ["snapshot.revert", "define"],
+]);
+
 describe("virsh behind a task's back", () => {
   let lab: Lab;
   let plane: ControlPlane;
@@ -88,10 +94,18 @@ describe("virsh behind a task's back", () => {
     if (chosen !== undefined) return names.flatMap((step) => vmMeddlings.map((meddling) => ({ step, meddling })));
     const first = partial.indexOf(scenario);
     const some = names.filter((_step, index) => (first + index) % 2 === 0);
-    return some.slice(0, 2).flatMap((step, index) => {
+    const cases = some.slice(0, 2).flatMap((step, index) => {
       const meddling = vmMeddlings[(first + index * 3) % vmMeddlings.length];
       return meddling === undefined ? [] : [{ step, meddling }];
     });
+    // Where a definition is replaced as a whole, what virsh changed right before is always looked at.
+    const define = replacingSteps.get(scenario.operation);
+    const [titled] = vmMeddlings;
+    if (define === undefined || titled === undefined) return cases;
+    return [
+      ...cases.filter(({ step, meddling }) => step !== define || meddling !== titled),
+      { step: define, meddling: titled },
+    ];
   }
 
   async function run(scenario: Scenario, step: string, meddling: Meddling): Promise<Task> {
@@ -120,8 +134,10 @@ describe("virsh behind a task's back", () => {
     const merges = ["snapshot.create", "snapshot.delete", "vm.clone"].includes(scenario.operation);
     if (merges && meddling.title !== "paused") await checkNonePaused();
     if (meddling.title !== "robbed of its disk") await checkChains();
-    // A change by hand is not lost, unless the operation brings an older configuration back, or the domain to an end.
-    const mayForget = ["vm.delete", "snapshot.revert"].includes(scenario.operation) || task.state !== "succeeded";
+    // A change by hand is not lost, also by a task that was refused, unless the operation brings an older configuration
+    // back, or the domain to an end.
+    const bringsBack = scenario.operation === "snapshot.revert";
+    const mayForget = scenario.operation === "vm.delete" || (bringsBack && task.state === "succeeded");
     if (isTitled && !mayForget) assert.ok(await hasTitle(), "the change by hand is lost");
     return task;
   }

@@ -34,8 +34,15 @@ import {
 } from "#management/snapshot/snapshot-record.ts";
 import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
+import {
+  keepDefinition,
+  leftToOthers,
+  requireLetGo,
+  requireUnchanged,
+  writerOf,
+} from "#management/vm/definition-guard.ts";
 import { removeVolume, type VolumeRef } from "#management/vm/guest-file.ts";
-import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
+import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requireNotTemplate, requireState } from "#management/vm/lookup.ts";
 import { isFilePool, requirePoolOfPath } from "#management/vm/storage-reach.ts";
 import { choosePool } from "#management/vm/disk-pool.ts";
@@ -142,10 +149,10 @@ function overlaysStep(deps: OperationDeps): Step<Input> {
 function defineStep(deps: OperationDeps): Step<Input> {
   return {
     name: "define",
-    do: ({ result, signal }) => defineReverted(deps, result<Plan>("plan"), { signal }),
-    async undo({ resultIfAny, signal }) {
-      const plan = resultIfAny<Plan>("plan");
-      if (plan !== undefined) await defineBefore(deps, plan, { signal });
+    do: (context) => defineReverted(deps, context),
+    async undo(context) {
+      const plan = context.resultIfAny<Plan>("plan");
+      return plan === undefined ? undefined : await defineBefore(deps, context, plan);
     },
   };
 }
@@ -245,21 +252,43 @@ async function makeOverlays(deps: OperationDeps, plan: Plan, repeated: boolean, 
   }
 }
 
-async function defineReverted(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+async function defineReverted(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
+  const plan = context.result<Plan>("plan");
+  const call = { signal: context.signal };
+  await requireUnchanged(deps, context, plan, call);
   const snapshot = deps.inventory.require("snapshot", plan.snapshotId);
   const xml = await readConfiguration(deps.store, snapshot);
-  const metadata = await metadataOf(deps, plan.vmId, { currentSnapshotId: plan.snapshotId });
+  const metadata = await metadataOf(deps, plan.vmId, {
+    currentSnapshotId: plan.snapshotId,
+    taskId: context.taskId,
+  });
   const edits = { name: plan.vmName, uuid: plan.uuid, disks: overlayMap(plan), metadata };
-  await deps.providers.get(plan.hostId).guest.lifecycle.defineXml(xml, edits, call);
+  const { guest } = deps.providers.get(plan.hostId);
+  await guest.lifecycle.defineXml(xml, edits, call);
+  await keepDefinition(context, await guest.inventory.xml(plan.uuid, { inactive: true }, call));
 }
 
-/** A guest that someone took away meanwhile is not brought back. */
-async function defineBefore(deps: OperationDeps, plan: Plan, call: Call): Promise<void> {
+/**
+ * A guest that someone took away meanwhile is not brought back, and what someone else wrote stays: conflict if that is on
+ * the overlays, which are needed then. Answers what it left to others.
+ */
+async function defineBefore(deps: OperationDeps, context: StepContext<Input>, plan: Plan): Promise<string | undefined> {
+  const call = { signal: context.signal };
   const { guest } = deps.providers.get(plan.hostId);
-  if ((await readGuestIfAny(guest, plan.uuid, call)) === undefined) return;
+  const writer = await writerOf(deps, context, plan, call);
+  if (writer === "gone") return undefined;
+  if (writer === "others") {
+    const xml = await guest.inventory.xml(plan.uuid, { inactive: true }, call);
+    requireLetGo(
+      xml,
+      plan.disks.map(({ overlay }) => overlay.path),
+    );
+    return leftToOthers;
+  }
   const metadata = await metadataOf(deps, plan.vmId);
   const xml = unpackConfiguration(plan.before);
   await guest.lifecycle.defineXml(xml, { metadata }, call);
+  return undefined;
 }
 
 function overlayMap(plan: Plan): Map<string, { path: string; format: string }> {

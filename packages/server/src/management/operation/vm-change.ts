@@ -15,6 +15,7 @@ import { deleteFiles, volumesOfPaths } from "#management/snapshot/merge.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
+import { keepDefinition, leftToOthers, requireLetGo, writerOf } from "#management/vm/definition-guard.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
 import { checkChange, diskOf } from "#management/vm/change-check.ts";
 import { whyKept } from "#management/vm/device-rule.ts";
@@ -38,11 +39,14 @@ interface Plan {
   readonly nics: readonly VmNic[];
   /** Paths of the volumes that go with their disks. */
   readonly deletes: readonly string[];
-  /** Packed domain XML and configuration of before, for undo. */
-  readonly before: string;
   readonly spec: VmSpec;
   /** Innkeeper's own facts of before; the inventory may show the new ones by the time they are needed. */
   readonly own: OwnFacts;
+}
+/** Packed domain XML and configuration right before the change, for its undo: copying disks takes its time. */
+interface Before {
+  readonly before: string;
+  readonly spec: VmSpec;
 }
 type Input = { vmId: string; request: VmChange };
 
@@ -101,15 +105,16 @@ function changeStep(deps: OperationDeps): Step<Input> {
   return {
     name: "change",
     async do(context) {
-      const { input, result, signal } = context;
-      return { ...(await change(deps, input, result<Plan>("plan"), madeDisks(context), { signal })) };
+      return { ...(await change(deps, context)) };
     },
     async undo(context) {
       const made = context.resultIfAny<Plan>("plan");
       const disks = context.resultIfAny<{ disks: VmDisk[] }>("disks")?.disks;
-      if (made === undefined || disks === undefined) return;
-      await restore(deps, context.input, made, disks, { signal: context.signal });
+      const before = context.resultIfAny<Before>("before");
+      if (made === undefined || disks === undefined || before === undefined) return undefined;
+      const left = await restore(deps, context, { ...made, ...before }, disks);
       await syncGuest(deps, context, made);
+      return left;
     },
   };
 }
@@ -144,7 +149,6 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, call: Cal
     disks: planNewDisks(deps, vm, input.request, taskId),
     nics: planNics(deps.inventory, input.request.nicsAdd ?? []),
     deletes: await deletableDisks(deps, vm, input.request, call),
-    before: packConfiguration(await guest.inventory.xml(vm.uuid, { inactive: true }, call)),
     spec: now.spec,
     own: ownFacts(stored),
   };
@@ -182,18 +186,20 @@ async function deletableDisks(deps: OperationDeps, vm: Vm, request: VmChange, ca
   });
 }
 
-async function change(
-  deps: OperationDeps,
-  input: Input,
-  made: Plan,
-  disks: readonly VmDisk[],
-  call: Call,
-): Promise<GuestChangeResult> {
+async function change(deps: OperationDeps, context: StepContext<Input>): Promise<GuestChangeResult> {
+  const { input, taskId, resultIfAny } = context;
+  const made = context.result<Plan>("plan");
+  const call = { signal: context.signal };
   const { guest } = deps.providers.get(made.hostId);
   const now = await guest.inventory.read(made.uuid, call);
+  if (resultIfAny("before") === undefined) {
+    const before = packConfiguration(await guest.inventory.xml(made.uuid, { inactive: true }, call));
+    await context.keep("before", { before, spec: now.spec });
+  }
   const running = isActive(now);
-  const resolved = await resolve(deps, input, made, disks);
-  const result = await guest.lifecycle.change(made.uuid, toGuestChange(resolved, now.spec, running), call);
+  const { metadata, ...resolved } = await resolve(deps, input, made, madeDisks(context));
+  const asked = toGuestChange({ ...resolved, metadata: { ...metadata, taskId } }, now.spec, running);
+  const result = await guest.lifecycle.change(made.uuid, asked, call, (xml) => keepDefinition(context, xml));
   if (running) return result;
   const grown = await growStopped(deps, made, input.request, call);
   return { applied: [...result.applied, ...grown], pending: result.pending };
@@ -216,17 +222,28 @@ async function growStopped(deps: OperationDeps, made: Plan, request: VmChange, c
   return applied;
 }
 
-/** Live parts by the inverse change, the persistent configuration as a whole. A disk that grew stays grown; a guest that is gone has nothing to restore. */
+/**
+ * Live parts by the inverse change, the persistent configuration as a whole, if nobody else has written it since. A disk
+ * that grew stays grown; a guest that is gone has nothing to restore. Answers what it left to others.
+ */
 async function restore(
   deps: OperationDeps,
-  input: Input,
-  made: Plan,
+  context: StepContext<Input>,
+  made: Plan & Before,
   disks: readonly VmDisk[],
-  call: Call,
-): Promise<void> {
+): Promise<string | undefined> {
+  const { input } = context;
+  const call = { signal: context.signal };
   const { guest } = deps.providers.get(made.hostId);
   const now = await readGuestIfAny(guest, made.uuid, call);
-  if (now === undefined) return;
+  const writer = await writerOf(deps, context, made, call);
+  if (now === undefined || writer === "gone") return undefined;
+  const sources = sourcesOf({ disks });
+  if (writer === "others") {
+    requireLetGo(await guest.inventory.xml(made.uuid, { inactive: true }, call), sources);
+    await requireDetached(deps, made, sources, call);
+    return leftToOthers;
+  }
   const metadata = await metadataOf(deps, made.vmId, made.own);
   const resolved = await resolve(deps, input, made, disks);
   const before = unpackConfiguration(made.before);
@@ -236,11 +253,15 @@ async function restore(
     input.request.autostart === undefined ? {} : { hardware: { autostart: made.spec.autostart ?? false } };
   await guest.lifecycle.change(made.uuid, { ...live, ...autostart, metadata }, call);
   await guest.lifecycle.defineXml(before, { metadata }, call);
-  const held = await stillAttached(deps, made, sourcesOf({ disks }), call);
-  if (held.length > 0) {
-    const message = `The guest has not let go of ${held.join(", ")}: the volumes stay until it does.`;
-    throw new AppError("conflict", message, { remedy: "Power the VM off, then delete the volumes." });
-  }
+  await requireDetached(deps, made, sources, call);
+  return undefined;
+}
+
+async function requireDetached(deps: OperationDeps, made: Plan, paths: readonly string[], call: Call): Promise<void> {
+  const held = await stillAttached(deps, made, paths, call);
+  if (held.length === 0) return;
+  const message = `The guest has not let go of ${held.join(", ")}: the volumes stay until it does.`;
+  throw new AppError("conflict", message, { remedy: "Power the VM off, then delete the volumes." });
 }
 
 async function resolve(

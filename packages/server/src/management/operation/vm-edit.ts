@@ -12,8 +12,9 @@ import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
+import { keepDefinition, leftToOthers, requireUnchanged, writerOf } from "#management/vm/definition-guard.ts";
 import { checkEditedSpec } from "#management/vm/change-check.ts";
-import { readGuestIfAny, refuseSavedMemory } from "#management/vm/guest-read.ts";
+import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requirePersistent, requireState, vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import type { OperationDeps } from "./deps.ts";
@@ -22,9 +23,8 @@ interface Plan {
   readonly vmId: Vm["id"];
   readonly hostId: string;
   readonly uuid: string;
-  /** Packed; and of the whole. */
+  /** Packed. */
   readonly before: string;
-  readonly sha256: string;
   readonly running: boolean;
   readonly changed: readonly string[];
   /** Innkeeper's own facts of before. */
@@ -50,9 +50,10 @@ export function vmEdit(deps: OperationDeps) {
         do: (context) => define(deps, context),
         async undo(context) {
           const made = context.resultIfAny<Plan>("plan");
-          if (made === undefined) return;
-          await restore(deps, made, { signal: context.signal });
+          if (made === undefined) return undefined;
+          const left = await restore(deps, context, made);
           await syncGuest(deps, context, made);
+          return left;
         },
       },
       { name: "sync", do: (context) => syncGuest(deps, context, context.result<Plan>("plan")) },
@@ -73,8 +74,7 @@ async function plan(deps: OperationDeps, { vmId, request }: Input, call: Call): 
   const now = await guest.inventory.read(vm.uuid, call);
   refuseSavedMemory(now, "be edited");
   const from = await guest.inventory.xml(vm.uuid, { inactive: true }, call);
-  const sha256 = digestOf(from);
-  if (request.baseSha256 !== undefined && request.baseSha256 !== sha256) {
+  if (request.baseSha256 !== undefined && request.baseSha256 !== digestOf(from)) {
     throw new AppError(
       "precondition_failed",
       `The definition of VM ${vm.name} was changed since it was read. Nothing was done.`,
@@ -88,7 +88,6 @@ async function plan(deps: OperationDeps, { vmId, request }: Input, call: Call): 
     hostId: vm.hostId,
     uuid: vm.uuid,
     before: packConfiguration(from),
-    sha256,
     running: isActive(now),
     changed,
     own: ownFacts(vm),
@@ -97,27 +96,29 @@ async function plan(deps: OperationDeps, { vmId, request }: Input, call: Call): 
 
 /** A second attempt finds its own work, or what it began with: both are edited from what the plan saw. */
 async function define(deps: OperationDeps, context: StepContext<Input>): Promise<void> {
-  const { input, repeated, signal } = context;
-  const { vmId, hostId, uuid, before, sha256 } = context.result<Plan>("plan");
+  const { input, taskId, signal } = context;
+  const made = context.result<Plan>("plan");
+  const { vmId, hostId, uuid, before } = made;
   const { guest } = deps.providers.get(hostId);
-  const now = await guest.inventory.xml(uuid, { inactive: true }, { signal });
-  if (!repeated && digestOf(now) !== sha256) {
-    const message = "The VM was changed on its host at the same moment; nothing was changed here.";
-    throw new AppError("conflict", message, { remedy: "Look at the VM and try again." });
-  }
-  const metadata = await metadataOf(deps, vmId);
+  await requireUnchanged(deps, context, made, { signal });
+  const metadata = await metadataOf(deps, vmId, { taskId });
   const edit = { from: unpackConfiguration(before), document: input.request.domainXml, metadata };
   const { description } = await guest.lifecycle.edit(uuid, edit, { signal });
   await guest.lifecycle.change(uuid, { metadata: { ...metadata, description } }, { signal });
+  await keepDefinition(context, await guest.inventory.xml(uuid, { inactive: true }, { signal }));
 }
 
-/** A guest that is gone has nothing to restore. */
-async function restore(deps: OperationDeps, made: Plan, call: Call): Promise<void> {
+/** Only of what this task wrote; a guest that is gone has nothing to restore. Answers what it left to others. */
+async function restore(deps: OperationDeps, context: StepContext<Input>, made: Plan): Promise<string | undefined> {
+  const call = { signal: context.signal };
+  const writer = await writerOf(deps, context, made, call);
+  if (writer === "others") return leftToOthers;
+  if (writer === "gone") return undefined;
   const { guest } = deps.providers.get(made.hostId);
-  if ((await readGuestIfAny(guest, made.uuid, call)) === undefined) return;
   const metadata = await metadataOf(deps, made.vmId, made.own);
   await guest.lifecycle.change(made.uuid, { metadata }, call);
   await guest.lifecycle.defineXml(unpackConfiguration(made.before), { metadata }, call);
+  return undefined;
 }
 
 function digestOf(xml: string): string {

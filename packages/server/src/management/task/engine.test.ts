@@ -119,6 +119,18 @@ test("an undo that fails is tried again; when it fails for good the task names w
   assert.deepEqual(task.error?.fault?.["left"], { first: { path: "/x" }, second: { path: "/y" } });
 });
 
+test("what an undo leaves to others is told with the failure", async () => {
+  await using fixture = await EngineFixture.open([
+    sample([
+      { name: "first", do: async () => undefined, undo: async () => "That stays." },
+      { name: "second", do: () => Promise.reject(new AppError("host_failed", "No.")) },
+    ]),
+  ]);
+  const task = await fixture.run("sample.run", { name: "a" });
+  assert.equal(task.error?.detail, "No. That stays.");
+  assert.deepEqual(states(task), ["undone", "failed"]);
+});
+
 test("an unreachable host is waited for while undoing", async () => {
   let tries = 0;
   await using fixture = await EngineFixture.open([

@@ -82,15 +82,17 @@ export class StepRunner {
     });
   }
 
-  async undo(step: Step<unknown>): Promise<void> {
+  /** Answers what it left to others. */
+  async undo(step: Step<unknown>): Promise<string | undefined> {
     const { stop: signal } = this.#options;
-    await this.#try(step, mustSucceed, signal, async () => {
+    return this.#try(step, mustSucceed, signal, async () => {
       const deps = this.#contextDeps(step);
       const { context, end } = stepContext({ ...deps, signal, repeated: true, remainingMs: () => undefined });
       try {
         await this.boundary(step, "undo-before");
-        await step.undo?.(context);
+        const left = await step.undo?.(context);
         await this.boundary(step, "undo-after");
+        return left ?? undefined;
       } finally {
         end();
       }

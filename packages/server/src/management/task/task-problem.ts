@@ -12,6 +12,11 @@ export function stepProblem(error: unknown, step: string): Problem {
   return { ...problem, fault: { ...problem.fault, step } };
 }
 
+/** What the undo of a step left as it is, because it is others'. */
+export function withLeft(problem: Problem, left: string): Problem {
+  return { ...problem, detail: `${problem.detail ?? problem.title} ${left}` };
+}
+
 /** A step after the point of no return failed for good: `left` are it and those after it. */
 export function unfinishedProblem(error: unknown, left: readonly string[], isMidway: boolean): Problem {
   const problem = toProblem(error);

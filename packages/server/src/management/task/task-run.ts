@@ -12,9 +12,17 @@ import type { HeldClaims } from "#management/task/held-claims.ts";
 import { type JournalChange, type TaskJournal, TaskParkedError, type TaskRecord } from "#management/task/journal.ts";
 import type { Operation, Step } from "#management/task/operation.ts";
 import { type StepDeps, StepRunner } from "#management/task/step-runner.ts";
-import { cancelledProblem, leftBehindProblem, stepProblem, unfinishedProblem } from "#management/task/task-problem.ts";
+import {
+  cancelledProblem,
+  leftBehindProblem,
+  stepProblem,
+  unfinishedProblem,
+  withLeft,
+} from "#management/task/task-problem.ts";
 import type { StoreTransaction } from "#store/port.ts";
 import { taskEvent } from "#management/task/task-event.ts";
+
+type TaskEnd = NonNullable<TaskRecord["end"]>;
 
 export class TaskRun {
   readonly #deps: StepDeps;
@@ -192,36 +200,40 @@ export class TaskRun {
   }
 
   async #backward(): Promise<void> {
-    const end = this.#journal.record.end ?? { state: "failed" as const, error: toProblem(undefined) };
     for (;;) {
+      const end = (this.#journal.record.end ?? { state: "failed", error: toProblem(undefined) }) satisfies TaskEnd;
       const { cursor } = this.#journal.record;
       if (this.#stop.aborted) return;
       const step = this.#operation.steps[cursor];
-      if (step === undefined) break;
-      if (step.undo !== undefined && !(await this.#undo(step, cursor, end.error))) return;
+      if (step === undefined) {
+        if (end.state === "succeeded") await this.#succeed({ undone: this.#undone() });
+        else await this.#finish(end.state, end.error);
+        return;
+      }
+      if (step.undo !== undefined && !(await this.#undo(step, cursor, end))) return;
       this.#journal.advance({}, { cursor: cursor - 1 });
     }
-    if (end.state === "succeeded") await this.#succeed({ undone: this.#undone() });
-    else await this.#finish(end.state, end.error);
   }
 
   /** False when it can't be undone, and the task has ended with that; or when the server stops. */
-  async #undo(step: Step<unknown>, cursor: number, cause: Problem): Promise<boolean> {
+  async #undo(step: Step<unknown>, cursor: number, end: TaskEnd): Promise<boolean> {
     await this.#journal.save(
       { task: { steps: this.#steps(cursor, "undoing"), message: `undoing: ${words(step)}` }, record: { cursor } },
       this.#stop,
     );
     try {
-      await this.#runner.undo(step);
+      const left = await this.#runner.undo(step);
+      const error = left === undefined ? end.error : withLeft(end.error, left);
+      const task = left === undefined ? {} : { error };
+      this.#journal.advance({ ...task, steps: this.#steps(cursor, "undone") }, { end: { ...end, error } });
+      return true;
     } catch (error) {
       if (this.#stop.aborted) return false;
       this.#deps.log.error({ err: error, taskId: this.#journal.task.id, step: step.name }, "a step can't be undone");
       const left = this.#operation.steps.slice(0, cursor + 1).flatMap((each) => (each.undo ? [each.name] : []));
-      await this.#leave(leftBehindProblem(cause, error, left, this.#journal.record.results), left);
+      await this.#leave(leftBehindProblem(end.error, error, left, this.#journal.record.results), left);
       return false;
     }
-    this.#journal.advance({ steps: this.#steps(cursor, "undone") }, {});
-    return true;
   }
 
   #undone(): string[] {
@@ -244,7 +256,7 @@ export class TaskRun {
   }
 
   async #end(
-    state: NonNullable<TaskRecord["end"]>["state"],
+    state: TaskEnd["state"],
     { task, record = {} }: JournalChange,
     also: (transaction: StoreTransaction) => Promise<void> = async () => {},
   ): Promise<void> {

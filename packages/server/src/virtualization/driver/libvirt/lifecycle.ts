@@ -53,8 +53,15 @@ function definitions(context: GuestDriverContext): Definitions {
       ),
     edit: (uuid, edit, call) =>
       onDomain(context, uuid, call, "edit the VM", (domain) => editGuest(domain, edit), longDeadlineMs),
-    change: (uuid, change, call) =>
-      onDomain(context, uuid, call, "change the VM", (domain) => changeGuest(context, domain, change), longDeadlineMs),
+    change: (uuid, change, call, defined) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        "change the VM",
+        (domain) => changeGuest(context, domain, change, defined),
+        longDeadlineMs,
+      ),
     rename: (uuid, name, call) =>
       onDomain(context, uuid, call, `rename the VM to ${name}`, (domain) => renameGuest(domain, name)),
     undefine: (uuid, call) => onDomain(context, uuid, call, "forget the VM", undefineGuest, longDeadlineMs),

@@ -47,6 +47,7 @@ export async function changeGuest(
   context: GuestDriverContext,
   domain: DomainCall,
   change: GuestChange,
+  defined: (xml: string) => Promise<void> = async () => {},
 ): Promise<GuestChangeResult> {
   const present = await readPresent(domain);
   const { metadata, ...rest } = change;
@@ -62,15 +63,17 @@ export async function changeGuest(
   }
   const steps = present.active ? await liveSteps(context, domain, change, present.next) : [];
   const withAutostart = await setAutostart(domain, change);
+  let definedXml: string | undefined;
   try {
-    if (present.persistent) await define(domain, present);
+    if (present.persistent) definedXml = await define(domain, present);
+    if (definedXml !== undefined) await defined(await definitionXml(domain));
   } catch (error) {
     await withAutostart.undo();
     throw error;
   }
   await runLiveSteps(steps, context.log, async (left) => {
     await withAutostart.undo();
-    await restore(context, present, left);
+    await restore(context, domain, { oldXml: present.oldXml, definedXml }, left);
   });
   if (!present.active) return { applied: [...changed, ...withAutostart.paths], pending: [] };
   return await outcome(domain, present, [...changed, ...withAutostart.paths]);
@@ -163,18 +166,26 @@ async function changeMetadata(
   return { applied: [], pending: [] };
 }
 
-async function define(domain: DomainCall, { next, oldXml }: Present): Promise<void> {
+/** The definition as libvirt has it then; undefined if there was nothing to define. */
+async function define(domain: DomainCall, { next, oldXml }: Present): Promise<string | undefined> {
   const { remote, options } = domain;
   const xml = serializeXml(next);
-  if (xml === serializeXml(parseXml(oldXml))) return;
+  if (xml === serializeXml(parseXml(oldXml))) return undefined;
   await refuseIfChanged(domain, oldXml);
   await remote.domainDefineXml({ xml }, options);
+  return await definitionXml(domain, definitionFlags);
+}
+
+async function definitionXml(
+  { remote, dom, options }: Pick<DomainCall, "remote" | "dom" | "options">,
+  flags: number = VIR_DOMAIN_XML_INACTIVE,
+): Promise<string> {
+  return (await remote.domainGetXmlDesc({ dom, flags }, options)).xml;
 }
 
 /** libvirt has no "define if unchanged": what someone else did since we read is looked for as late as can be. */
-async function refuseIfChanged({ remote, dom, options }: DomainCall, oldXml: string): Promise<void> {
-  const { xml } = await remote.domainGetXmlDesc({ dom, flags: definitionFlags }, options);
-  if (xml === oldXml) return;
+async function refuseIfChanged(domain: DomainCall, oldXml: string): Promise<void> {
+  if ((await definitionXml(domain, definitionFlags)) === oldXml) return;
   throw new AppError("conflict", "The VM was changed on its host at the same moment; nothing was changed here.", {
     remedy: "Look at the VM and try again.",
   });
@@ -198,14 +209,26 @@ async function setAutostart({ remote, dom, options }: DomainCall, change: GuestC
   return { paths: ["autostart"], undo };
 }
 
-/** With a deadline of its own: the change may have failed because its caller gave up. */
-async function restore(context: GuestDriverContext, present: Present, left: readonly string[]): Promise<void> {
+/**
+ * With a deadline of its own: the change may have failed because its caller gave up. A definition that someone else has
+ * written since stays.
+ */
+async function restore(
+  context: GuestDriverContext,
+  { dom }: DomainCall,
+  { oldXml, definedXml }: { readonly oldXml: string; readonly definedXml: string | undefined },
+  left: readonly string[],
+): Promise<void> {
   const remaining = [...left];
   let code: ErrorCode = "host_failed";
   const signal = AbortSignal.timeout(restoreDeadlineMs);
   try {
     const { remote } = await context.session.connection({ signal });
-    if (present.persistent) await remote.domainDefineXml({ xml: present.oldXml }, { signal });
+    if (definedXml !== undefined) {
+      const present = await definitionXml({ remote, dom, options: { signal } }, definitionFlags);
+      if (present === definedXml) await remote.domainDefineXml({ xml: oldXml }, { signal });
+      else if (present !== oldXml) remaining.push("the definition, which someone else changed meanwhile");
+    }
   } catch (error) {
     context.log.error({ reason: String(error) }, "the old definition could not be put back");
     if (mapLibvirtError(error, { what: "put it back" }).code === "host_unreachable") code = "host_unreachable";

@@ -8,7 +8,7 @@
  *     <innkeeper:snapshots current="snap-…"><innkeeper:snapshot>{JSON}</innkeeper:snapshot></innkeeper:snapshots>
  *   </innkeeper:vm>
  *
- * The description is the domain's own <description>, where virsh shows and changes it. A reader of version 1 ignores
+ * `task` stands there until the metadata is written again: the task that wrote the definition. The description is the domain's own <description>, where virsh shows and changes it. A reader of version 1 ignores
  * what it does not know; a change of meaning gets a new namespace.
  */
 import type { Element } from "@xmldom/xmldom";
@@ -46,6 +46,7 @@ export function readMetadata(root: ReadElement): GuestMetadata | undefined {
   const vmId = attribute(own, "id");
   if (own === undefined || vmId === undefined) return undefined;
   const snapshots = ownChildren(own, "snapshots")[0];
+  const taskId = attribute(own, "task");
   return {
     vmId,
     description: child(root, "description")?.textContent ?? "",
@@ -55,6 +56,7 @@ export function readMetadata(root: ReadElement): GuestMetadata | undefined {
     createdAt: attribute(own, "created") ?? "",
     snapshots: ownChildren(snapshots, "snapshot").flatMap((element) => parseJson(element.textContent ?? "")),
     currentSnapshotId: attribute(snapshots, "current") ?? null,
+    ...(taskId !== undefined && { taskId }),
   };
 }
 
@@ -126,6 +128,7 @@ function metadataElement(root: Element, metadata: GuestMetadata, resource: Resou
   own.setAttribute("created", metadata.createdAt);
   if (metadata.folder !== "") own.setAttribute("folder", metadata.folder);
   own.setAttribute("template", metadata.template ? "yes" : "no");
+  if (metadata.taskId !== undefined) own.setAttribute("task", metadata.taskId);
   for (const tag of metadata.tags) {
     checkText(tag, "tags");
     append(own, ownCreate(root, "tag", tag));

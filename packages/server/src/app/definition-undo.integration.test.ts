@@ -1,0 +1,135 @@
+/**
+ * Definitions that a task replaces as a whole, on a simulated host: what virsh changes right before stays and the task is
+ * refused; what virsh changes right after is not undone, and the task says so; the task's own work is undone.
+ */
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { type Connection, VIR_DOMAIN_XML_INACTIVE } from "@innkeeper/libvirt";
+import type { Task } from "@innkeeper/contract/resource/task.ts";
+import { AppError } from "#core/app-error.ts";
+import type { ControlPlane } from "./test-support/control-plane.ts";
+import { type ManagedSimHost, managedSimHost } from "./test-support/managed-sim-host.ts";
+import type { StepTrap } from "./test-support/step-trap.ts";
+
+const mib = 1 << 20;
+
+const fail = (): Promise<never> => Promise.reject(new AppError("host_failed", "As the test wants it."));
+function assertFailed(task: Task, code: string): void {
+  assert.deepEqual([task.state, task.error?.code], ["failed", code], task.error?.detail ?? "");
+}
+
+describe("a definition that virsh changes behind a task's back", { timeout: 120_000 }, () => {
+  let managed: ManagedSimHost;
+  let plane: ControlPlane;
+  let virsh: Connection;
+  let trap: StepTrap;
+
+  before(async () => {
+    managed = await managedSimHost();
+    ({ plane, virsh, trap } = managed);
+  });
+  afterEach(() => trap.clear());
+  after(() => managed?.[Symbol.asyncDispose]());
+
+  async function make(name: string): Promise<string> {
+    const disks = [{ capacityBytes: 64 * mib, pool: "local" }];
+    const request = { name, memory: { sizeMiB: 128 }, disks };
+    return (await plane.succeed<{ vmId: string }>("vm.create", { request })).vmId;
+  }
+  async function xmlOf(name: string): Promise<string> {
+    const { dom } = await virsh.remote.domainLookupByName({ name });
+    return (await virsh.remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE })).xml;
+  }
+  /** As by virsh edit. */
+  async function edit(name: string): Promise<void> {
+    const xml = (await xmlOf(name)).replace("</name>", "</name><title>by hand</title>");
+    await virsh.remote.domainDefineXml({ xml });
+  }
+
+  async function editInput(vmId: string, name: string): Promise<unknown> {
+    const domainXml = (await xmlOf(name)).replace(/<on_crash>\w+</, "<on_crash>preserve<");
+    return { vmId, request: { domainXml } };
+  }
+  async function revertInput(vmId: string): Promise<unknown> {
+    const input = { vmId, request: { name: "s" } };
+    const { snapshotId } = await plane.succeed<{ snapshotId: string }>("snapshot.create", input);
+    await plane.succeed("vm.change", { vmId, request: { cpu: { count: 2 } } });
+    return { snapshotId };
+  }
+  const operations = [
+    { operation: "vm.edit", step: "define", input: editInput, own: "<on_crash>preserve<" },
+    {
+      operation: "vm.change",
+      step: "change",
+      input: (vmId: string) => Promise.resolve({ vmId, request: { cpu: { count: 3 } } }),
+      own: ">3</vcpu>",
+    },
+    { operation: "snapshot.revert", step: "define", input: revertInput, own: ">1</vcpu>" },
+  ];
+
+  for (const { operation, step, input, own } of operations) {
+    const name = operation.replace(".", "-");
+
+    test(`${operation}: changed before ${step}, which then fails: the change stays`, async () => {
+      const vmId = await make(`${name}-1`);
+      const asked = await input(vmId, `${name}-1`);
+      trap.set(step, async () => {
+        await edit(`${name}-1`);
+        trap.set(step, fail, "after");
+      });
+      const task = await plane.run(operation, asked);
+      const isRefused = operation !== "vm.change";
+      assertFailed(task, isRefused ? "conflict" : "host_failed");
+      assert.equal(task.unfinished, undefined, task.error?.detail ?? "");
+      const xml = await xmlOf(`${name}-1`);
+      assert.match(xml, /<title>by hand/);
+      assert.ok(!xml.includes(own));
+    });
+
+    test(`${operation}: changed after ${step}, before the undo: it stays, and the task says so`, async () => {
+      const vmId = await make(`${name}-2`);
+      const asked = await input(vmId, `${name}-2`);
+      trap.set(
+        step,
+        async () => {
+          await edit(`${name}-2`);
+          await fail();
+        },
+        "after",
+      );
+      const task = await plane.run(operation, asked);
+      assertFailed(task, "host_failed");
+      assert.match(task.error?.detail ?? "", /changed on its host meanwhile.*left as it is now/);
+      const xml = await xmlOf(`${name}-2`);
+      assert.match(xml, /<title>by hand/);
+      assert.ok(xml.includes(own));
+    });
+
+    test(`${operation}: nobody else changed it: it is undone`, async () => {
+      const vmId = await make(`${name}-3`);
+      const asked = await input(vmId, `${name}-3`);
+      trap.set(step, fail, "after");
+      const task = await plane.run(operation, asked);
+      assertFailed(task, "host_failed");
+      assert.deepEqual([task.unfinished, task.error?.detail], [undefined, "As the test wants it."]);
+      assert.ok(!(await xmlOf(`${name}-3`)).includes(own));
+    });
+  }
+
+  test("snapshot.revert: overlays that a definition of others names stay, until it has let go of them", async () => {
+    const vmId = await make("held");
+    const asked = await revertInput(vmId);
+    trap.set(
+      "define",
+      async () => {
+        await edit("held");
+        await fail();
+      },
+      "after",
+    );
+    const task = await plane.run("snapshot.revert", asked);
+    assert.deepEqual(task.unfinished, ["overlays", "define"], task.error?.detail ?? "");
+    const source = /file='([^']+)'/.exec(await xmlOf("held"))?.[1] ?? "";
+    assert.ok(managed.sim.host.files.find(source) !== undefined);
+  });
+});

@@ -1,0 +1,87 @@
+/**
+ * Whose a VM's persistent definition is while a task replaces it as a whole: virsh may change it at any moment, and what
+ * someone else wrote is neither overwritten nor undone. Invariant: a definition counts as the task's own only if it is
+ * what the host showed after the task wrote it (libvirt fills in what it is given); or, when a crash took the answer, by
+ * the task's name, which is written with it.
+ */
+import { createHash } from "node:crypto";
+import { AppError } from "#core/app-error.ts";
+import type { Call } from "#core/call.ts";
+import type { OperationDeps } from "#management/operation/deps.ts";
+import { unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
+import type { StepContext } from "#management/task/operation.ts";
+import { readGuestIfAny } from "./guest-read.ts";
+
+/** What a task is about to replace. */
+export interface Replaced {
+  readonly hostId: string;
+  readonly uuid: string;
+  /** Packed domain XML of before. */
+  readonly before: string;
+}
+
+/** `nobody`: it is as before. */
+export type Writer = "nobody" | "task" | "others" | "gone";
+
+type GuardContext = Pick<StepContext<unknown>, "taskId" | "resultIfAny" | "keep">;
+
+/** The name under which the digest of the task's own definition is kept. */
+const kept = "definition";
+/** Innkeeper's own facts are no part of what people define. */
+const ownElement = /<innkeeper:vm\b[^>]*?(?:\/>|>[^]*?<\/innkeeper:vm>)/g;
+
+export const leftToOthers =
+  "The VM's definition was changed on its host meanwhile (with virsh, or the like): it was left as it is now.";
+
+/** To be called with what the host shows once the task has written it. */
+export async function keepDefinition(context: GuardContext, xml: string): Promise<void> {
+  await context.keep(kept, { sha256: definitionDigest(xml) });
+}
+
+export async function writerOf(
+  deps: OperationDeps,
+  context: GuardContext,
+  { hostId, uuid, before }: Replaced,
+  call: Call,
+): Promise<Writer> {
+  const { guest } = deps.providers.get(hostId);
+  const now = await readGuestIfAny(guest, uuid, call);
+  if (now === undefined) return "gone";
+  const digest = definitionDigest(await guest.inventory.xml(uuid, { inactive: true }, call));
+  if (digest === definitionDigest(unpackConfiguration(before))) return "nobody";
+  const own = context.resultIfAny<{ sha256: string }>(kept)?.sha256;
+  const isOwn = own === undefined ? now.metadata?.taskId === context.taskId : own === digest;
+  return isOwn ? "task" : "others";
+}
+
+/** For the moment before the task writes; an attempt that was interrupted may have written already. */
+export async function requireUnchanged(
+  deps: OperationDeps,
+  context: GuardContext & Pick<StepContext<unknown>, "repeated">,
+  replaced: Replaced,
+  call: Call,
+): Promise<void> {
+  const writer = await writerOf(deps, context, replaced, call);
+  if (writer === "nobody" || (writer === "task" && context.repeated)) return;
+  if (writer === "gone") throw new AppError("not_found", "The VM is gone from its host; nothing was done there.");
+  const message = "The VM was changed on its host at the same moment; nothing was changed here.";
+  throw new AppError("conflict", message, { remedy: "Look at the VM and try again." });
+}
+
+/** conflict if a definition that was left to others names a file that the undo would delete. */
+export function requireLetGo(xml: string, paths: readonly string[]): void {
+  const held = paths.filter((each) => xml.includes(`'${each}'`));
+  if (held.length === 0) return;
+  const message = `${leftToOthers} It names ${held.join(", ")}, which therefore stay.`;
+  throw new AppError("conflict", message, {
+    remedy: "Take these disks off the VM (virsh edit), or keep the VM as it is.",
+  });
+}
+
+function definitionDigest(xml: string): string {
+  const text = xml
+    .replaceAll(ownElement, "")
+    .replaceAll(/>\s+</g, "><")
+    .replaceAll(/<metadata(?:\/>|>\s*<\/metadata>)/g, "");
+  return createHash("sha256").update(text).digest("hex");
+}
