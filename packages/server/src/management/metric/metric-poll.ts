@@ -16,9 +16,10 @@ import {
   addDisks,
   diskActivity,
   type DiskCounters,
-  diskCounters,
   diskRates,
   hostValues,
+  keptCounters,
+  noDisk,
   type Values,
   valuesOf,
   type VmCounters,
@@ -43,8 +44,6 @@ interface Measured {
   readonly values: Values;
   readonly disks: ReadonlyMap<string, DiskCounters>;
 }
-
-const noActivity = diskCounters([]);
 
 /** Until a host is asked again, after it took so long. */
 export function nextIntervalMs(tookMs: number): number {
@@ -107,9 +106,10 @@ export class MetricPoll implements Disposable {
     }
     const counters = vmCounters(statistics, nowMs);
     const before = this.#vms.get(vm.id);
-    this.#vms.set(vm.id, counters);
     const values = before && vmValues(before, counters, statistics);
-    return values && { values, disks: diskActivity(before, counters) };
+    const measured = values && { values, disks: diskActivity(before, counters) };
+    this.#vms.set(vm.id, keptCounters(before, counters));
+    return measured;
   }
 
   /** What the guests of the host do to the disks in each pool of the host. Unknown while of none of its disks it is known. */
@@ -125,11 +125,11 @@ export class MetricPoll implements Disposable {
         if (poolId === undefined) continue;
         const activity = measured.get(vm)?.disks.get(target);
         if (activity === undefined) unknown.add(poolId);
-        else byPool.set(poolId, addDisks(byPool.get(poolId) ?? noActivity, activity));
+        else byPool.set(poolId, addDisks(byPool.get(poolId) ?? noDisk, activity));
       }
     }
     for (const pool of inventory.byHost("storage-pool", hostId)) {
-      const activity = byPool.get(pool.id) ?? (unknown.has(pool.id) ? undefined : noActivity);
+      const activity = byPool.get(pool.id) ?? (unknown.has(pool.id) ? undefined : noDisk);
       const rates = activity === undefined ? {} : diskRates(activity);
       recent.record(pool.id, atMs, valuesOf({ ...rates, storageUsedMiB: pool.allocationBytes / 2 ** 20 }));
     }
