@@ -237,6 +237,20 @@ suite("watch", () => {
     assert.deepEqual(asked, [null, "90000"]);
   });
 
+  test("a server that greets and ends every watch is asked less and less often", async () => {
+    const askedMs: number[] = [];
+    const stop = new AbortController();
+    await using server = await serve((_request, response) => {
+      askedMs.push(performance.now());
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end("id: 90000\n\n");
+      if (askedMs.length === 4) stop.abort();
+    });
+    await watch(server.api, { signal: stop.signal }).next();
+    const [, , third = 0, fourth = 0] = askedMs;
+    assert.ok(fourth - third >= 900, "the third pause is of 1 s at least");
+  });
+
   test("a refusal ends it", async () => {
     await using server = await serve((_request, response) => {
       json(

@@ -36,8 +36,10 @@ export async function* watch(api: ApiClient, options: WatchOptions): AsyncGenera
         ...(options.kinds === undefined ? {} : { kind: options.kinds.join(",") }),
       };
       const { stream } = await api.download("watch", { query, signal: options.signal });
+      let heard = 0;
       for await (const { id, data } of serverSentEvents(stream)) {
-        failures = 0;
+        // The first is the server's greeting, which tells only where the log is.
+        if (data !== "" || ++heard > 1) failures = 0;
         // Also one without data tells how far the log has come.
         if (id !== undefined) since = Number(id);
         if (data !== "") yield JSON.parse(data) as Change;

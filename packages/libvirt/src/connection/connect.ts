@@ -95,7 +95,7 @@ async function open(
   } catch (error) {
     channel.fail("closed", "the connection was not opened");
     if (error instanceof ConnectionLostError) {
-      // A daemon that dies resets the connection; one that does not like us ends it in good order.
+      // One that does not like us ends it in good order. So does one that dies with nothing unread; others that die reset it.
       if (error.reason === "disconnected" && error.cause instanceof Error) throw connectError(error.cause, target);
       throw new ConnectError("protocol", `${target}: ${error.message} before the connection was open`, error);
     }

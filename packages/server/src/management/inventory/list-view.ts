@@ -152,7 +152,11 @@ export class ListViews implements Disposable {
   #note(changes: readonly ChangeEntry[]): void {
     for (const { kind, id, revision, resource } of changes) {
       this.#changedAt.set(kind, revision);
-      for (const text of this.#texts.values()) if (text.kind === kind) text.index.note(id, resource);
+      for (const [name, text] of this.#texts) {
+        if (text.kind !== kind) continue;
+        text.index.note(id, resource);
+        if (text.index.isStale) this.#texts.delete(name);
+      }
       for (const [name, order] of this.#orders) {
         if (order.kind === kind) order.dirty.add(id);
         const isKept = !order.ownerKinds.has(kind) || this.#noteOwner(order, kind, id, resource);
@@ -201,8 +205,7 @@ export class ListViews implements Disposable {
     const known = this.#texts.get(name);
     const textOf = (resource: object): string =>
       path === undefined ? searchText(resource, source) : fieldText(resource, path);
-    const index =
-      known === undefined || known.index.isStale ? new TextIndex(this.#inventory.values(kind), textOf) : known.index;
+    const index = known?.index ?? new TextIndex(this.#inventory.values(kind), textOf);
     keepLast(this.#texts, name, { kind, index }, textsMax);
     return index.find(text);
   }

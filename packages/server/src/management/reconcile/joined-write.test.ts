@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { AppError } from "#core/app-error.ts";
 import { systemClock } from "#core/system-clock.ts";
 import { JoinedWrites } from "./joined-write.ts";
@@ -64,4 +65,31 @@ test("a store that is away is not asked for each", async () => {
   const ends = await Promise.allSettled(Array.from({ length: 50 }, () => writes.run(work)));
   assert(ends.every(({ status }) => status === "rejected"));
   assert.equal(asked, 2);
+});
+
+test("a commit that took long is not paid for in pauses for minutes", async () => {
+  let nowMs = 0;
+  let pausedMs = 0;
+  let commitMs = 60_000;
+  const store: Pick<Store, "transaction"> = {
+    async transaction(work) {
+      nowMs += commitMs;
+      return await work({} as StoreTransaction);
+    },
+  };
+  const clock = {
+    monotonicMs: () => nowMs,
+    sleep: async (delayMs: number): Promise<void> => {
+      nowMs += delayMs;
+      pausedMs += delayMs;
+    },
+  };
+  const writes = new JoinedWrites(store, clock);
+  for (let index = 0; index < 200; index++) {
+    await writes.run(async () => {});
+    await turn();
+    commitMs = 1;
+    nowMs += 20;
+  }
+  assert.ok(pausedMs > 0 && pausedMs <= 150, `${pausedMs} ms`);
 });

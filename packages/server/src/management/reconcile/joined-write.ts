@@ -71,7 +71,9 @@ export class JoinedWrites {
   async #pauseAfter(startMs: number): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
     const gainedMs = (nowMs - this.#countedAtMs) * timeShare;
-    this.#creditMs = Math.min(creditMaxMs, this.#creditMs + gainedMs) - (nowMs - startMs);
+    const creditMs = Math.min(creditMaxMs, this.#creditMs + gainedMs) - (nowMs - startMs);
+    // One pause pays for all: what a store that stood still has cost is not asked back for minutes.
+    this.#creditMs = Math.max(-pauseMaxMs * timeShare, creditMs);
     this.#countedAtMs = nowMs;
     if (this.#creditMs < 0) await this.#clock.sleep(Math.min(pauseMaxMs, -this.#creditMs / timeShare));
   }

@@ -75,8 +75,7 @@ export class ClaimTable {
   async #wait(claimant: Claimant, signal: AbortSignal, isBack = false) {
     const { promise, resolve } = Promise.withResolvers<Claimant | undefined>();
     const waiter: Waiter = { ...claimant, isBack, granted: () => resolve(waiter) };
-    const place = isBack ? this.#waiting.findIndex((other) => !other.isBack) : -1;
-    this.#waiting.splice(place === -1 ? this.#waiting.length : place, 0, waiter);
+    this.#waiting.push(waiter);
     const onAbort = (): void => {
       const index = this.#waiting.indexOf(waiter);
       if (index === -1) return;
@@ -128,11 +127,15 @@ export class ClaimTable {
 
   #grant(): void {
     const granted = new Set<Waiter>();
-    const queues = Map.groupBy(this.#free(), (waiter) => waiter.userName);
-    for (let next = this.#next(queues); next !== undefined; next = this.#next(queues)) {
-      this.#hold(next);
-      this.#servedAt.set(next.userName, ++this.#grants);
-      granted.add(next);
+    const free = this.#free();
+    for (const isBack of [true, false]) {
+      const waiters = free.filter((waiter) => waiter.isBack === isBack);
+      const queues = Map.groupBy(waiters, (waiter) => waiter.userName);
+      for (let next = this.#next(queues); next !== undefined; next = this.#next(queues)) {
+        this.#hold(next);
+        this.#servedAt.set(next.userName, ++this.#grants);
+        granted.add(next);
+      }
     }
     if (granted.size === 0) return;
     this.#waiting = this.#waiting.filter((waiter) => !granted.has(waiter));

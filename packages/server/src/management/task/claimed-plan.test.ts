@@ -83,3 +83,62 @@ test("one that may choose waits while a host is connected anew, plans again, and
   open();
   for (const { id } of [reconnect, create]) assert.equal((await fixture.engine.wait(id, 10_000)).state, "succeeded");
 });
+
+const target = () => undefined;
+const claimsVm = () => ({ exclusive: ["vm:vm-1"] });
+
+test("after a restart who waited for a place, and so held nothing, comes after who was at work on the same VM", async () => {
+  const log: string[] = [];
+  let isKilled = false;
+  const gate = Promise.withResolvers<void>();
+  const input = Type.Object({});
+  const busy = operation({
+    name: "pool.busy",
+    input,
+    claims: () => ({ exclusive: ["pool:1"] }),
+    target,
+    steps: [{ name: "work", do: ({ signal }) => (isKilled ? Promise.resolve() : untilAborted(signal)) }],
+  });
+  const snapshot = operation({
+    name: "snapshot.create",
+    input,
+    claims: claimsVm,
+    target,
+    steps: [
+      { name: "plan", do: async ({ claim }) => void (await claim({ exclusive: [], shared: ["pool:1"] })) },
+      { name: "work", do: async () => void log.push("snapshot") },
+    ],
+  });
+  const revert = operation({
+    name: "snapshot.revert",
+    input,
+    claims: claimsVm,
+    target,
+    steps: [
+      {
+        name: "work",
+        do: async ({ signal }) => {
+          if (!isKilled) gate.resolve();
+          await (isKilled ? Promise.resolve() : untilAborted(signal));
+          log.push("revert");
+        },
+      },
+    ],
+  });
+  await using fixture = await EngineFixture.open([busy, snapshot, revert]);
+  await fixture.engine.submit("pool.busy", {}, user);
+  const first = await fixture.engine.submit("snapshot.create", {}, user);
+  const second = await fixture.engine.submit("snapshot.revert", {}, user);
+  await gate.promise;
+  assert.equal(fixture.inventory.require("task", first.id).state, "queued");
+  isKilled = true;
+  await fixture.restart();
+  for (const { id } of [first, second]) assert.equal((await fixture.engine.wait(id, 10_000)).state, "succeeded");
+  assert.deepEqual(log, ["revert", "snapshot"]);
+});
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((_resolve, reject) =>
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true }),
+  );
+}

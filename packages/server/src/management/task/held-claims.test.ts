@@ -146,6 +146,40 @@ test("back at work it waits for a place: no more than the limit, before those th
   assert.equal(isFree(table, { ...claims(["a", "b", "c", "d", "z"]), limited: [{ key: "start", max: 1 }] }), true);
 });
 
+test("what has begun comes before what has not, of whichever user", async () => {
+  const table = new ClaimTable();
+  const limited = [{ key: "start", max: 1, onlyAtWork: true as const }];
+  const log: string[] = [];
+  const hold = async (id: string, createdBy: string): Promise<HeldClaims> => {
+    const held = new HeldClaims(table, { id, createdBy }, { claims: { ...claims([id]), limited } });
+    assert.equal(await held.acquire(never), true);
+    return held;
+  };
+  const resting: HeldClaims[] = [];
+  const returns: (() => Promise<void>)[] = [];
+  for (const id of ["a1", "a2", "a3"]) {
+    const held = await hold(id, "alice");
+    const goOn = held.pause();
+    resting.push(held);
+    returns.push(() => goOn(never, onWait).then(() => void log.push(id)));
+  }
+  const bob = await hold("b1", "bob");
+  const later = ["b2", "b3"].map(async (id) => {
+    const held = await hold(id, "bob");
+    log.push(id);
+    held.release();
+  });
+  const back = returns.map((each) => each());
+  await settled();
+  bob.release();
+  for (const held of resting) {
+    await settled();
+    held.release();
+  }
+  await Promise.all([...back, ...later]);
+  assert.deepEqual(log, ["a1", "a2", "a3", "b2", "b3"]);
+});
+
 test("who is cancelled as it waits to be back at work goes on to its end, and leaves nothing", async () => {
   const table = new ClaimTable();
   const limited = [{ key: "start", max: 1, onlyAtWork: true as const }];

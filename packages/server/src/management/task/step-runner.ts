@@ -2,7 +2,7 @@
  * Does and undoes single steps of a task: with the context that they get, tried again as often as their kind allows, and
  * only as long as this process may work.
  */
-import type { TaskProgress } from "@innkeeper/contract/resource/task.ts";
+import type { TaskProgress, TaskState } from "@innkeeper/contract/resource/task.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import { attempt } from "#management/task/attempt.ts";
@@ -142,6 +142,7 @@ export class StepRunner {
     const onWait = this.#tellWaiting("waiting for its turn on the host and the pools that it chose");
     const isFree = await held.choose(chosen, this.#options.cancelled, onWait);
     this.#journal.advance({}, { chosen: held.chosen });
+    if (!isFree) await this.#tellRunning();
     return isFree;
   }
 
@@ -152,6 +153,7 @@ export class StepRunner {
     const onWait = this.#tellWaiting("waiting for hosts that are being connected anew or removed");
     const hasWaited = await held.untilFree(keys, this.#options.cancelled, onWait);
     this.#journal.advance({}, { chosen: held.chosen });
+    if (hasWaited) await this.#tellRunning();
     return hasWaited;
   }
 
@@ -161,10 +163,19 @@ export class StepRunner {
     return this.held;
   }
 
+  /** While it waits it holds nothing: after a restart it comes after those that did. */
   #tellWaiting(message: string): () => Promise<void> {
-    return () =>
-      this.#journal
-        .saveProgress({ message })
-        .catch((error: unknown) => this.#deps.log.warn({ err: error }, "progress could not be stored"));
+    return () => this.#tell({ state: "queued", message });
+  }
+
+  #tellRunning(): Promise<void> {
+    const { state, message } = this.#journal.task;
+    return this.#tell({ state, message });
+  }
+
+  async #tell(progress: { readonly state: TaskState; readonly message: string }): Promise<void> {
+    await this.#journal
+      .saveProgress(progress)
+      .catch((error: unknown) => this.#deps.log.warn({ err: error }, "progress could not be stored"));
   }
 }

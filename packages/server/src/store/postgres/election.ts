@@ -1,8 +1,8 @@
 /**
  * Takes part in the election of the one process that may write. The leader renews the lease four times in `takeoverMs`,
  * and stops being it by its own clock, without asking anybody, when it could not for three quarters of that time; the
- * others take it when they have seen no renewal for all of it, as the leader has it. So there are never two, also when a process was stopped and
- * goes on, or only one of them is cut off.
+ * others take it when they have seen no renewal for all of it, as the leader has it. So there are never two, also when a
+ * process was stopped and goes on, or only one of them is cut off.
  */
 import pg from "pg";
 import type { Clock } from "#core/clock.ts";
@@ -143,6 +143,8 @@ export class Election implements Leadership {
     const lease = await renewLease(client, token, this.#address);
     if (this.#token !== token) return;
     if (lease === undefined) this.#stepDown("another process has taken over");
+    // Who asked meanwhile was told so: its tasks are let go.
+    else if (this.term === undefined) this.#stepDown("the store did not answer in time");
     else this.#lead(lease, startMs);
   }
 

@@ -415,6 +415,23 @@ describe("PostgreSQL shared by several", () => {
     await until(async () => (other.leadership.term ?? 0) > first);
   });
 
+  test("a lease that has lapsed stays so, also when it is renewed in time: who asked meanwhile has let go", async () => {
+    const url = await server.database();
+    let laterMs = 0;
+    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + laterMs };
+    const takeoverMs = 4000;
+    await using stood = await openLeading(url, { takeoverMs, clock });
+    const first = stood.leadership.term ?? 0;
+    const seen: (number | undefined)[] = [];
+    stood.leadership.onChange(() => seen.push(stood.leadership.term));
+    // As after standing still: the timers have not run yet.
+    laterMs = takeoverMs;
+    assert.equal(stood.leadership.term, undefined);
+    await until(async () => stood.leadership.term !== undefined);
+    assert.ok((stood.leadership.term ?? 0) > first, "under a new token");
+    assert.deepEqual(seen, [undefined, stood.leadership.term], "and all were told");
+  });
+
   test("the server's clock is asked for nothing that decides who leads", () => {
     // https://www.postgresql.org/docs/15/functions-datetime.html#FUNCTIONS-DATETIME-CURRENT
     const words =

@@ -153,3 +153,32 @@ test("hosts that are lost together have their turns one after another; one alone
   nowMs += lastMs + 1000;
   assert.equal(pace.delayMs(), 0);
 });
+
+test("a link that is closed while it asks a mute daemon again ends, also while a long call goes on", async ({
+  mock,
+}) => {
+  let asked = Promise.withResolvers<void>();
+  await using server = await fakeServer((message, peer) => {
+    if (procedureName(message) === "connectGetLibVersion") {
+      peer.reply(message, "ConnectGetLibVersionRet", { libVer: 9_000_000n });
+    }
+    if (procedureName(message) === "connectGetAllDomainStats") asked.resolve();
+  });
+  const link = new LibvirtHostLink({ uri: server.uri }, { clock: systemClock, log: silentLogger, allowPlainTcp: true });
+  const call = { signal: AbortSignal.timeout(20_000) };
+  const connection = await link.connection(call);
+  mock.timers.enable({ apis: ["setTimeout"] });
+  link.unanswered(connection);
+  await asked.promise;
+  const gate = Promise.withResolvers<void>();
+  const long = onConnection({ session: link }, call, "copy", () => gate.promise, longDeadlineMs);
+  await turn();
+  asked = Promise.withResolvers();
+  mock.timers.tick(5000);
+  await asked.promise;
+  mock.timers.reset();
+  await link[Symbol.asyncDispose]();
+  assert.equal(connection.isOpen, false);
+  gate.resolve();
+  await long;
+});

@@ -218,7 +218,10 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
   async #checkAnswers(connection: Connection): Promise<void> {
     let isFine = await this.#answers(connection);
     // Calls that take long, begun meanwhile, may be all that it works on for one client (max_client_requests).
-    while (!isFine && connection.isOpen && isOnLongCall(connection)) isFine = await this.#answers(connection);
+    const { signal } = this.#closing;
+    while (!isFine && !signal.aborted && connection.isOpen && isOnLongCall(connection)) {
+      isFine = await this.#answers(connection);
+    }
     this.#asked = undefined;
     if (isFine || !connection.isOpen) return;
     this.#isMute = true;
