@@ -31,6 +31,7 @@ export function addMigrate(noun: Command, surroundings: Surroundings): void {
       "vm migrate web kvm2",
       "vm migrate web kvm2 --copy-disks --bandwidth 200",
       "vm migrate web kvm2 --check",
+      "vm migrate web kvm2 --check --encrypt",
       "vm migrate web --check",
     ],
     run: (invocation, vmName, hostName) =>
@@ -77,7 +78,12 @@ async function check(invocation: Invocation, vmName = "", hostName?: string): Pr
     find(api, "vm", vmName),
     hostName === undefined ? undefined : find(api, "host", hostName),
   ]);
-  const body = given({ host: host?.id, copyDisks: options.flag("copyDisks"), postCopy: options.flag("postCopy") });
+  const body = given({
+    host: host?.id,
+    copyDisks: options.flag("copyDisks"),
+    postCopy: options.flag("postCopy"),
+    encrypt: options.flag("encrypt"),
+  });
   const report = await api.call("vmMigrationCheck", { parameters: { vmId: vm.id }, body });
   await invocation.show(report, () => textOf(invocation, report, host !== undefined));
   const [first] = report.hosts;

@@ -67,6 +67,7 @@ export const VmMigrationCheck = Type.Object(
     ),
     copyDisks: VmMigrate.properties.copyDisks,
     postCopy: VmMigrate.properties.postCopy,
+    encrypt: VmMigrate.properties.encrypt,
   },
   strict,
 );

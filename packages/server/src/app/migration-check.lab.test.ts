@@ -23,7 +23,9 @@ import {
   define,
   demandLogin,
   giveLogin,
+  hideCertificates,
   loginUri,
+  virsh,
 } from "./test-support/migration-row-part.ts";
 
 describe("the pre-flight of a migration", { timeout: 900_000 }, () => {
@@ -47,7 +49,8 @@ describe("the pre-flight of a migration", { timeout: 900_000 }, () => {
   for (const live of [{ live: true }, {}] as const) {
     test(`has nothing against a VM that ${"live" in live ? "runs" : "is off"}, and leaves no trace`, async () => {
       const state = await labState(scene.lab);
-      const row = { check: "host", severity: "info", what: "", words: /./, ...live } as const;
+      const request = { encrypt: true };
+      const row = { check: "host", severity: "info", what: "", words: /./, request, ...live } as const;
       assert.partialDeepStrictEqual(await examineRow(scene, { ...row, devices: onLab }), {
         verdict: "ok",
         findings: [],
@@ -107,6 +110,24 @@ describe("the pre-flight of a migration", { timeout: 900_000 }, () => {
     assert.match(task.error?.remedy ?? "", /CPU model that both hosts have/);
     assert.deepEqual(await labState(lab), state);
     await h1.exec(["virsh", "-q", "undefine", "row"]);
+  });
+
+  test("an encrypted migration without certificates there is refused before anything moves", async () => {
+    const { lab, plane, h1 } = scene;
+    const show = await hideCertificates(scene);
+    try {
+      await h1.exec(["sh", "-c", define("create", domainXml(otherUuid, {}, ""))]);
+      await h1.exec(["sh", "-c", define("define", domainXml(otherUuid, {}, ""))]);
+      await plane.deps.hostSync.syncVm(plane.host("h1").id, otherUuid, { signal: AbortSignal.timeout(60_000) });
+      const state = await labState(lab);
+      const task = await plane.run("vm.migrate", { vmId: plane.vm("row").id, request: { host: "h2", encrypt: true } });
+      assert.equal(task.state, "failed");
+      assert.match(task.error?.detail ?? "", /pki\/qemu.*VM row is on host h1 as before \(running\)/s);
+      assert.deepEqual(await labState(lab), state);
+    } finally {
+      await show();
+      await h1.exec(["sh", "-c", `${virsh("destroy row")}; ${virsh("undefine row")}`]);
+    }
   });
 
   test("tells that a host is gone", async () => {

@@ -13,6 +13,10 @@ import {
   totalMiB,
   pretendHardware,
   poolOfSize,
+  graphics,
+  encryptedDisk,
+  defineSecret,
+  undefineSecret,
 } from "./migration-row-part.ts";
 import { domainXml, onHost, type MigrationRow } from "./migration-row.ts";
 
@@ -24,6 +28,41 @@ export const deviceRows: readonly MigrationRow[] = [
     words: /Device pci 0000:06:00.0 is passed through/,
     devices: () =>
       "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='6' slot='0' function='0'/></source></hostdev>",
+  },
+  {
+    check: "device",
+    severity: "error",
+    what: "an NVMe disk of its host, even while it is off",
+    words: /Device vda is an NVMe device of its host/,
+    devices: () =>
+      "<disk type='nvme' device='disk'><driver name='qemu' type='raw'/><source type='pci' managed='yes' namespace='1'><address domain='0' bus='6' slot='0' function='0'/></source><target dev='vda' bus='virtio'/></disk>",
+  },
+  {
+    check: "port",
+    severity: "error",
+    what: "graphics on an address that only the source has",
+    words: /graphics vnc listens on [\d.]+, which is an address of host h1/,
+    live: true,
+    devices: ({ h1 }) => graphics("autoport='yes'", h1.address),
+  },
+  {
+    check: "port",
+    severity: "warning",
+    what: "a serial port on an address that the target may not have",
+    words: /serial listens on 192.0.2.7; whether host h2 has/,
+    devices: () => "<serial type='tcp'><source mode='bind' host='192.0.2.7' service='4555'/></serial>",
+  },
+  {
+    check: "port",
+    severity: "error",
+    what: "a fixed port that a VM of the target has",
+    words: /graphics vnc has the fixed port 5977, which graphics vnc of VM other has on host h2/,
+    live: true,
+    devices: () => graphics("port='5977' autoport='no'", "127.0.0.1"),
+    before: ({ h2 }) => {
+      const xml = domainXml(otherUuid, {}, graphics("port='5977' autoport='no'", "0.0.0.0"));
+      return onHost(h2, define("create", xml.replace("<name>row<", "<name>other<")), virsh("destroy other"));
+    },
   },
   {
     check: "device",
@@ -97,6 +136,16 @@ export const deviceRows: readonly MigrationRow[] = [
   {
     check: "disk",
     severity: "error",
+    what: "two copies for which the target has no room together",
+    words: /Disks vda, vdb have 16 MiB; pool small of host h2 has .* free/,
+    request: { copyDisks: true },
+    devices: () =>
+      `${disk("/var/lib/libvirt/small/row.raw", "", "raw")}${disk("/var/lib/libvirt/small/other.raw", "", "raw").replace("'vda'", "'vdb'")}`,
+    before: (scene) => poolOfSize(scene, [32, 12]),
+  },
+  {
+    check: "disk",
+    severity: "error",
     what: "a medium that is not shared",
     words: /Disk sda .*h2 does not reach it/,
     devices: () => disk("/run/row.iso", "<readonly/>", "raw", "cdrom"),
@@ -163,12 +212,21 @@ export const deviceRows: readonly MigrationRow[] = [
     severity: "error",
     what: "a secret that only the source has",
     words: new RegExp(`secret ${secretUuid}, which vda needs`),
-    devices: (scene) =>
-      disk(shared(scene), `<encryption format='luks'><secret type='passphrase' uuid='${secretUuid}'/></encryption>`),
-    before: async (scene) => {
-      const secret = `<secret ephemeral='no' private='yes'><uuid>${secretUuid}</uuid></secret>`;
-      const make = `${makeImage(shared(scene))}; ${define("secret-define", secret)}`;
-      return onHost(scene.h1, make, `rm -f ${shared(scene)}; virsh -q secret-undefine ${secretUuid}`);
+    devices: encryptedDisk,
+    before: ({ h1 }) => onHost(h1, defineSecret, undefineSecret),
+  },
+  {
+    check: "secret",
+    severity: "error",
+    what: "a secret that has no value on the target",
+    words: new RegExp(`h2 has the secret ${secretUuid}, .* without its value`),
+    remedy: /secret-set-value/,
+    devices: encryptedDisk,
+    before: async ({ h1, h2 }) => {
+      const undo = [await onHost(h1, defineSecret, undefineSecret), await onHost(h2, defineSecret, undefineSecret)];
+      return async () => {
+        for (const each of undo) await each();
+      };
     },
   },
   {

@@ -9,6 +9,7 @@ import {
   portRule,
   pretendHardware,
   loginUri,
+  hideCertificates,
 } from "./migration-row-part.ts";
 import { domainXml, onHost, pretend, type MigrationRow } from "./migration-row.ts";
 
@@ -166,6 +167,16 @@ export const machineRows: readonly MigrationRow[] = [
     },
   },
   {
+    check: "connection",
+    severity: "warning",
+    what: "encryption, for which the target has no certificates",
+    words: /h2 does not have \/etc\/pki\/qemu\/ca-cert.pem, .*server-cert.pem, .*server-key.pem/,
+    remedy: /migrate_tls_x509_cert_dir/,
+    live: true,
+    request: { encrypt: true },
+    before: hideCertificates,
+  },
+  {
     check: "port",
     severity: "warning",
     what: "migration ports behind a packet filter",
@@ -224,6 +235,15 @@ export const machineRows: readonly MigrationRow[] = [
     words: /no firmware image \/run\/row_CODE.fd/,
     os: "<loader readonly='yes' type='pflash'>/run/row_CODE.fd</loader>",
     before: ({ h1 }) => onHost(h1, "cp /usr/share/OVMF/OVMF_CODE_4M.fd /run/row_CODE.fd", "rm /run/row_CODE.fd"),
+  },
+  {
+    check: "firmware",
+    severity: "error",
+    what: "a kernel that only the source has",
+    words: /boots with the kernel \/run\/row-vmlinuz of its host/,
+    live: true,
+    os: "<kernel>/run/row-vmlinuz</kernel>",
+    before: ({ h1 }) => onHost(h1, "head -c 64K /dev/zero > /run/row-vmlinuz", "rm /run/row-vmlinuz"),
   },
   {
     check: "tpm",

@@ -66,6 +66,18 @@ export function giveLogin({ h1, h2 }: Scene): Promise<Undo> {
   return onHost(h1, `printf '%s\\n' '${lines.join("' '")}' > /etc/libvirt/auth.conf`, "rm /etc/libvirt/auth.conf");
 }
 
+export const graphics = (attributes: string, address: string): string =>
+  `<graphics type='vnc' ${attributes}><listen type='address' address='${address}'/></graphics>`;
+export const encryptedDisk = (scene: Scene): string =>
+  disk(shared(scene), `<encryption format='luks'><secret type='passphrase' uuid='${secretUuid}'/></encryption>`);
+export const defineSecret = define(
+  "secret-define",
+  `<secret ephemeral='no' private='yes'><uuid>${secretUuid}</uuid></secret>`,
+);
+export const undefineSecret = virsh(`secret-undefine ${secretUuid}`);
+export const hideCertificates = ({ h2 }: Scene): Promise<Undo> =>
+  onHost(h2, "mv /etc/pki/qemu /etc/pki/qemu.kept", "mv /etc/pki/qemu.kept /etc/pki/qemu");
+
 /** A pool at the same path on both hosts. */
 export async function poolOfSize({ h1, h2, plane }: Scene, sizesMiB: readonly [h1: number, h2: number]): Promise<Undo> {
   const folder = "/var/lib/libvirt/small";
@@ -79,7 +91,7 @@ export async function poolOfSize({ h1, h2, plane }: Scene, sizesMiB: readonly [h
     const start = `${virsh(`pool-define-as small dir --target ${folder}`)} && ${virsh("pool-start small")}`;
     await host.exec(["sh", "-c", `${mount} && ${start}`]);
   }
-  await h1.exec(["sh", "-c", `head -c 8M /dev/zero > ${folder}/row.raw`]);
+  await h1.exec(["sh", "-c", `for each in row other; do head -c 8M /dev/zero > ${folder}/$each.raw; done`]);
   await sync();
   return async () => {
     for (const host of [h1, h2]) {

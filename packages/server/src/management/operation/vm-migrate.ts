@@ -30,7 +30,7 @@ import {
   removeCopies,
 } from "#management/vm/migration-volume.ts";
 import { syncGuest, syncPools } from "#management/vm/sync.ts";
-import type { MigrationResult } from "#virtualization/port.ts";
+import type { MigrationResult } from "#virtualization/migration/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
 type Input = { vmId: string; request: VmMigrate };

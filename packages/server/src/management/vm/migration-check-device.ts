@@ -1,6 +1,6 @@
 /** Checks of a migration: devices that are tied to their host, and secrets that it keeps. */
 import type { MigrationFinding } from "@innkeeper/contract/resource/migration.ts";
-import type { TiedDevice } from "#virtualization/port.ts";
+import type { TiedDevice } from "#virtualization/migration/port.ts";
 import type { MigrationFacts } from "./migration-fact.ts";
 import { refused, warned } from "./migration-finding.ts";
 
@@ -9,7 +9,8 @@ interface DeviceRow {
   readonly live: string | undefined;
   readonly cold: string | undefined;
   readonly remedy: string;
-  readonly severity?: "warning";
+  /** `warning`: also of one that runs. `error`: also of one that is off, which would harm what it finds. */
+  readonly severity?: "warning" | "error";
 }
 
 const detach = "Take the device away from the VM, move it, and add one of the target.";
@@ -77,6 +78,18 @@ const deviceRows: Readonly<Record<TiedDevice["kind"], DeviceRow>> = {
     cold: undefined,
     remedy: "Power the VM off and move it then.",
   },
+  "nvme-disk": {
+    live: "is an NVMe device of its host, and its content stays there: the target's at the same PCI address would be written to",
+    cold: "is an NVMe device of its host, and its content stays there: the target's at the same PCI address would be written to",
+    remedy: "Take the disk away from the VM, move it, and give it a disk of the target.",
+    severity: "error",
+  },
+  "host-disk": {
+    live: "is served by its host alone, through a socket or a vDPA device: behind the same path the target has another one's content",
+    cold: "is served by its host alone, through a socket or a vDPA device: behind the same path the target has another one's content",
+    remedy: "Take the disk away from the VM, move it, and add it as the target serves it.",
+    severity: "error",
+  },
   "invariant-tsc": {
     live: "has feature invtsc, with which QEMU does not migrate",
     cold: undefined,
@@ -91,7 +104,7 @@ export function checkDevice({ live, traits }: MigrationFacts): MigrationFinding[
     if (what === undefined) return [];
     const message = `Device ${device} ${what}.`;
     // One that is off does not fail to move, but it may fail to start.
-    const isWarning = row.severity === "warning" || !live;
+    const isWarning = row.severity === "warning" || (!live && row.severity !== "error");
     return [
       isWarning
         ? warned("device", message, row.remedy, { device })
@@ -104,11 +117,18 @@ export function checkSecret({ target, traits, reception }: MigrationFacts): Migr
   const there = reception?.secrets;
   if (there === undefined) return [];
   return (traits?.secrets ?? []).flatMap(({ device, uuid, usageType, usageId }) => {
-    const has = there.some((secret) =>
+    const found = there.find((secret) =>
       uuid === undefined ? secret.usageType === usageType && secret.usageId === usageId : secret.uuid === uuid,
     );
-    if (has) return [];
     const name = uuid ?? `${usageType} ${usageId}`;
+    if (found !== undefined) {
+      // Secrets are not read: the target's libvirt looks for itself when it examines the definition.
+      const problem = reception?.definitionProblem ?? "";
+      if (!problem.includes(found.uuid) || !problem.includes("does not have a value")) return [];
+      const valueless = `Host ${target.name} has the secret ${name}, which ${device} needs, without its value.`;
+      const set = `Set it there (virsh secret-set-value on ${target.name}).`;
+      return [refused("secret", "not_found", valueless, set, { device })];
+    }
     const message = `Host ${target.name} does not have the secret ${name}, which ${device} needs.`;
     const remedy = `Define it there with its value (virsh secret-dumpxml on the source; virsh secret-define, secret-set-value on ${target.name}).`;
     return [refused("secret", "not_found", message, remedy, { device })];

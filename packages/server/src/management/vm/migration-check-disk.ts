@@ -1,16 +1,33 @@
 /** Checks of a migration: whether the VM finds its disks, its snapshots and its networks again. */
 import type { MigrationFinding } from "@innkeeper/contract/resource/migration.ts";
 import { formatBytes } from "@innkeeper/contract/unit.ts";
-import type { DiskFact, MigrationFacts } from "./migration-fact.ts";
+import { type DiskFact, isHostsAlone, type MigrationFacts } from "./migration-fact.ts";
 import { noted, refused, warned } from "./migration-finding.ts";
 
 export function checkDisk(facts: MigrationFacts): MigrationFinding[] {
-  return facts.disks.flatMap((fact) => (fact.shared ? checkShared(facts, fact) : checkUnshared(facts, fact)));
+  const alone = facts.disks.flatMap((fact) => {
+    if (isDevice(facts, fact)) return [];
+    if (isHostsAlone(fact.disk)) return checkHostsAlone(fact);
+    return fact.shared ? checkShared(facts, fact) : checkUnshared(facts, fact);
+  });
+  return [...alone, ...checkRoom(facts)];
+}
+
+/** The check of devices tells of it, and knows more: it has asked the host. */
+function isDevice({ traits }: MigrationFacts, { disk }: DiskFact): boolean {
+  const own = traits?.devices.filter(({ kind }) => kind === "nvme-disk" || kind === "host-disk") ?? [];
+  return own.some(({ device }) => device === disk.target);
 }
 
 /** Disks that the migration copies. */
 export function isCopied({ disk, shared }: DiskFact): boolean {
   return disk.device === "disk" && !shared;
+}
+
+function checkHostsAlone({ disk }: DiskFact): MigrationFinding[] {
+  const message = `Disk ${disk.target} (${disk.source ?? disk.sourceType}) is a device or program of its host, which can neither be shared nor copied.`;
+  const remedy = "Take the disk away from the VM, move it, and give it a disk of the target.";
+  return [refused("disk", "unsupported", message, remedy, { device: disk.target })];
 }
 
 /** With cache mode unsafe QEMU tells the host never to write its caches out: the target would read what is stale. */
@@ -45,9 +62,36 @@ function checkUnshared(facts: MigrationFacts, fact: DiskFact): MigrationFinding[
   return [noted("disk", `${what} is copied${way}: up to ${formatBytes(copyBytes)}.`, about)];
 }
 
+/** Of all copies that go into one pool together. */
+function checkRoom({ disks, target, live, request }: MigrationFacts): MigrationFinding[] {
+  if (request.copyDisks !== true) return [];
+  const byPool = Map.groupBy(disks.filter(isCopied), ({ poolThere }) => poolThere?.id);
+  return [...byPool.values()].flatMap((facts) => {
+    const [first] = facts;
+    const pool = first?.poolThere;
+    if (first === undefined || pool === undefined) return [];
+    const neededBytes = facts.reduce((sum, fact) => sum + copyNeedBytes(fact, live), 0);
+    if (neededBytes <= pool.availableBytes) return [];
+    const names = facts.map(({ disk }) => disk.target).join(", ");
+    const what = facts.length > 1 ? `Disks ${names} have` : `Disk ${names} (${first.disk.source}) has`;
+    const message = `${what} ${formatBytes(neededBytes)}; pool ${pool.name} of host ${target.name} has ${formatBytes(pool.availableBytes)} free.`;
+    const about = { field: "copyDisks", device: first.disk.target };
+    return [refused("disk", "disk_full", message, "Free space in that pool, or take disks away.", about)];
+  });
+}
+
+/** libvirt sends a running guest's layers as one; of one that is off there is only one (see checkCopy). */
+function copyNeedBytes({ copyBytes, volume }: DiskFact, live: boolean): number {
+  return live ? copyBytes : (volume?.allocationBytes ?? 0);
+}
+
 function checkCopy({ target, live }: MigrationFacts, fact: DiskFact, what: string): MigrationFinding[] {
   const { disk, poolThere, volume, fileThere } = fact;
   const about = { field: "copyDisks", device: disk.target };
+  if (disk.sourceType === "dir") {
+    const message = `${what} is a folder that the guest sees as a disk: it can't be copied.`;
+    return [refused("disk", "unsupported", message, "Take it away from the VM, or share the folder.", about)];
+  }
   if (poolThere === undefined || poolThere.state !== "running") {
     const message = `${what}: host ${target.name} has no running pool at the same path for the copy.`;
     return [refused("disk", "unsupported", message, "Create a pool there at the path of the disk's pool.", about)];
@@ -59,11 +103,6 @@ function checkCopy({ target, live }: MigrationFacts, fact: DiskFact, what: strin
   if (fileThere) {
     const message = `${what}: host ${target.name} has another file of that name.`;
     return [refused("disk", "conflict", message, "Move it away.", about)];
-  }
-  const neededBytes = live ? fact.copyBytes : volume.allocationBytes;
-  if (neededBytes > poolThere.availableBytes) {
-    const message = `${what} has ${formatBytes(neededBytes)}; pool ${poolThere.name} of host ${target.name} has ${formatBytes(poolThere.availableBytes)} free.`;
-    return [refused("disk", "disk_full", message, "Free space in that pool.", about)];
   }
   if (!live && volume.backingPath !== undefined) {
     const message = `${what} lies on other layers, which only a live migration copies as one.`;

@@ -1,9 +1,10 @@
 /** Checks of a migration: the two hosts, the guest's state, who it is, and whether the hosts reach each other. */
 import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
+import type { Host } from "@innkeeper/contract/resource/host.ts";
 import type { MigrationFinding } from "@innkeeper/contract/resource/migration.ts";
 import { statesFor, vmCan } from "@innkeeper/contract/state/vm.ts";
 import { hostUnfit } from "#management/placement/candidate.ts";
-import type { MigrationContact } from "#virtualization/port.ts";
+import type { MigrationContact } from "#virtualization/migration/port.ts";
 import type { MigrationFacts } from "./migration-fact.ts";
 import { noted, refused, warned } from "./migration-finding.ts";
 import { migrationUri } from "./migration-uri.ts";
@@ -111,21 +112,49 @@ export function checkConnection({
   contact,
   traits,
   reception,
+  missingCertificates,
 }: MigrationFacts): MigrationFinding[] {
   const uri = migrationUri(target);
   if (uri === undefined) {
     const message = `Host ${target.name} is managed through a local socket (${target.uri}): other hosts have no address for it.`;
     return [refused("connection", "unsupported", message, "Add it to Innkeeper by qemu+tls:// or qemu+ssh://.")];
   }
+  const certificates = checkCertificates(source, target, missingCertificates);
   if (contact === undefined) {
     const isAsked = traits !== undefined && reception !== undefined;
-    return isAsked ? [noted("connection", `Whether its host reaches host ${target.name} was not tried.`)] : [];
+    const untried = noted("connection", `Whether its host reaches host ${target.name} was not tried.`);
+    return isAsked ? [untried, ...certificates] : certificates;
   }
-  if (contact.result === "reached" || contact.result === "refused") return [];
+  if (contact.result === "reached" || contact.result === "refused") return certificates;
   const code = failureCode[contact.result] ?? "host_unreachable";
   const sourceName = source?.name ?? vm.hostId;
   const message = `Host ${sourceName} can't reach host ${target.name} at ${uri}: ${contact.detail}`;
-  return [refused("connection", code, message, contactRemedy[contact.result](target.name, uri, sourceName))];
+  const remedy = contactRemedy[contact.result](target.name, uri, sourceName);
+  return [refused("connection", code, message, remedy), ...certificates];
+}
+
+/** Where libvirt's configuration names another folder, Innkeeper looks into the wrong one: it can't refuse. */
+function checkCertificates(
+  source: Host | undefined,
+  target: Host,
+  missing: MigrationFacts["missingCertificates"],
+): MigrationFinding[] {
+  if (missing === undefined) return [];
+  const about = { field: "encrypt" };
+  const ends = [
+    [source?.name ?? "of the VM", missing.source],
+    [target.name, missing.target],
+  ] as const;
+  return ends.flatMap(([name, files]) => {
+    if (files === undefined) {
+      const message = `Whether host ${name} has QEMU's certificates (/etc/pki/qemu), with which memory and disks are encrypted, can't be seen.`;
+      return [noted("connection", message, about)];
+    }
+    if (files.length === 0) return [];
+    const message = `Host ${name} does not have ${files.join(", ")}, with which QEMU encrypts memory and disks.`;
+    const remedy = `Put them there (https://www.qemu.org/docs/master/system/tls.html). If migrate_tls_x509_cert_dir or default_tls_x509_cert_dir in its /etc/libvirt/qemu.conf names another folder, look there.`;
+    return [warned("connection", message, remedy, about)];
+  });
 }
 
 /** What its own host has against it and no other check explains; told only when none of them found an error. */
@@ -134,14 +163,6 @@ export function checkRefusal({ vm, contact }: MigrationFacts): MigrationFinding[
   const message = `Its host does not let VM ${vm.name} go: ${contact.detail}`;
   const remedy = "Change the VM so that its host lets it go, or power it off and move it then.";
   return [refused("guest", "unsupported", message, remedy, { field: "vmId" })];
-}
-
-/** Seen from the control plane, and of one port of the range: a hint, no proof. */
-export function checkPort({ live, source, target, reception }: MigrationFacts): MigrationFinding[] {
-  if (!live || reception?.port.state !== "filtered") return [];
-  const message = `Port ${reception.port.number} of host ${target.name} does not let Innkeeper through; memory and disks are sent to its ports 49152 to 49215.`;
-  const remedy = `Let host ${source?.name ?? "the source"} reach these ports (or those of migration_port_min and _max in ${target.name}'s /etc/libvirt/qemu.conf).`;
-  return [warned("port", message, remedy)];
 }
 
 /** Migration goes forward: an older QEMU or libvirt may not understand what a newer one sends. */

@@ -82,7 +82,27 @@ function checkHostCpu({ vm, source, target, reception }: MigrationFacts): Migrat
   return [warned("cpu", message, remedy)];
 }
 
-export function checkFirmware({ vm, target, live, traits, reception }: MigrationFacts): MigrationFinding[] {
+export function checkFirmware(facts: MigrationFacts): MigrationFinding[] {
+  return [...checkLoader(facts), ...checkBootFiles(facts)];
+}
+
+/** A guest that runs has read them; QEMU reads them again where it arrives. */
+function checkBootFiles({ target, live, ownBootFiles = [] }: MigrationFacts): MigrationFinding[] {
+  return ownBootFiles.map(({ kind, path, fileThere }) => {
+    const about = { device: path };
+    if (fileThere) {
+      const message = `The VM boots with the ${kind} ${path}; host ${target.name} has a file of that path, which may be another one.`;
+      return warned("firmware", message, "See to it that both hosts have the same file.", about);
+    }
+    const message = `The VM boots with the ${kind} ${path} of its host; nothing says that host ${target.name} has it.`;
+    const remedy = `Put it into a shared pool; or copy it to the same path on host ${target.name} and create a pool there for its folder (inn pool create).`;
+    return live
+      ? refused("firmware", "unsupported", message, remedy, about)
+      : warned("firmware", message, remedy, about);
+  });
+}
+
+function checkLoader({ vm, target, live, traits, reception }: MigrationFacts): MigrationFinding[] {
   const { firmware } = vm.spec;
   if (firmware === undefined || firmware === "bios") return [];
   const has = target.hardware?.firmwares;

@@ -77,6 +77,34 @@ const rows: readonly [
     /sda .*does not reach it/,
   ],
   [
+    "an NVMe device of its host",
+    {},
+    { specChange: { disks: [{ target: "vda", device: "disk", bus: "virtio", sourceType: "nvme" }] } },
+    /vda \(nvme\) is a device or program of its host/,
+  ],
+  [
+    "a layer that is an NVMe device",
+    {},
+    {
+      specChange: {
+        disks: [fleetDisk("vda", "/srv/shared/web1.qcow2", { backingChain: ["nvme://0000:06:00.0/1"] })],
+      },
+    },
+    /or a layer below it/,
+  ],
+  [
+    "a socket of its host in a shared folder",
+    {},
+    {
+      specChange: {
+        disks: [
+          { target: "vda", device: "disk", bus: "virtio", sourceType: "vhostuser", source: "/srv/shared/vda.sock" },
+        ],
+      },
+    },
+    /vda .* is a device or program of its host/,
+  ],
+  [
     "a snapshot that is not shared",
     {},
     {},
@@ -117,6 +145,20 @@ describe("a migration", () => {
     assert.deepEqual([report.verdict, report.copyBytes], ["ok", 1024 ** 3]);
     await fleet.volume(target, "local", "web1.qcow2");
     assert.match(find()[0] ?? "", /^error: .*another file of that name/);
+  });
+
+  test("has room for all copies that go into one pool, or is refused", async () => {
+    const gib = 1024 ** 3;
+    const disks = ["vda", "vdb"].map((name) => fleetDisk(name, `/srv/local/${name}.qcow2`));
+    const made = await situation({}, { specChange: { disks } });
+    const { fleet, h1 } = made;
+    await using _ = fleet;
+    for (const name of ["vda.qcow2", "vdb.qcow2"]) {
+      await fleet.volume(h1, "local", name, { allocationBytes: 30 * gib });
+    }
+    const [refusal, ...others] = findingsOf(made, { copyDisks: true }).filter(({ severity }) => severity === "error");
+    assert.match(refusal?.message ?? "", /^Disks vda, vdb have 60 GiB; pool local of host h2 has 50 GiB free/);
+    assert.deepEqual(others, []);
   });
 
   test("is refused with all that is against it, and what to do about each", async () => {

@@ -16,11 +16,11 @@ import {
   checkGuest,
   checkHost,
   checkIdentity,
-  checkPort,
   checkRefusal,
   checkVersion,
 } from "./migration-check-host.ts";
 import { checkCpu, checkDefinition, checkFirmware, checkMachine, checkTpm } from "./migration-check-machine.ts";
+import { checkPort } from "./migration-check-port.ts";
 import { checkMemory, checkNuma } from "./migration-check-memory.ts";
 import type { MigrationFacts } from "./migration-fact.ts";
 import type { MigrationCheck } from "./migration-finding.ts";

@@ -18,7 +18,13 @@ import { hostUnfit, memoryFreeMiB } from "#management/placement/candidate.ts";
 import type { Provider } from "#management/provider.ts";
 import type { Providers } from "#management/providers.ts";
 import { snapshotsOf } from "#management/snapshot/snapshot-record.ts";
-import type { Guest, MigrationContact, MigrationReception, MigrationTraits } from "#virtualization/port.ts";
+import type {
+  BootFile,
+  MigrationContact,
+  MigrationReception,
+  MigrationTraits,
+} from "#virtualization/migration/port.ts";
+import type { Guest } from "#virtualization/port.ts";
 import { migrationUri } from "./migration-uri.ts";
 import { pathOn, poolOfPath } from "./storage-reach.ts";
 
@@ -48,13 +54,17 @@ export interface MigrationFacts {
   readonly snapshots: readonly { readonly name: string; readonly lostFiles: readonly string[] }[];
   /** VMs that the inventory has on the target. */
   readonly others: readonly Vm[];
-  readonly networks: readonly Pick<Network, "name" | "active" | "forwardMode" | "bridge">[];
+  readonly networks: readonly Pick<Network, "name" | "active" | "forwardMode" | "bridge" | "addresses">[];
   readonly memoryFreeMiB: number;
   /** It is off with its memory saved. */
   readonly hasSavedMemory: boolean;
   readonly traits?: MigrationTraits;
   readonly reception?: MigrationReception;
   readonly contact?: MigrationContact;
+  /** Boot files that are on no storage that both hosts share. */
+  readonly ownBootFiles?: readonly (BootFile & { readonly fileThere: boolean })[];
+  /** What the two ends of an encrypted migration lack. */
+  readonly missingCertificates?: Readonly<Record<"source" | "target", readonly string[] | undefined>>;
   /** Why a host could not be asked. */
   readonly unasked?: AppError;
 }
@@ -98,9 +108,19 @@ function diskFact(inventory: Inventory, vm: Vm, target: Host, disk: VmDisk): Dis
   };
 }
 
+/** libvirt's types of disks whose source another host can reach; an empty drive has one of these, too. */
+const reachableTypes: readonly string[] = ["file", "block", "dir", "volume", "network"];
+
+/** A device or program of its host, which only looks as if it had a path (nvme, vhostuser, vhostvdpa). */
+export function isHostsAlone({ sourceType }: VmDisk): boolean {
+  return !reachableTypes.includes(sourceType);
+}
+
 /** Whether the target reaches the disk and all its layers under the same paths. */
 export function isShared(inventory: Inventory, vm: Pick<Vm, "hostId">, targetId: string, disk: VmDisk): boolean {
-  if (disk.source === undefined || disk.sourceType === "network") return true;
+  if (disk.sourceType === "network") return true;
+  if (isHostsAlone(disk)) return false;
+  if (disk.source === undefined) return true;
   return [disk.source, ...(disk.backingChain ?? [])].every(
     (path) => pathOn(inventory, vm.hostId, targetId, path) === path,
   );
@@ -156,18 +176,50 @@ export async function askedFacts(
 ): Promise<MigrationFacts> {
   const { vm, guest, traits } = departure;
   const known = knownFacts(deps.inventory, vm, target, request);
-  const departed = { ...known, traits, hasSavedMemory: guest.hasSavedMemory };
+  const ownBootFiles = bootFilesOf(deps.inventory, vm, target.id, traits);
+  const departed = { ...known, traits, hasSavedMemory: guest.hasSavedMemory, ownBootFiles };
   if (target.id === vm.hostId || hostUnfit(target) !== undefined) return departed;
   try {
-    const [there, contact] = await Promise.all([
+    const [there, contact, missingCertificates] = await Promise.all([
       askTarget(deps.providers.get(target.id), traits, call),
       askContact(deps, departure, target, call),
+      known.live && request.encrypt === true ? askCertificates(deps, vm, target, call) : undefined,
     ]);
-    return { ...departed, ...there, ...(contact === undefined ? {} : { contact }) };
+    return {
+      ...departed,
+      ...there,
+      ...(contact === undefined ? {} : { contact }),
+      ...(missingCertificates === undefined ? {} : { missingCertificates }),
+    };
   } catch (error) {
     if (call.signal.aborted || !(error instanceof AppError)) throw error;
     return { ...departed, unasked: error };
   }
+}
+
+function bootFilesOf(
+  inventory: Inventory,
+  vm: Vm,
+  targetId: string,
+  traits: MigrationTraits,
+): NonNullable<MigrationFacts["ownBootFiles"]> {
+  const there = inventory.byHost("volume", targetId);
+  return traits.bootFiles
+    .filter((file) => pathOn(inventory, vm.hostId, targetId, file.path) !== file.path)
+    .map((file) => ({ ...file, fileThere: there.some((volume) => volume.path === file.path) }));
+}
+
+async function askCertificates(
+  { providers }: FactDeps,
+  vm: Vm,
+  target: Host,
+  call: Call,
+): Promise<NonNullable<MigrationFacts["missingCertificates"]>> {
+  const [ofSource, ofTarget] = await Promise.all([
+    providers.get(vm.hostId).guest.migration.missingCertificates("client", call),
+    providers.get(target.id).guest.migration.missingCertificates("server", call),
+  ]);
+  return { source: ofSource, target: ofTarget };
 }
 
 async function askTarget(

@@ -9,7 +9,7 @@ import type { Connection } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import { isNotFound } from "#libvirt/error.ts";
 import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
-import type { GuestStateFile } from "#virtualization/port.ts";
+import type { GuestStateFile } from "#virtualization/migration/port.ts";
 import { deleteFileIn, inFolder, readFileIn, removeFolder, writeFileIn } from "./folder-pool.ts";
 import { attribute, child } from "./domain-xml/element.ts";
 import { deleteNvram, nvramFile, nvramFolder, requireOwnNvram } from "./nvram.ts";

@@ -16,7 +16,7 @@ import {
   LibvirtError,
 } from "@innkeeper/libvirt";
 import { parseXml, serializeXml } from "#libvirt/xml.ts";
-import type { MigrationContact } from "#virtualization/port.ts";
+import type { MigrationContact } from "#virtualization/migration/port.ts";
 import type { DomainCall } from "./driver-context.ts";
 import { setText } from "./domain-xml/element.ts";
 

@@ -18,8 +18,9 @@ import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { type Element, elements, integer, parseXml, serializeXml } from "#libvirt/xml.ts";
 import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
-import type { CpuComparison, MigrationReception, MigrationTraits } from "#virtualization/port.ts";
+import type { CpuComparison, MigrationReception, MigrationTraits } from "#virtualization/migration/port.ts";
 import { attribute, child, descendants, text } from "./domain-xml/element.ts";
+import { hostAddresses, readListeners } from "./listener.ts";
 import { type PlatformCapabilities, platformCapabilities } from "./platform.ts";
 
 type Remote = Connection["remote"];
@@ -33,32 +34,35 @@ const usageTypes: readonly string[] = ["none", "volume", "ceph", "iscsi", "tls",
 export async function readReception(
   connection: Connection,
   hostUri: string,
-  traits: Pick<MigrationTraits, "xml" | "hostCpuXml">,
+  traits: Pick<MigrationTraits, "xml" | "hostCpuXml" | "listeners">,
   options: CallOptions,
 ): Promise<MigrationReception> {
   const { remote } = connection;
   const root = parseXml(traits.xml);
-  const [platform, cpu, definitionProblem, guests, interfaces, secrets, numa, port] = await Promise.all([
-    readPlatform(connection, root, options),
-    compareCpu(remote, root, traits.hostCpuXml, options),
-    refusal(remote, traits.xml, options),
-    namesakes(remote, root, options),
-    remote.connectListAllInterfaces({ needResults: 1 }, options).then(
-      ({ ifaces }) => ifaces.map(({ name }) => name),
-      () => undefined, // not every daemon has an interface driver
-    ),
-    remote.connectListAllSecrets({ needResults: 1 }, options).then(
-      (answer) =>
-        answer.secrets.map(({ uuid, usageType, usageID: usageId }) => ({
-          uuid,
-          usageType: usageTypes[usageType] ?? "unknown",
-          usageId,
-        })),
-      () => undefined,
-    ),
-    readNodes(remote, options),
-    portState(hostUri),
-  ]);
+  const [platform, cpu, definitionProblem, guests, interfaces, secrets, numa, port, addresses, listeners] =
+    await Promise.all([
+      readPlatform(connection, root, options),
+      compareCpu(remote, root, traits.hostCpuXml, options),
+      refusal(remote, traits.xml, options),
+      namesakes(remote, root, options),
+      remote.connectListAllInterfaces({ needResults: 1 }, options).then(
+        ({ ifaces }) => ifaces.map(({ name }) => name),
+        () => undefined, // not every daemon has an interface driver
+      ),
+      remote.connectListAllSecrets({ needResults: 1 }, options).then(
+        (answer) =>
+          answer.secrets.map(({ uuid, usageType, usageID: usageId }) => ({
+            uuid,
+            usageType: usageTypes[usageType] ?? "unknown",
+            usageId,
+          })),
+        () => undefined,
+      ),
+      readNodes(remote, options),
+      portState(hostUri),
+      hostAddresses(hostUri),
+      traits.listeners.length > 0 ? readListeners(remote, options) : [],
+    ]);
   const { capabilities } = platform;
   return {
     machineProblem: platform.problem,
@@ -70,6 +74,8 @@ export async function readReception(
     guests,
     interfaces,
     secrets,
+    hostAddresses: addresses,
+    listeners,
     ...numa,
     port: { number: lastMigrationPort, state: port },
   };

@@ -12,13 +12,14 @@ import {
 import { isLibvirtCode } from "#libvirt/error.ts";
 import { element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
-import type { MigrationTraits, SecretReference, TiedDevice } from "#virtualization/port.ts";
+import type { BootFile, MigrationTraits, SecretReference, TiedDevice } from "#virtualization/migration/port.ts";
 import type { DomainCall } from "./driver-context.ts";
 import { parseCpuSet } from "./domain-xml/cpu-set.ts";
 import { attribute, child, children, descendants, text } from "./domain-xml/element.ts";
 import { stateFilesOf } from "./guest-state.ts";
 import { nvramFolder } from "./nvram.ts";
 import { numberOf } from "./job-progress.ts";
+import { hostAddresses, listenersOf } from "./listener.ts";
 
 /** virDomainJobOperation's numbers in words (libvirt 9.0 libvirt-domain.h). */
 const jobNames: readonly string[] = [
@@ -38,14 +39,15 @@ const jobNames: readonly string[] = [
 /** Modes that give a guest the CPU of the host that it runs on. */
 const hostCpuModes: readonly (string | undefined)[] = ["host-passthrough", "maximum"];
 
-export async function readTraits(domain: DomainCall): Promise<MigrationTraits> {
+export async function readTraits(domain: DomainCall, hostUri: string): Promise<MigrationTraits> {
   const { remote, dom, options } = domain;
   const isActive = (await remote.domainIsActive({ dom }, options)).active === 1;
   const flags = VIR_DOMAIN_XML_MIGRATABLE | (isActive ? 0 : VIR_DOMAIN_XML_INACTIVE);
-  const [{ xml }, job, checkpointCount] = await Promise.all([
+  const [{ xml }, job, checkpointCount, addresses] = await Promise.all([
     remote.domainGetXmlDesc({ dom, flags }, options),
     isActive ? jobOf(domain) : undefined,
     checkpoints(domain),
+    hostAddresses(hostUri),
   ]);
   const root = readXml(xml);
   const cpuMode = cpuModeOf(root);
@@ -54,19 +56,25 @@ export async function readTraits(domain: DomainCall): Promise<MigrationTraits> {
     hostCpuModes.includes(cpuMode) ? hostCpu(domain) : undefined,
   ]);
   const stateFiles = stateFilesOf(domain.connection, dom.uuid, root);
-  return { xml, job, blockJobs, checkpointCount, hostCpuXml, cpuMode, stateFiles, ...traitsOf(root) };
+  const asked = { xml, job, blockJobs, checkpointCount, hostCpuXml, cpuMode, stateFiles, hostAddresses: addresses };
+  return { ...asked, ...traitsOf(root) };
 }
 
+type ReadTraits = Pick<
+  MigrationTraits,
+  "devices" | "secrets" | "interfaces" | "loader" | "bootFiles" | "listeners" | "ownNvram" | "tpm" | "strictNodes"
+>;
+
 /** What the document alone tells. */
-function traitsOf(
-  root: ReadElement,
-): Pick<MigrationTraits, "devices" | "secrets" | "interfaces" | "loader" | "ownNvram" | "tpm" | "strictNodes"> {
+export function traitsOf(root: ReadElement): ReadTraits {
   const nvram = text(child(root, "os/nvram"));
   return {
     devices: [...tiedDevices(root), ...tiedDisks(root), ...tiedCards(root), ...tiedFeatures(root)],
     secrets: descendants(root, "secret").map(secretOf),
     interfaces: hostInterfaces(root),
     loader: text(child(root, "os/loader")),
+    bootFiles: bootFiles(root),
+    listeners: listenersOf(root).filter(({ isFixed }) => isFixed),
     ownNvram: nvram === undefined || nvram.startsWith(`${nvramFolder}/`) ? undefined : nvram,
     tpm: tpmOf(root),
     strictNodes: strictNodes(root),
@@ -201,7 +209,23 @@ function tiedDisks(root: ReadElement): TiedDevice[] {
     return [
       ...(attribute(disk, "device") === "lun" ? [{ kind: "lun", device } as const] : []),
       ...(child(disk, "transient") === undefined ? [] : [{ kind: "transient-disk", device } as const]),
+      ...(attribute(disk, "type") === "nvme" ? [{ kind: "nvme-disk", device } as const] : []),
+      ...(isServedByHost(disk) ? [{ kind: "host-disk", device } as const] : []),
     ];
+  });
+}
+
+/** What serves it is a program or device of its host: behind the same path another host has other content. */
+function isServedByHost(disk: ReadElement): boolean {
+  if (["vhostuser", "vhostvdpa"].includes(attribute(disk, "type") ?? "")) return true;
+  return children(child(disk, "source"), "host").some((host) => attribute(host, "transport") === "unix");
+}
+
+/** libvirt 9.0 docs/formatdomain.rst, "Direct kernel boot", "ACPI". */
+function bootFiles(root: ReadElement): BootFile[] {
+  return ["kernel", "initrd", "dtb", "acpi/table"].flatMap((name) => {
+    const file = text(child(root, `os/${name}`));
+    return file === undefined ? [] : [{ kind: name === "acpi/table" ? "ACPI table" : name, path: file }];
   });
 }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
-import type { MigrationOptions } from "#virtualization/port.ts";
+import type { MigrationOptions } from "#virtualization/migration/port.ts";
 import {
   emptyDisk,
   guestDisk,

@@ -26,10 +26,11 @@ import { AppError } from "#core/app-error.ts";
 import type { LongCall } from "#core/call.ts";
 import { isLibvirtCode } from "#libvirt/error.ts";
 import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
-import type { GuestMigration, MigrationOptions, MigrationResult } from "#virtualization/port.ts";
+import type { GuestMigration, MigrationOptions, MigrationResult } from "#virtualization/migration/port.ts";
 import { cancellableJob } from "./cancellable-job.ts";
 import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
 import { deleteState, readState, writeState } from "./guest-state.ts";
+import { missingCertificates } from "./migration-certificate.ts";
 import { contactHost } from "./migration-contact.ts";
 import { StallWatch } from "./migration-stall.ts";
 import { readReception } from "./migration-reception.ts";
@@ -38,7 +39,8 @@ import { numberOf, reportProgress, withJobStats } from "./job-progress.ts";
 
 export function guestMigration(context: GuestDriverContext): GuestMigration {
   return {
-    traits: (uuid, call) => onDomain(context, uuid, call, "read what ties the VM to its host", readTraits),
+    traits: (uuid, call) =>
+      onDomain(context, uuid, call, "read what ties the VM to its host", (domain) => readTraits(domain, context.uri)),
     reception: (traits, call) =>
       onConnection(
         context,
@@ -47,6 +49,8 @@ export function guestMigration(context: GuestDriverContext): GuestMigration {
         ({ connection, options }) => readReception(connection, context.uri, traits, options),
         longDeadlineMs,
       ),
+    missingCertificates: (end, call) =>
+      onConnection(context, call, "look for QEMU's certificates", (connected) => missingCertificates(connected, end)),
     contact: (uuid, { targetUri }, call) =>
       onDomain(context, uuid, call, "reach the target host", (domain) => contactHost(domain, targetUri)),
     migrateLive: async (uuid, options, call) => {

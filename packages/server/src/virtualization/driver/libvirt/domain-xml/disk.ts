@@ -20,6 +20,7 @@ import {
   setText,
 } from "./element.ts";
 import { text, wholeNumber } from "./element.ts";
+import { pciAddress } from "./other-hardware.ts";
 
 /** Our field, libvirt's element in <iotune>; also the names of domainSetBlockIoTune's parameters. */
 export const ioTuneName = {
@@ -89,11 +90,17 @@ export function sourceText(owner: ReadElement): string | undefined {
   const type = attribute(owner, "type") ?? "file";
   if (type === "volume") return join(attribute(source, "pool"), attribute(source, "volume"));
   if (type === "network") return networkUrl(source);
+  if (type === "nvme") return nvmeUrl(source);
   return attribute(source, "file") ?? attribute(source, "dev") ?? attribute(source, "dir") ?? attribute(source, "path");
 }
 
 function join(pool: string | undefined, volume: string | undefined): string | undefined {
   return pool === undefined || volume === undefined ? undefined : `${pool}/${volume}`;
+}
+
+/** As QEMU names it (block/nvme.c): nvme://0000:06:00.0/1 */
+function nvmeUrl(source: ReadElement): string {
+  return `nvme://${pciAddress(child(source, "address")) ?? ""}/${attribute(source, "namespace") ?? ""}`;
 }
 
 function networkUrl(source: ReadElement): string {

@@ -83,7 +83,7 @@ function readHostDevice(device: ReadElement): string {
 }
 
 /** As lspci prints it; an mdev has a UUID. */
-function pciAddress(address: ReadElement | undefined): string | undefined {
+export function pciAddress(address: ReadElement | undefined): string | undefined {
   const uuid = attribute(address, "uuid");
   if (address === undefined || uuid !== undefined) return uuid;
   const part = (name: string, digits: number): string =>
