@@ -211,6 +211,34 @@ export const scenarios: readonly Scenario[] = [
     prepare: async (plane) => ({ vmId: await makeVm(plane, "subject", { start: true }), request: { name: "clone" } }),
   },
   {
+    operation: "vm.clone",
+    title: "vm.clone of a snapshot of a stopped VM",
+    steps: ["disks", "define"],
+    done: {
+      vms: {
+        subject: { host: "h1", state: "shut off", layers: { vda: 3 }, current: "s1" },
+        clone: { state: "shut off", layers: { vda: 1 } },
+      },
+      snapshots: ["s1"],
+    },
+    async prepare(plane) {
+      const vmId = await makeVm(plane, "subject");
+      await takeSnapshot(plane, vmId, "s1");
+      return { vmId, request: { name: "clone", snapshot: "s1" } };
+    },
+  },
+  {
+    operation: "vm.migrate",
+    title: "vm.migrate, live, with its disk and autostart",
+    steps: ["volumes", "move", "finish"],
+    done: subject("running", { host: "h2", layers: { vda: 1 }, info: [/^Autostart: +enable/m] }),
+    prepare: async (plane) => {
+      const vmId = await makeVm(plane, "subject", { disks: [{ capacityBytes: 1 << 24, pool: "local" }], start: true });
+      await plane.succeed("vm.change", { vmId, request: { autostart: true } });
+      return { vmId, request: { host: "h2", copyDisks: true } };
+    },
+  },
+  {
     operation: "vm.migrate",
     title: "vm.migrate, live",
     done: subject("running", { host: "h2" }),
