@@ -7,7 +7,7 @@ export function vmHandlers({ vm }: RestServices): HandlerTable {
     vmXml: async (context) => {
       const options = { inactive: context.query?.inactive ?? false };
       const xml = await vm.xml(context.parameters.vmId, options, serviceContext(context));
-      void context.reply.type("application/xml; charset=utf-8").send(xml);
+      await context.reply.type("application/xml; charset=utf-8").send(xml);
     },
     vmPreview: (context) => vm.preview(context.body, serviceContext(context)),
     vmMigrationCheck: (context) => vm.migrationCheck(context.parameters.vmId, context.body, serviceContext(context)),
@@ -15,7 +15,7 @@ export function vmHandlers({ vm }: RestServices): HandlerTable {
     vmStatistics: (context) => vm.statistics(context.parameters.vmId, serviceContext(context)),
     vmScreenshot: async (context) => {
       const picture = await vm.screenshot(context.parameters.vmId, serviceContext(context));
-      void context.reply.type(picture.contentType).send(Buffer.from(picture.bytes));
+      await context.reply.type(picture.contentType).send(Buffer.from(picture.bytes));
     },
   };
 }
