@@ -14,6 +14,8 @@ interface AppErrorDetail {
   readonly changes?: readonly FieldChange[];
   /** Whether the same may succeed later; default: the table's. False where trying again is for people to decide. */
   readonly retryable?: boolean;
+  /** A step of a task refused before it did anything: there is nothing half-done to go on with. */
+  readonly nothingDone?: boolean;
 }
 
 export class AppError extends Error {
@@ -23,6 +25,7 @@ export class AppError extends Error {
   readonly fault: Readonly<Record<string, unknown>> | undefined;
   readonly changes: readonly FieldChange[] | undefined;
   readonly retryable: boolean;
+  readonly nothingDone: boolean;
 
   /** `message` says what happened and what was left as it was, in the user's words. */
   constructor(code: ErrorCode, message: string, detail: AppErrorDetail = {}) {
@@ -34,6 +37,7 @@ export class AppError extends Error {
     this.fault = detail.fault;
     this.changes = detail.changes;
     this.retryable = detail.retryable ?? errorCode[code].retryable;
+    this.nothingDone = detail.nothingDone ?? false;
   }
 }
 

@@ -24,13 +24,14 @@ export function hostRemove(deps: HostOperationDeps) {
       {
         name: "forget",
         pointOfNoReturn: true,
-        async do({ input }) {
+        async do({ input, repeated }) {
           const host = inventory.get("host", input.hostId) ?? inventory.by("host", "name", input.hostId)[0];
           if (host === undefined) return;
           // A VM that came here while its next task was in the queue: that task's claims are of the host it came from.
           requireIdle(
             host,
             tasksOnHost(inventory, host.id).find((task) => task.state !== "queued"),
+            !repeated,
           );
           await deps.connections.detach(host.id);
           await forgetHost(deps, host.id);
@@ -40,9 +41,9 @@ export function hostRemove(deps: HostOperationDeps) {
   });
 }
 
-function requireIdle(host: Host, busy: Task | undefined): void {
+function requireIdle(host: Host, busy: Task | undefined, nothingDone = true): void {
   if (busy === undefined) return;
   const what = `${busy.operation} ${busy.target?.name ?? busy.target?.id ?? ""}`;
   const message = `Task ${busy.id} (${what}) still works on host ${host.name}. Nothing was changed.`;
-  throw new AppError("conflict", message, { remedy: "Wait for its end or cancel it." });
+  throw new AppError("conflict", message, { remedy: "Wait for its end or cancel it.", nothingDone });
 }

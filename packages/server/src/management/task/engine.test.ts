@@ -119,6 +119,19 @@ test("an undo that fails is tried again; when it fails for good the task names w
   assert.deepEqual(task.error?.fault?.["left"], { first: { path: "/x" }, second: { path: "/y" } });
 });
 
+test("a step that can't be undone and did nothing leaves nothing half-done; what was before it is undone", async () => {
+  const refused = new AppError("conflict", "Busy.", { nothingDone: true });
+  await using fixture = await EngineFixture.open([
+    sample([
+      { name: "first", do: async () => undefined, undo: async () => {} },
+      { name: "second", pointOfNoReturn: true, do: () => Promise.reject(refused) },
+    ]),
+  ]);
+  const task = await fixture.run("sample.run", { name: "a" });
+  assert.deepEqual([task.state, task.error?.detail, task.unfinished], ["failed", "Busy.", undefined]);
+  assert.deepEqual(states(task), ["undone", "failed"]);
+});
+
 test("what an undo leaves to others is told with the failure", async () => {
   await using fixture = await EngineFixture.open([
     sample([

@@ -56,7 +56,10 @@ export interface Step<Input> {
   isNeedless?(context: Pick<StepContext<Input>, "input" | "result">): boolean;
   /** Absent: there is nothing to undo. May answer, in the user's words, what it left as it is because it is others'. */
   undo?(context: StepContext<Input>): Promise<string | void>;
-  /** After this step has begun the task can't be cancelled nor undone, only finished: it is repeated until it succeeds or fails for good. */
+  /**
+   * After this step has begun the task can't be cancelled nor undone, only finished: it is repeated until it succeeds or
+   * fails for good. One exception: an error that says `nothingDone`, which only an attempt that is the first may do.
+   */
   readonly pointOfNoReturn?: boolean;
   /** Of a point of no return that people wait for, and may ask for again: a host that is gone is waited for half a minute, not 25, also after a start and when it is tried again. */
   readonly isBrief?: boolean;

@@ -5,7 +5,7 @@
  */
 import type { Problem } from "@innkeeper/contract/problem.ts";
 import type { TaskStep, TaskStepState } from "@innkeeper/contract/resource/task.ts";
-import { toProblem } from "#core/app-error.ts";
+import { AppError, toProblem } from "#core/app-error.ts";
 import { timestamp } from "#core/clock.ts";
 import { words } from "#management/task/attempt.ts";
 import type { HeldClaims } from "#management/task/held-claims.ts";
@@ -171,7 +171,7 @@ export class TaskRun {
 
   async #stepFailed(step: Step<unknown>, error: unknown): Promise<true> {
     const { cursor } = this.#journal.record;
-    const irreversible = this.#irreversible();
+    const irreversible = this.#irreversible() && !this.#isRefused(error);
     if (this.#cancel.signal.aborted && !irreversible) {
       await this.#turn(cancelledProblem(), "cancelled");
       return true;
@@ -184,6 +184,13 @@ export class TaskRun {
       await this.#turn(stepProblem(error, step.name), "failed");
     }
     return true;
+  }
+
+  /** The first step that can't be undone said that it did nothing. */
+  #isRefused(error: unknown): boolean {
+    const { cursor } = this.#journal.record;
+    const point = this.#operation.steps.findIndex((step) => step.pointOfNoReturn === true);
+    return cursor === point && error instanceof AppError && error.nothingDone;
   }
 
   /** From here on it only goes backward. */

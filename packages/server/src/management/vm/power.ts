@@ -4,8 +4,10 @@
  * was reset), so it is a point of no return; it is idempotent, or harmless when a crash makes it run twice.
  */
 import { Type } from "typebox";
+import type { ErrorCode } from "@innkeeper/contract/error-code.ts";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
 import type { VmAction } from "@innkeeper/contract/state/vm.ts";
+import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
 import { type Operation, operation } from "#management/task/operation.ts";
@@ -23,6 +25,22 @@ export interface PowerVerb {
   /** A template must not run. */
   readonly notTemplate?: boolean;
   act(guest: GuestHypervisor, vm: Vm, call: Call): Promise<void>;
+}
+
+/** What a host said no to was not done; what it didn't answer may have been. */
+const refusals: readonly ErrorCode[] = ["invalid_state", "not_found", "unsupported", "host_failed", "conflict"];
+
+function refusal(error: unknown): unknown {
+  if (!(error instanceof AppError) || !refusals.includes(error.code)) return error;
+  const { code, message, field, remedy, fault, retryable } = error;
+  const detail = { ...(field !== undefined && { field }), ...(remedy !== undefined && { remedy }) };
+  return new AppError(code, message, {
+    ...detail,
+    ...(fault && { fault }),
+    retryable,
+    cause: error,
+    nothingDone: true,
+  });
 }
 
 export function powerOperation(deps: OperationDeps, power: PowerVerb): Operation<typeof VmInput> {
@@ -51,7 +69,7 @@ export function powerOperation(deps: OperationDeps, power: PowerVerb): Operation
           } catch (error) {
             // While it failed the guest may have been seen in a state between: one that can't start is paused for a moment.
             await syncGuest(deps, context, { hostId, uuid });
-            throw error;
+            throw context.repeated ? error : refusal(error);
           }
           return { hostId, uuid };
         },
