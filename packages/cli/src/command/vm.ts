@@ -71,15 +71,17 @@ async function remove(invocation: Invocation, ...names: string[]): Promise<void>
   const vms = await Promise.all(names.map(async (name) => await find(api, "vm", name)));
   const withDisks = options.flag("disks") === true;
   const all = vms.map(({ name }) => name).join(", ");
-  await invocation.confirm(`Delete ${all}${withDisks ? " with all disks" : " (the disks stay)"}?`);
+  await invocation.confirm(
+    `Delete ${all}${withDisks ? " with all disks" : " (disks, firmware variables and TPM state stay)"}?`,
+  );
   const query = given({ deleteDisks: options.flag("disks"), force: options.flag("force") });
   for (const vm of vms) {
     const task = await api.call("vmDelete", { parameters: { vmId: vm.id }, query });
-    await followTask(invocation, task, (ended) => `deleted ${vm.name}${withDisks ? keptText(ended) : ""}`);
+    await followTask(invocation, task, (ended) => `deleted ${vm.name}${keptText(ended)}`);
   }
 }
 
-/** Not all of a VM's disks are its own to delete. */
+/** Not all of a VM's disks are its own to delete; without --disks none goes. */
 function keptText(task: Task): string {
   const kept = (task.result?.["keptVolumes"] ?? []) as readonly { readonly path: string; readonly reason: string }[];
   return kept.map(({ path, reason }) => `\n  kept ${path}: ${reason}`).join("");

@@ -168,8 +168,12 @@ export interface GuestLifecycle {
     defined?: (xml: string) => Promise<void>,
   ): Promise<GuestChangeResult>;
   rename(uuid: string, name: string, call: Call): Promise<void>;
-  /** Forgets the guest with its NVRAM, TPM state, and managed save; disks stay. Idempotent: gone is fine. */
-  undefine(uuid: string, call: Call): Promise<void>;
+  /**
+   * Forgets the guest with its managed save, NVRAM and TPM state; disks stay, and NVRAM that is another guest's, too, or not
+   * in libvirt's own folder. `keepState`: NVRAM and TPM state stay in any case, and a guest with a managed save is refused.
+   * Answers the files that stay, disks aside. Idempotent: gone is fine.
+   */
+  undefine(uuid: string, options: { readonly keepState?: boolean }, call: Call): Promise<readonly string[]>;
   start(uuid: string, options: { readonly paused?: boolean }, call: Call): Promise<void>;
   /** Asks the guest (agent, else ACPI); returns when it was asked. */
   shutdown(uuid: string, call: Call): Promise<void>;

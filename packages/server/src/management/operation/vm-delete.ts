@@ -1,6 +1,7 @@
 /**
  * Deletes a VM, with its disks or without. What will be deleted is settled and stored before anything is touched; a VM
- * whose disks others need is refused by their names. Without deleteDisks all files stay, and the result names them.
+ * whose disks others need is refused by their names. Without deleteDisks all files stay, also firmware variables and TPM
+ * state, and the result names them.
  */
 import { Type } from "typebox";
 import type { Vm } from "@innkeeper/contract/resource/vm.ts";
@@ -14,6 +15,7 @@ import { vmClaim, vmTarget } from "#management/vm/lookup.ts";
 import { readGuestIfAny, removeGuest, stopGuest } from "#management/vm/guest-read.ts";
 import { syncGuest } from "#management/vm/sync.ts";
 import { deletableFiles, ownFiles, type VmFiles } from "#management/vm/vm-file.ts";
+import type { Guest } from "#virtualization/port.ts";
 import type { OperationDeps } from "./deps.ts";
 
 interface Plan extends VmFiles {
@@ -22,6 +24,8 @@ interface Plan extends VmFiles {
   readonly hostId: string;
   readonly uuid: string;
 }
+
+const sharedState = "firmware variables that another VM has, too, or that are outside of libvirt's own folder";
 
 type Input = { vmId: string; deleteDisks?: boolean; force?: boolean };
 
@@ -54,9 +58,10 @@ export function vmDelete(deps: OperationDeps) {
       {
         name: "undefine",
         pointOfNoReturn: true,
-        async do({ result, signal }) {
+        async do({ input, result, signal }) {
           const { hostId, uuid } = result<Plan>("plan");
-          await removeGuest(deps.providers.get(hostId).guest, uuid, { signal });
+          const options = { keepState: input.deleteDisks !== true };
+          return { kept: await removeGuest(deps.providers.get(hostId).guest, uuid, { signal }, options) };
         },
       },
       {
@@ -79,9 +84,12 @@ export function vmDelete(deps: OperationDeps) {
         },
       },
     ],
-    outcome({ result }) {
+    outcome({ input, result }) {
       const { vmId, name, owned, kept } = result<Plan>("plan");
-      return { vmId, name, deletedVolumes: owned, keptVolumes: kept };
+      const state = result<{ kept: string[] }>("undefine").kept;
+      const reason = input.deleteDisks === true ? sharedState : "firmware variables and TPM state stay with the disks";
+      const keptVolumes = [...kept, ...state.map((path) => ({ path, reason }))];
+      return { vmId, name, deletedVolumes: owned, keptVolumes };
     },
   });
 }
@@ -99,7 +107,10 @@ async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan
   const { guest } = deps.providers.get(vm.hostId);
   const now = await readGuestIfAny(guest, vm.uuid, call);
   if (now !== undefined && input.force !== true) refuseRunning(now);
-  if (now !== undefined && input.deleteDisks !== true) refuseLosingSnapshots(now);
+  if (now !== undefined && input.deleteDisks !== true) {
+    refuseLosingSnapshots(now);
+    refuseLosingMemory(now);
+  }
   const present = now === undefined ? vm : { ...vm, spec: now.spec };
   const files =
     input.deleteDisks === true
@@ -122,6 +133,16 @@ function refuseLosingSnapshots({ name, foreignSnapshotCount }: Pick<Vm, "name" |
   throw new AppError("conflict", message, {
     field: "deleteDisks",
     remedy: "Delete the snapshots first (inn snapshot delete), or delete the VM with its disks.",
+  });
+}
+
+/** libvirt keeps no saved memory of a VM that it has forgotten. */
+function refuseLosingMemory({ name, hasSavedMemory }: Pick<Guest, "name" | "hasSavedMemory">): void {
+  if (!hasSavedMemory) return;
+  const message = `VM ${name} is off with its memory saved (virsh managedsave), which would be lost while its disks stay. Nothing was deleted.`;
+  throw new AppError("conflict", message, {
+    field: "deleteDisks",
+    remedy: `Start it once and shut it down, give the saved memory up with \`virsh managedsave-remove ${name}\`, or delete the VM with its disks.`,
   });
 }
 

@@ -26,10 +26,16 @@ export async function stopGuest(guest: GuestHypervisor, uuid: string, call: Call
   await guest.lifecycle.forceOff(uuid, call).catch(unlessGone);
 }
 
-/** Stops and forgets it. Idempotent: gone is fine. */
-export async function removeGuest(guest: GuestHypervisor, uuid: string, call: Call): Promise<void> {
+/** Stops and forgets it; answers the files that stay, disks aside. Idempotent: gone is fine. */
+export async function removeGuest(
+  guest: GuestHypervisor,
+  uuid: string,
+  call: Call,
+  options: { readonly keepState?: boolean } = {},
+): Promise<readonly string[]> {
   await stopGuest(guest, uuid, call);
-  await guest.lifecycle.undefine(uuid, call).catch(unlessGone);
+  const kept = await guest.lifecycle.undefine(uuid, options, call).catch(unlessGone);
+  return kept ?? [];
 }
 
 /** Of a VM that the task defined: a guest of its UUID that is not marked as that VM is someone else's, and stays. */

@@ -52,7 +52,7 @@ suite("guests on a real host", () => {
     await lifecycle.forceOff(guest.uuid, call);
     await lifecycle.start(guest.uuid, {}, call);
     await assert.rejects(lifecycle.start(guest.uuid, {}, call), hasCode("invalid_state"));
-    await assert.rejects(lifecycle.undefine(guest.uuid, call), hasCode("invalid_state"));
+    await assert.rejects(lifecycle.undefine(guest.uuid, {}, call), hasCode("invalid_state"));
     await using serial = new SerialConsole(await console.serial(guest.uuid, { force: false }, call));
     await assert.rejects(console.serial(guest.uuid, { force: false }, call), hasCode("conflict"));
     await serial.expect(/INNKEEPER-GUEST READY/);
@@ -122,8 +122,8 @@ suite("guests on a real host", () => {
     await assert.rejects(console.agent(guest.uuid, call), hasCode("invalid_state"));
     await assert.rejects(console.screenshot(guest.uuid, call), hasCode("invalid_state"));
     await assert.rejects(console.serial(guest.uuid, { force: false }, call), hasCode("invalid_state"));
-    await lifecycle.undefine(guest.uuid, call);
-    await lifecycle.undefine(guest.uuid, call);
+    await lifecycle.undefine(guest.uuid, {}, call);
+    await lifecycle.undefine(guest.uuid, {}, call);
     await assert.rejects(inventory.read(guest.uuid, call), hasCode("not_found"));
   });
 
@@ -151,7 +151,7 @@ suite("guests on a real host", () => {
     for (const refused of [lifecycle.shutdown, lifecycle.reset, lifecycle.suspend, lifecycle.resume]) {
       await assert.rejects(refused(uuid, call), hasCode("invalid_state"));
     }
-    await lifecycle.undefine(uuid, call);
+    await lifecycle.undefine(uuid, {}, call);
   });
 
   test("definitions: name taken, replaced, renamed, from XML with new identity", async () => {
@@ -187,8 +187,8 @@ suite("guests on a real host", () => {
     await assert.rejects(lifecycle.rename(copyUuid, "gamma 中文", call), hasCode("name_taken"));
     await assert.rejects(lifecycle.defineXml("<domain", {}, call), hasCode("host_failed"));
     await assert.rejects(lifecycle.defineXml("<network/>", {}, call), hasCode("invalid_field"));
-    await lifecycle.undefine(uuid, call);
-    await lifecycle.undefine(copyUuid, call);
+    await lifecycle.undefine(uuid, {}, call);
+    await lifecycle.undefine(copyUuid, {}, call);
   });
 
   test("UEFI variables go along when a guest is renamed or copied, and go with it", async () => {
@@ -224,12 +224,24 @@ suite("guests on a real host", () => {
       hasCode("conflict"),
     );
     assert.equal(await sum("uefi-copy"), before);
-    await shell("virsh undefine holder --keep-nvram");
+    // Forgetting it leaves the other's file, and one that is elsewhere.
+    const sharer = await shell("virsh domuuid holder");
+    assert.deepEqual(await lifecycle.undefine(sharer, { keepState: true }, call), [`${folder}/uefi-copy_VARS.fd`]);
+    for (const [name, file] of [
+      ["twin", `${folder}/uefi 2_VARS.fd`],
+      ["elsewhere", "/run/elsewhere_VARS.fd"],
+    ] as const) {
+      await shell(`cp "${folder}/uefi 2_VARS.fd" /run/elsewhere_VARS.fd
+        sed "s#<name>.*</name>#<name>${name}</name>#; s#<nvram>.*</nvram>#<nvram>${file}</nvram>#" /run/holder.xml > /run/${name}.xml
+        virsh define /run/${name}.xml`);
+      assert.deepEqual(await lifecycle.undefine(await shell(`virsh domuuid ${name}`), {}, call), [file]);
+      assert.equal(await shell(`test -e "${file}" && echo there`), "there");
+    }
     await lifecycle.defineXml(xml, { name: "uefi-copy", uuid: copyUuid }, call);
     await lifecycle.start(copyUuid, { paused: true }, call);
     await lifecycle.forceOff(copyUuid, call);
-    await lifecycle.undefine(copyUuid, call);
-    await lifecycle.undefine(uuid, call);
+    await lifecycle.undefine(copyUuid, {}, call);
+    await lifecycle.undefine(uuid, {}, call);
     assert.equal(await shell(`ls ${folder}`), "");
   });
 
@@ -274,7 +286,7 @@ suite("guests on a real host", () => {
     await lifecycle.change(uuid, { metadata: testMetadata() }, call);
     await h1.host.exec(["virsh", "suspend", "delta"], { signal });
     await h1.host.exec(["virsh", "destroy", "delta"], { signal });
-    await lifecycle.undefine(uuid, call);
+    await lifecycle.undefine(uuid, {}, call);
     await waitFor("the last event", async () => seen.includes("delta undefined removed") || undefined, { timeoutMs });
     for (const expected of ["defined added", "started booted", "suspended paused", "stopped destroyed"]) {
       assert(seen.includes(`delta ${expected}`), `${expected} in ${seen.join("; ")}`);
@@ -308,7 +320,7 @@ suite("guests on a real host", () => {
       { timeoutMs },
     );
     await lifecycle.forceOff(uuid, call);
-    await lifecycle.undefine(uuid, call);
+    await lifecycle.undefine(uuid, {}, call);
   });
 
   test("the test driver's guests are seen and handled as far as that driver can", async () => {
@@ -329,7 +341,7 @@ suite("guests on a real host", () => {
     const { pending } = await lifecycle.change(uuid, { memory: { sizeMiB: 256 } }, call);
     assert.deepEqual(pending, ["memory.sizeMiB"]);
     await lifecycle.forceOff(uuid, call);
-    await lifecycle.undefine(uuid, call);
+    await lifecycle.undefine(uuid, {}, call);
     await assert.rejects(inventory.read(uuid, call), hasCode("not_found"));
   });
 
@@ -352,7 +364,7 @@ suite("guests on a real host", () => {
     const { stdout } = await h1.host.exec(["virsh", "dumpxml", "--security-info", "--inactive", "made"], { signal });
     assert.match(stdout, /passwd='secret'/);
     assert.doesNotMatch(await inventory.xml(made.uuid, { inactive: true }, call), /secret/);
-    await lifecycle.undefine(made.uuid, call);
+    await lifecycle.undefine(made.uuid, {}, call);
     const transient = "sed -e 's/<disk.*<\\/disk>//' /run/made.xml > /tmp/t.xml; virsh create --paused /tmp/t.xml";
     await h1.host.exec(["sh", "-c", transient], { signal });
     const brief = (await inventory.list(call)).find((guest) => guest.name === "made");

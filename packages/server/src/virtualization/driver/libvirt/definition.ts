@@ -5,6 +5,8 @@ import {
   LibvirtError,
   VIR_DOMAIN_DEFINE_VALIDATE,
   VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA,
+  VIR_DOMAIN_UNDEFINE_KEEP_NVRAM,
+  VIR_DOMAIN_UNDEFINE_KEEP_TPM,
   VIR_DOMAIN_UNDEFINE_MANAGED_SAVE,
   VIR_DOMAIN_UNDEFINE_NVRAM,
   VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
@@ -19,27 +21,21 @@ import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
 import type { Guest, GuestDefinition } from "#virtualization/port.ts";
 import { checkName, renderDefinition } from "./check.ts";
 import { type DomainCall, domainRef } from "./driver-context.ts";
-import { child, text } from "./domain-xml/element.ts";
+import { attribute, child, text } from "./domain-xml/element.ts";
 import { readMetadata } from "./domain-xml/metadata.ts";
 import { type Retarget, retarget } from "./domain-xml/retarget.ts";
 import { copySecrets } from "./domain-xml/secret.ts";
 import { readGuest } from "./guest.ts";
-import { copyNvram, defaultNvramFile, deleteNvram, nvramFile } from "./nvram.ts";
+import { tpmFiles } from "./guest-state.ts";
+import { copyNvram, defaultNvramFile, deleteNvram, isOwnNvram, nvramFile } from "./nvram.ts";
 
-/** Everything that libvirt keeps beside the XML. Checkpoints' bitmaps stay in the disks. */
-const undefineAll =
-  VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
-  VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
-  VIR_DOMAIN_UNDEFINE_NVRAM |
-  VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
-  VIR_DOMAIN_UNDEFINE_TPM;
-
-/** From the most to the least that a driver or an older libvirt (TPM: 8.9, checkpoints: 5.6) may know. */
-const undefineFlags: readonly number[] = [
-  undefineAll,
-  undefineAll & ~VIR_DOMAIN_UNDEFINE_TPM,
+/** What a driver or an older libvirt may not know, the youngest first. Checkpoints' bitmaps stay in the disks. */
+const youngFlags: readonly number[] = [
+  // 8.9
+  VIR_DOMAIN_UNDEFINE_TPM | VIR_DOMAIN_UNDEFINE_KEEP_TPM,
+  // 5.6; of NVRAM other drivers than QEMU's know nothing
+  VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM,
   VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
-  0,
 ];
 
 export async function defineFromSpec(
@@ -140,20 +136,50 @@ export async function renameGuest({ connection, remote, dom, options }: DomainCa
   if (copied) await deleteNvram(connection, nvram, dom.uuid, options);
 }
 
-export async function undefineGuest({ remote, dom, options }: DomainCall): Promise<void> {
+/**
+ * Firmware variables that are not only this guest's, or not in libvirt's own folder (perhaps a shared one, where the guest
+ * goes on from on another host), stay in any case. Answers the files that stay.
+ */
+export async function undefineGuest(domain: DomainCall, keepState: boolean): Promise<string[]> {
+  const { connection, remote, dom, options } = domain;
   try {
     const { active } = await remote.domainIsActive({ dom }, options);
     if (active === 1) throw new AppError("invalid_state", "The VM runs; it can be forgotten when it is off.");
-    for (const [index, flags] of undefineFlags.entries()) {
+    const root = readXml((await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE }, options)).xml);
+    const nvram = nvramFile(connection, root);
+    const keepsNvram = keepState || (nvram !== undefined && !(await isOwnNvram(connection, nvram, dom.uuid, options)));
+    const tpm = attribute(child(root, "devices/tpm/backend"), "type") === "emulator";
+    let flags =
+      VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+      VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
+      (keepsNvram ? VIR_DOMAIN_UNDEFINE_KEEP_NVRAM : VIR_DOMAIN_UNDEFINE_NVRAM) |
+      (keepState ? VIR_DOMAIN_UNDEFINE_KEEP_TPM : VIR_DOMAIN_UNDEFINE_TPM | VIR_DOMAIN_UNDEFINE_MANAGED_SAVE);
+    for (const [index, young] of [...youngFlags, 0].entries()) {
       const failure = await remote.domainUndefineFlags({ dom, flags }, options).then(
         () => undefined,
         (error: unknown) => ({ error }),
       );
-      if (failure === undefined) return;
-      const unknownFlag = isLibvirtCode(failure.error, "VIR_ERR_INVALID_ARG");
-      if (!unknownFlag || index === undefineFlags.length - 1) throw failure.error;
+      if (failure === undefined) {
+        return [
+          ...(keepsNvram && nvram !== undefined ? [nvram] : []),
+          ...(keepState && tpm ? tpmFiles(dom.uuid, root) : []),
+        ];
+      }
+      if (!isLibvirtCode(failure.error, "VIR_ERR_INVALID_ARG") || index === youngFlags.length) throw failure.error;
+      // Without these flags it would delete what is to stay.
+      if ((index === 0 && keepState && tpm) || (index === 1 && keepsNvram && nvram !== undefined)) throw cannotKeep();
+      flags &= ~young;
     }
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }
+  return [];
+}
+
+function cannotKeep(): AppError {
+  const message =
+    "The host's libvirt can't forget a VM without deleting its TPM's state or firmware variables. Nothing was deleted.";
+  return new AppError("unsupported", message, {
+    remedy: "Update libvirt (8.9 or newer), or delete the VM with its disks.",
+  });
 }

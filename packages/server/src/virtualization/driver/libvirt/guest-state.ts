@@ -22,11 +22,12 @@ const fileMaxBytes = 96 * 1024 ** 2;
 /** Where its host keeps, or may keep, such files. */
 export function stateFilesOf(connection: Connection, uuid: string, root: ReadElement): string[] {
   const nvram = nvramFile(connection, root);
+  return [...(nvram !== undefined && path.dirname(nvram) === nvramFolder ? [nvram] : []), ...tpmFiles(uuid, root)];
+}
+
+export function tpmFiles(uuid: string, root: ReadElement): string[] {
   const tpm = child(root, "devices/tpm");
-  return [
-    ...(nvram !== undefined && path.dirname(nvram) === nvramFolder ? [nvram] : []),
-    ...(tpm === undefined ? [] : [tpmFile(uuid, attribute(child(tpm, "backend"), "version"))]),
-  ];
+  return tpm === undefined ? [] : [tpmFile(uuid, attribute(child(tpm, "backend"), "version"))];
 }
 
 /** swtpm's permanent state; what else it writes is gone when it stops (swtpm(8)). */

@@ -64,7 +64,15 @@ function definitions(context: GuestDriverContext): Definitions {
       ),
     rename: (uuid, name, call) =>
       onDomain(context, uuid, call, `rename the VM to ${name}`, (domain) => renameGuest(domain, name)),
-    undefine: (uuid, call) => onDomain(context, uuid, call, "forget the VM", undefineGuest, longDeadlineMs),
+    undefine: (uuid, { keepState }, call) =>
+      onDomain(
+        context,
+        uuid,
+        call,
+        "forget the VM",
+        (domain) => undefineGuest(domain, keepState === true),
+        longDeadlineMs,
+      ),
   };
 }
 

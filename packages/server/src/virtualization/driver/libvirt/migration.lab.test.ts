@@ -206,6 +206,6 @@ suite("migration of a guest", () => {
     assert.equal(moved.spec.firmware, "uefi-secure");
     assert.deepEqual(moved.pendingChanges, []);
     await h2.guest.lifecycle.forceOff(secure.uuid, call);
-    await h2.guest.lifecycle.undefine(secure.uuid, call);
+    await h2.guest.lifecycle.undefine(secure.uuid, {}, call);
   });
 });

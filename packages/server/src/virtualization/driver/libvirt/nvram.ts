@@ -31,8 +31,27 @@ export function defaultNvramFile(name: string): string {
 
 /** The VM besides `uuid` whose variables a file holds. All are asked, but only if there is such a file. */
 async function otherOwner(folder: Folder, file: string, uuid: string): Promise<string | undefined> {
-  const { connection, options } = folder;
   if (!(await hasFileIn(folder, path.basename(file)))) return undefined;
+  return await userBesides(folder.connection, file, uuid, folder.options);
+}
+
+/** Whether the file is in libvirt's own folder and no other VM's: then it goes with the VM. */
+export async function isOwnNvram(
+  connection: Connection,
+  file: string,
+  uuid: string,
+  options: CallOptions,
+): Promise<boolean> {
+  if (path.dirname(file) !== nvramFolder) return false;
+  return (await userBesides(connection, file, uuid, options)) === undefined;
+}
+
+async function userBesides(
+  connection: Connection,
+  file: string,
+  uuid: string,
+  options: CallOptions,
+): Promise<string | undefined> {
   const { remote } = connection;
   const { domains } = await remote.connectListAllDomains({ needResults: 1, flags: 0 }, options);
   for (const dom of domains.filter((each) => each.uuid !== uuid)) {
