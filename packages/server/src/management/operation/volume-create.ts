@@ -61,7 +61,8 @@ export function volumeCreate(deps: OperationDeps) {
           const { hostId, poolName } = place;
           const { volume } = providers.get(hostId).storage;
           const wanted = { poolName, ...input.request };
-          if ((await ownVolume(volume, wanted, { isMade: created !== undefined }, { signal })) !== undefined) {
+          const known = { isMade: created !== undefined, asked: true };
+          if ((await ownVolume(volume, wanted, known, { signal })) !== undefined) {
             await volume.deleteVolume(poolName, input.request.name, { signal });
           }
           await deps.hostSync.syncPool(hostId, poolName, { signal });

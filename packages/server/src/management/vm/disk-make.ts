@@ -92,7 +92,7 @@ async function ownDisk(
 ): Promise<{ readonly path: string } | undefined> {
   const preallocate = origin.kind === "new" && origin.preallocate === true;
   const wanted = { poolName, name, format: origin.format, capacityBytes: origin.capacityBytes, preallocate };
-  return await ownVolume(deps.providers.get(hostId).storage.volume, wanted, { isMade }, call);
+  return await ownVolume(deps.providers.get(hostId).storage.volume, wanted, { isMade, asked: true }, call);
 }
 
 function nameTaken(poolName: string, volumeName: string): AppError {

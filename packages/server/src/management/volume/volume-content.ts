@@ -77,6 +77,8 @@ async function wholeHeader(volumes: Volumes, { layer, head, name, field }: Layer
   const isShort = tablesEnd > head.byteLength && head.byteLength < headBytes;
   const isWhole = !isShort && (tablesEnd <= head.byteLength || (await reaches(volumes, layer, tablesEnd, call)));
   if (header === undefined || !isWhole) throw cutOff(name, "its tables lie", field);
+  // What its tables name is not in this file.
+  if (header.hasDataFile) return header;
   const farthest = await farthestPlace(volumes, { layer, head, name, field }, header, call);
   if (await reaches(volumes, layer, farthest + 1, call)) return header;
   throw cutOff(name, "data that its tables name lies", field);

@@ -17,19 +17,20 @@ interface WantedVolume {
 }
 
 /**
- * The volume, if it is as it was asked for; unless it is known to be made (`isMade`), also without any data. What is known
- * to be made may be larger: storage rounds up (LVM to extents, libvirt 9.0 qcow2 and block devices to sectors).
+ * The volume, if it is as it was asked for; unless it is known to be made (`isMade`), also without any data. One that was
+ * made may be larger than what was `asked`, if it is that which is known: storage rounds up (LVM to extents, libvirt 9.0
+ * qcow2 and block devices to sectors).
  */
 export async function ownVolume(
   port: VolumePort,
   wanted: WantedVolume,
-  { isMade }: { readonly isMade: boolean },
+  { isMade, asked = false }: { readonly isMade: boolean; readonly asked?: boolean },
   call: Call,
 ): Promise<HostVolume | undefined> {
   const there = await port.findVolume(wanted.poolName, wanted.name, call);
   if (there?.format !== wanted.format) return undefined;
   const isLarger = there.capacityBytes > wanted.capacityBytes;
-  if (there.capacityBytes !== wanted.capacityBytes && !(isMade && isLarger)) return undefined;
+  if (there.capacityBytes !== wanted.capacityBytes && !(isMade && asked && isLarger)) return undefined;
   if (isMade || wanted.preallocate === true) return there;
   return (await hasNoData(port, there, call)) ? there : undefined;
 }
