@@ -167,7 +167,7 @@ function addControllers(devices: Element, q35: boolean): void {
     elements(devices, "disk").some((each) => attributeOf(each, "target", "bus") === bus);
   add("usb", q35 ? "qemu-xhci" : "piix3-uhci");
   if (q35) add("sata");
-  add("pci", q35 ? "pcie-root" : "pci-root");
+  addPciRoot(devices, q35 ? "pcie-root" : "pci-root");
   if (uses("ide")) add("ide");
   if (uses("sata")) add("sata");
   if (uses("scsi")) add("scsi", "lsilogic");
@@ -176,6 +176,30 @@ function addControllers(devices: Element, q35: boolean): void {
   for (const usb of elements(devices, "controller"))
     if (usb.attributes.get("type") === "usb" && !usb.attributes.has("model"))
       usb.attributes.set("model", q35 ? "qemu-xhci" : "piix3-uhci");
+  numberControllers(devices);
+}
+
+/** It is PCI controller 0; root ports that virt-install lists without an index come after it. */
+function addPciRoot(devices: Element, model: string): void {
+  const known = elements(devices, "controller").find(
+    ({ attributes }) =>
+      attributes.get("type") === "pci" && (attributes.get("index") === "0" || attributes.get("model") === model),
+  );
+  if (known === undefined) devices.children.push(element("controller", { type: "pci", index: 0, model }));
+  else known.attributes.set("index", "0");
+}
+
+/** One without an index gets the first of its type that is free. */
+function numberControllers(devices: Element): void {
+  for (const [, controllers] of Map.groupBy(elements(devices, "controller"), (each) => each.attributes.get("type"))) {
+    const used = new Set(controllers.map((each) => each.attributes.get("index")));
+    for (const { attributes } of controllers.filter((each) => !each.attributes.has("index"))) {
+      let index = 0;
+      while (used.has(String(index))) index++;
+      used.add(String(index));
+      attributes.set("index", String(index));
+    }
+  }
 }
 
 function addImplicit(devices: Element): void {
