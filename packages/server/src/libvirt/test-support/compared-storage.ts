@@ -160,6 +160,11 @@ export const poolReads: readonly ComparedCall<NonnullStoragePool>[] = [
     python: "o.isActive()",
   },
   {
+    procedure: "storagePoolIsPersistent",
+    ours: async (remote, pool) => (await remote.storagePoolIsPersistent({ pool })).persistent,
+    python: "o.isPersistent()",
+  },
+  {
     procedure: "storagePoolListAllVolumes",
     ours: async (remote, pool) => (await remote.storagePoolListAllVolumes({ pool, needResults: 1 })).vols.map(volume),
     python: "o.listAllVolumes()",

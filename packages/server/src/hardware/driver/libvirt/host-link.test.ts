@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
-import { describe, test } from "node:test";
+import { describe, type MockTracker, test } from "node:test";
 import { fakeServer, procedureName } from "@innkeeper/libvirt/testing/fake-server.ts";
 import { held } from "@innkeeper/libvirt/testing/resource.ts";
 import type { Clock } from "#core/clock.ts";
@@ -104,21 +104,17 @@ describe("a link's day", { timeout: 120_000 }, () => {
   });
 });
 
-test("a daemon that is busy with long calls is not taken for one that answers nobody", async ({ mock }) => {
-  let questions = 0;
+/** A link that asks a daemon, which answers no such question unless told to, a second time while a long call goes on. */
+async function askedAgain(mock: MockTracker) {
   let asked = Promise.withResolvers<() => void>();
-  await using server = await fakeServer((message, peer) => {
+  const server = await fakeServer((message, peer) => {
     if (procedureName(message) === "connectGetLibVersion") {
       peer.reply(message, "ConnectGetLibVersionRet", { libVer: 9_000_000n });
     }
     if (procedureName(message) !== "connectGetAllDomainStats") return;
-    questions++;
     asked.resolve(() => peer.reply(message, "ConnectGetAllDomainStatsRet", { retStats: [] }));
   });
-  await using link = new LibvirtHostLink(
-    { uri: server.uri },
-    { clock: systemClock, log: silentLogger, allowPlainTcp: true },
-  );
+  const link = new LibvirtHostLink({ uri: server.uri }, { clock: systemClock, log: silentLogger, allowPlainTcp: true });
   const call = { signal: AbortSignal.timeout(20_000) };
   const connection = await link.connection(call);
   mock.timers.enable({ apis: ["setTimeout"] });
@@ -130,14 +126,38 @@ test("a daemon that is busy with long calls is not taken for one that answers no
   asked = Promise.withResolvers();
   mock.timers.tick(5000);
   const answer = await asked.promise;
-  assert.equal(questions, 2);
-  answer();
-  gate.resolve();
-  await long;
-  assert.equal(connection.isOpen, true);
-  mock.timers.reset();
+  return {
+    link,
+    connection,
+    answer,
+    endLongCall: async (): Promise<void> => {
+      gate.resolve();
+      await long;
+    },
+    async [Symbol.asyncDispose]() {
+      mock.timers.reset();
+      await link[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test("a daemon that is busy with long calls is not taken for one that answers nobody", async ({ mock }) => {
+  await using under = await askedAgain(mock);
+  under.answer();
+  await under.endLongCall();
+  assert.equal(under.connection.isOpen, true);
 });
 
+test("a link that is closed while it asks a mute daemon again ends, also while a long call goes on", async ({
+  mock,
+}) => {
+  await using under = await askedAgain(mock);
+  mock.timers.reset();
+  await under.link[Symbol.asyncDispose]();
+  assert.equal(under.connection.isOpen, false);
+  await under.endLongCall();
+});
 test("hosts that are lost together have their turns one after another; one alone has it at once", () => {
   let nowMs = 1000;
   const pace = new ReconnectPace({ monotonicMs: () => nowMs });
@@ -152,33 +172,4 @@ test("hosts that are lost together have their turns one after another; one alone
   assert.ok(lastMs <= 500, `${lastMs} ms`);
   nowMs += lastMs + 1000;
   assert.equal(pace.delayMs(), 0);
-});
-
-test("a link that is closed while it asks a mute daemon again ends, also while a long call goes on", async ({
-  mock,
-}) => {
-  let asked = Promise.withResolvers<void>();
-  await using server = await fakeServer((message, peer) => {
-    if (procedureName(message) === "connectGetLibVersion") {
-      peer.reply(message, "ConnectGetLibVersionRet", { libVer: 9_000_000n });
-    }
-    if (procedureName(message) === "connectGetAllDomainStats") asked.resolve();
-  });
-  const link = new LibvirtHostLink({ uri: server.uri }, { clock: systemClock, log: silentLogger, allowPlainTcp: true });
-  const call = { signal: AbortSignal.timeout(20_000) };
-  const connection = await link.connection(call);
-  mock.timers.enable({ apis: ["setTimeout"] });
-  link.unanswered(connection);
-  await asked.promise;
-  const gate = Promise.withResolvers<void>();
-  const long = onConnection({ session: link }, call, "copy", () => gate.promise, longDeadlineMs);
-  await turn();
-  asked = Promise.withResolvers();
-  mock.timers.tick(5000);
-  await asked.promise;
-  mock.timers.reset();
-  await link[Symbol.asyncDispose]();
-  assert.equal(connection.isOpen, false);
-  gate.resolve();
-  await long;
 });
