@@ -58,7 +58,7 @@ export function addVm(noun: Command, surroundings: Surroundings): void {
     operations: ["vmDelete"],
     options: (command) =>
       taskOptions(confirmOption(command))
-        .option("--disks", "their disks too")
+        .option("--disks", "their disks, firmware variables, TPM state and saved memory, too; otherwise they stay")
         .option("--force", "force them off first if they run"),
     examples: ["vm delete web --disks", "vm delete test-1 test-2 --disks --force --yes"],
     run: remove,

@@ -19,6 +19,15 @@ const domainLookup = "c.lookupByName(n)";
 const volumeLookup = (suffix: string): string =>
   `c.storagePoolLookupByName('local').storageVolLookupByName(n + '${suffix}')`;
 
+/** No guest here sleeps; the others are seen to work between two hosts, by migration.lab.test.ts. */
+const refusedHere = [
+  "domainPmWakeup",
+  "domainMigratePerform3Params",
+  "domainMigrateSetMaxDowntime",
+  "domainMigrateStartPostCopy",
+  "domainAbortJob",
+];
+
 const itself = (name: string): Promise<string> => Promise.resolve(name);
 
 describe("calls compared with python3-libvirt", { timeout: 300_000 }, () => {
@@ -100,5 +109,11 @@ describe("calls compared with python3-libvirt", { timeout: 300_000 }, () => {
 
   test("there is no difference", () => {
     assert.deepEqual(comparison.differences, []);
+  });
+
+  test("none is compared by its refusals alone, but for those that a single host can't do", () => {
+    const calls = Object.values(comparedCalls).flat();
+    const refused = new Set(calls.map(({ procedure }) => procedure)).difference(comparison.answered);
+    assert.deepEqual(refused, new Set(refusedHere));
   });
 });

@@ -161,7 +161,12 @@ export const removeVm: Cmdlet = {
   impact: "asks",
   parameters: [
     vmParameter,
-    { name: "DeletePermanently", aliases: ["DeleteFromDisk"], type: "switch", help: "their disks too" },
+    {
+      name: "DeletePermanently",
+      aliases: ["DeleteFromDisk"],
+      type: "switch",
+      help: "their disks, firmware variables, TPM state and saved memory, too",
+    },
     runAsync,
   ],
   examples: ["Remove-VM -VM test1 -DeletePermanently -Confirm:$false", "Get-VM test* | inn Remove-VM -Confirm:$false"],

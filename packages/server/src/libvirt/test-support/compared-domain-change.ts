@@ -12,6 +12,7 @@ const domainXml = `<domain type='qemu'><name>NAME</name><memory unit='MiB'>64</m
   <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${images}/NAME.qcow2'/><target dev='vda' bus='virtio'/></disk>
   <controller type='usb' model='none'/><memballoon model='virtio'/><serial type='pty'/><console type='pty'/>
   <video><model type='vga'/></video><graphics type='vnc' port='-1' autoport='yes'/></devices></domain>`;
+const checkedXml = domainXml.replaceAll("NAME", "NAME-checked");
 const transientXml = `<domain type='qemu'><name>NAME-transient</name><memory unit='MiB'>32</memory>
   <os><type arch='x86_64' machine='pc'>hvm</type></os><devices><controller type='usb' model='none'/></devices></domain>`;
 const diskXml = `<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='${images}/NAME.raw'/><target dev='vdb' bus='virtio'/></disk>`;
@@ -34,6 +35,12 @@ export const domainMakings: readonly ComparedCall<string>[] = [
     ours: (remote) => remote.domainDefineXmlFlags({ xml: "<domain type='qemu'><nonsense/></domain>", flags: 1 }),
     python: `c.defineXMLFlags("<domain type='qemu'><nonsense/></domain>", 1)`,
     look: "c.lookupByName(n).XMLDesc()",
+  },
+  {
+    procedure: "domainDefineXmlFlags",
+    ours: (remote, name) => remote.domainDefineXmlFlags({ xml: filled(checkedXml, name), flags: 1 }).then(() => null),
+    python: `c.defineXMLFlags(${inPython(checkedXml)}, 1) and None`,
+    look: byName,
   },
   {
     procedure: "domainCreateXml",

@@ -6,7 +6,7 @@ import {
   type OpenStream,
   VIR_STORAGE_VOL_GET_PHYSICAL,
 } from "@innkeeper/libvirt";
-import { type ComparedCall, effect, filled, inPython, type Remote, volume } from "./compared-call.ts";
+import { type ComparedCall, effect, filled, inPython, named, type Remote, volume } from "./compared-call.ts";
 
 const poolXml = "<pool type='dir'><name>NAME</name><target><path>/var/lib/libvirt/NAME</path></target></pool>";
 const qcow2Xml =
@@ -148,6 +148,11 @@ export const poolReads: readonly ComparedCall<NonnullStoragePool>[] = [
       return [state, capacity, allocation, available];
     },
     python: "o.info()",
+  },
+  {
+    procedure: "storagePoolLookupByUuid",
+    ours: async (remote, { uuid }) => named((await remote.storagePoolLookupByUuid({ uuid })).pool),
+    python: "c.storagePoolLookupByUUIDString(o.UUIDString())",
   },
   {
     procedure: "storagePoolGetAutostart",

@@ -7,6 +7,8 @@ import type { Outcome, Python } from "./python.ts";
 export class Comparison {
   /** Each with the place where the two part. */
   readonly differences: string[] = [];
+  /** What was answered at least once, and not refused only. */
+  readonly answered = new Set<string>();
   readonly #connection: Connection;
   readonly #python: Python;
 
@@ -22,6 +24,7 @@ export class Comparison {
       const first = await this.#python.run(call.python, variables);
       const own = await outcomeOf(call.ours(this.#connection.remote, object, this.#connection));
       const second = await this.#python.run(call.python, variables);
+      if ("value" in own) this.answered.add(call.procedure);
       if (!isBetween(own, first, second, call.drifts === true))
         this.#differs(`${call.procedure} of ${name}`, own, first);
     }
@@ -40,6 +43,7 @@ export class Comparison {
       if (before !== undefined) for (const name of twins) await this.#on(name, before);
       const own = await outcomeOf(ours(this.#connection.remote, object, this.#connection));
       const other = await this.#on(theirs, python);
+      if ("value" in own) this.answered.add(procedure);
       this.#same(`${procedure}: outcome`, own, other);
       this.#same(`${procedure}: effect`, await this.#on(mine, look), await this.#on(theirs, look));
     }

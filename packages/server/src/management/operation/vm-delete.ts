@@ -84,9 +84,9 @@ export function vmDelete(deps: OperationDeps) {
         },
       },
     ],
-    outcome({ input, result }) {
+    outcome({ input, result, resultIfAny }) {
       const { vmId, name, owned, kept } = result<Plan>("plan");
-      const state = result<{ kept: string[] }>("undefine").kept;
+      const state = resultIfAny<{ kept: string[] }>("undefine")?.kept ?? [];
       const reason = input.deleteDisks === true ? sharedState : "firmware variables and TPM state stay with the disks";
       const keptVolumes = [...kept, ...state.map((path) => ({ path, reason }))];
       return { vmId, name, deletedVolumes: owned, keptVolumes };
@@ -110,6 +110,7 @@ async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan
   if (now !== undefined && input.deleteDisks !== true) {
     refuseLosingSnapshots(now);
     refuseLosingMemory(now);
+    if (now.spec.tpm === true) refuseLosingTpm(vm, deps.inventory.get("host", vm.hostId)?.hardware?.libvirtVersion);
   }
   const present = now === undefined ? vm : { ...vm, spec: now.spec };
   const files =
@@ -143,6 +144,18 @@ function refuseLosingMemory({ name, hasSavedMemory }: Pick<Guest, "name" | "hasS
   throw new AppError("conflict", message, {
     field: "deleteDisks",
     remedy: `Start it once and shut it down, give the saved memory up with \`virsh managedsave-remove ${name}\`, or delete the VM with its disks.`,
+  });
+}
+
+/** virDomainUndefineFlags keeps a TPM's state since libvirt 8.9. */
+function refuseLosingTpm({ name }: Pick<Vm, "name">, libvirtVersion = ""): void {
+  const [major = 0, minor = 0] = libvirtVersion.split(".").map(Number);
+  if (libvirtVersion === "" || major > 8 || (major === 8 && minor >= 9)) return;
+  const message = `VM ${name} has an emulated TPM, whose state the host's libvirt ${libvirtVersion} deletes with the VM (8.9 and newer can keep it). Nothing was done.`;
+  throw new AppError("unsupported", message, {
+    field: "deleteDisks",
+    remedy:
+      "Copy /var/lib/libvirt/swtpm/UUID on the host first and forget the VM there with virsh undefine --nvram, or delete it with its disks.",
   });
 }
 

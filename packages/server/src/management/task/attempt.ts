@@ -27,7 +27,9 @@ export async function attempt<T>(
       signal.throwIfAborted();
       return await work(tries);
     } catch (error) {
-      const delayMs = signal.aborted ? undefined : nextDelayMs(policy, tries, error);
+      // A refusal is an answer; and only of a first try it is known that nothing was done.
+      const isRefused = error instanceof AppError && error.nothingDone;
+      const delayMs = signal.aborted || isRefused ? undefined : nextDelayMs(policy, tries, error);
       if (delayMs === undefined) throw error;
       log.info({ err: error, step: step.name, tries, delayMs }, "trying a step again");
       const detail = error instanceof AppError ? error.message : toProblem(error).title;

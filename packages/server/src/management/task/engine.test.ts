@@ -124,7 +124,12 @@ test("a step that can't be undone and did nothing leaves nothing half-done; what
   await using fixture = await EngineFixture.open([
     sample([
       { name: "first", do: async () => undefined, undo: async () => {} },
-      { name: "second", pointOfNoReturn: true, do: () => Promise.reject(refused) },
+      // As the operations have it: a second try can't know what the first has done.
+      {
+        name: "second",
+        pointOfNoReturn: true,
+        do: ({ repeated }) => Promise.reject(repeated ? new AppError("conflict", "Again.") : refused),
+      },
     ]),
   ]);
   const task = await fixture.run("sample.run", { name: "a" });

@@ -28,7 +28,17 @@ export interface PowerVerb {
 }
 
 /** What a host said no to was not done; what it didn't answer may have been. */
-const refusals: readonly ErrorCode[] = ["invalid_state", "not_found", "unsupported", "host_failed", "conflict"];
+const refusals: readonly ErrorCode[] = [
+  "invalid_state",
+  "invalid_field",
+  "not_found",
+  "name_taken",
+  "unsupported",
+  "host_failed",
+  "conflict",
+  "insufficient_resources",
+  "disk_full",
+];
 
 function refusal(error: unknown): unknown {
   if (!(error instanceof AppError) || !refusals.includes(error.code)) return error;

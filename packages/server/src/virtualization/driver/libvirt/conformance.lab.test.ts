@@ -227,12 +227,17 @@ suite("guests on a real host", () => {
     // Forgetting it leaves the other's file, and one that is elsewhere.
     const sharer = await shell("virsh domuuid holder");
     assert.deepEqual(await lifecycle.undefine(sharer, { keepState: true }, call), [`${folder}/uefi-copy_VARS.fd`]);
+    assert.equal(await sum("uefi-copy"), before);
     for (const [name, file] of [
       ["twin", `${folder}/uefi 2_VARS.fd`],
       ["elsewhere", "/run/elsewhere_VARS.fd"],
+      // As libvirt writes it from 8.5 on.
+      ["as-source", "/run/elsewhere_VARS.fd"],
     ] as const) {
+      const nvram =
+        name === "as-source" ? `<nvram type='file'><source file='${file}'/></nvram>` : `<nvram>${file}</nvram>`;
       await shell(`cp "${folder}/uefi 2_VARS.fd" /run/elsewhere_VARS.fd
-        sed "s#<name>.*</name>#<name>${name}</name>#; s#<nvram>.*</nvram>#<nvram>${file}</nvram>#" /run/holder.xml > /run/${name}.xml
+        sed "s#<name>.*</name>#<name>${name}</name>#; s#<nvram>.*</nvram>#${nvram}#" /run/holder.xml > /run/${name}.xml
         virsh define /run/${name}.xml`);
       assert.deepEqual(await lifecycle.undefine(await shell(`virsh domuuid ${name}`), {}, call), [file]);
       assert.equal(await shell(`test -e "${file}" && echo there`), "there");

@@ -17,7 +17,7 @@ import type { DomainCall } from "./driver-context.ts";
 import { parseCpuSet } from "./domain-xml/cpu-set.ts";
 import { attribute, child, children, descendants, text } from "./domain-xml/element.ts";
 import { stateFilesOf } from "./guest-state.ts";
-import { nvramFolder } from "./nvram.ts";
+import { namedNvram, nvramFolder } from "./nvram.ts";
 import { numberOf } from "./job-progress.ts";
 import { hostAddresses, listenersOf } from "./listener.ts";
 
@@ -67,7 +67,7 @@ type ReadTraits = Pick<
 
 /** What the document alone tells. */
 export function traitsOf(root: ReadElement): ReadTraits {
-  const nvram = text(child(root, "os/nvram"));
+  const nvram = namedNvram(root);
   return {
     devices: [...tiedDevices(root), ...tiedDisks(root), ...tiedCards(root), ...tiedFeatures(root)],
     secrets: descendants(root, "secret").map(secretOf),

@@ -10,7 +10,7 @@ import { AppError } from "#core/app-error.ts";
 import { isNotFound } from "#libvirt/error.ts";
 import { formatXml } from "#libvirt/xml.ts";
 import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
-import { child, text } from "./domain-xml/element.ts";
+import { attribute, child, text } from "./domain-xml/element.ts";
 import { deleteFileIn, fileXml, type Folder, hasFileIn, inFolder } from "./folder-pool.ts";
 import { readFirmware } from "./domain-xml/firmware.ts";
 
@@ -22,7 +22,15 @@ export function nvramFile(connection: Connection, root: ReadElement): string | u
   if (parseUri(connection.uri).driver !== "qemu" || parseUri(connection.uri).path !== "/system") return undefined;
   const name = text(child(root, "name"));
   if (readFirmware(root) === "bios" || name === undefined) return undefined;
-  return text(child(root, "os/nvram")) ?? defaultNvramFile(name);
+  const isDefault = child(root, "os/nvram/source") === undefined && text(child(root, "os/nvram")) === undefined;
+  return isDefault ? defaultNvramFile(name) : namedNvram(root);
+}
+
+/** What the definition itself names; from libvirt 8.5 on perhaps as a source, which on a network is no file of the host. */
+export function namedNvram(root: ReadElement): string | undefined {
+  const source = child(root, "os/nvram/source");
+  if (source === undefined) return text(child(root, "os/nvram"));
+  return attribute(source, "file") ?? attribute(source, "dev");
 }
 
 export function defaultNvramFile(name: string): string {
