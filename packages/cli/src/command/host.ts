@@ -1,6 +1,6 @@
 /** `inn host …`: the physical servers. */
 import type { Command } from "commander";
-import type { HostAdd, HostChange, HostReconnect } from "@innkeeper/contract/resource/host.ts";
+import type { Host, HostAdd, HostChange, HostReconnect } from "@innkeeper/contract/resource/host.ts";
 import { addMetrics } from "#command/metrics.ts";
 import { usageError } from "#cli-error.ts";
 import type { Invocation, Options } from "#invocation.ts";
@@ -223,10 +223,10 @@ function addSet(noun: Command, surroundings: Surroundings): void {
       });
       if (Object.keys(body).length === 0) throw usageError("nothing to change", "See `inn host set --help`.");
       if (body.name !== undefined && found.length > 1) throw usageError("--name is for one host");
-      for (const { id } of found) {
-        const host = await api.call("hostChange", { parameters: { hostId: id }, body });
-        await invocation.show(host, () => `host ${host.name}: changed\n`);
-      }
+      const changed: Host[] = [];
+      for (const { id } of found) changed.push(await api.call("hostChange", { parameters: { hostId: id }, body }));
+      const told = (): string => changed.map(({ name }) => `host ${name}: changed\n`).join("");
+      await invocation.show(changed.length === 1 ? changed[0] : changed, told);
     },
     fieldOption: (field) => `--${field}`,
   });

@@ -158,7 +158,10 @@ async function moveAway(run: CmdletRun, from: Host, vm: Vm): Promise<void> {
       refusals.push(`${host.name}: ${error.message}`);
     }
   }
-  const why = refusals.length === 0 ? "there is no other host that is connected" : refusals.join(" ");
+  const why =
+    refusals.length === 0
+      ? `there is no other host ${from.clusterId === undefined ? "" : "in its cluster "}that is connected`
+      : refusals.join(" ");
   throw tableError("conflict", `${vm.name} stays on ${from.name}: ${why}`, {
     remedy: `${from.name} is in maintenance all the same. Mend what keeps the VM, then repeat the command.`,
   });
@@ -166,7 +169,11 @@ async function moveAway(run: CmdletRun, from: Host, vm: Vm): Promise<void> {
 
 async function targets({ api }: CmdletRun, from: Host): Promise<readonly Host[]> {
   const { items } = await listAll(api, "hostList");
-  return items
-    .filter((host) => host.id !== from.id && hostState(host) === "Connected")
-    .toSorted((left, right) => (right.usage?.memoryFreeMiB ?? 0) - (left.usage?.memoryFreeMiB ?? 0));
+  return (
+    items
+      // A cluster's VMs stay in it, as with vSphere.
+      .filter(({ clusterId }) => clusterId === from.clusterId)
+      .filter((host) => host.id !== from.id && hostState(host) === "Connected")
+      .toSorted((left, right) => (right.usage?.memoryFreeMiB ?? 0) - (left.usage?.memoryFreeMiB ?? 0))
+  );
 }

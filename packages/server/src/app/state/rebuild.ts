@@ -97,7 +97,7 @@ async function restoreClusters({ store, hosts }: RebuildOptions, inventory: Inve
     const given = hosts.find(({ uri }) => uri === host.uri);
     const clusterId = clusterOf(inventory, given?.cluster, before);
     const isKept = clusterId !== undefined && inventory.get("cluster", clusterId) !== undefined;
-    if (isKept && clusterId === before) continue;
+    if (clusterId === before && (isKept || before === undefined)) continue;
     await store.transaction((transaction) => transaction.put("host", { ...host, ...(isKept ? { clusterId } : {}) }));
   }
 }

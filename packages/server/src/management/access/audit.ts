@@ -102,7 +102,8 @@ export class Audit implements AsyncDisposable {
 const weightyReads: ReadonlySet<string> = new Set(["vm.console", "volume.download", "system.backup"]);
 
 function isTelling(method: string, action: string): boolean {
-  return method !== "GET" || weightyReads.has(action);
+  // What could not even be read is in the trail alone: anyone can send that.
+  return (method !== "GET" && method !== "") || weightyReads.has(action);
 }
 
 /** What the event says; undefined for what a task tells of, and for requests that were merely wrong. */

@@ -10,22 +10,22 @@ export const sampleMs = metricLevels[0].intervalSeconds * 1000;
 const slotCount = metricLevels[0].keptSeconds / metricLevels[0].intervalSeconds;
 const rowsPerPage = 128;
 
-/** So that what is large fits into 65,504 and what is small is not lost: 16 bits reach from 6e-8 (IEEE 754 binary16). */
+/** So that a cluster of hundreds of hosts fits into 65,504 and what is small is not lost: 16 bits reach from 6e-8 (IEEE 754 binary16). */
 export const metricScale: Readonly<Record<MetricName, number>> = {
   cpuUsagePct: 1,
   cpuReadyPct: 1,
-  memoryActiveMiB: 1024,
-  memoryConsumedMiB: 1024,
-  memoryBalloonedMiB: 1024,
-  memorySwapKiBps: 1024,
-  diskReadKiBps: 1024,
-  diskWriteKiBps: 1024,
-  diskReadIops: 64,
-  diskWriteIops: 64,
+  memoryActiveMiB: 65_536,
+  memoryConsumedMiB: 65_536,
+  memoryBalloonedMiB: 65_536,
+  memorySwapKiBps: 16_384,
+  diskReadKiBps: 16_384,
+  diskWriteKiBps: 16_384,
+  diskReadIops: 4096,
+  diskWriteIops: 4096,
   diskReadLatencyMs: 1,
   diskWriteLatencyMs: 1,
-  networkReceiveKiBps: 1024,
-  networkTransmitKiBps: 1024,
+  networkReceiveKiBps: 16_384,
+  networkTransmitKiBps: 16_384,
   storageUsedMiB: 65_536,
 };
 const scales = metricNames.map((name) => metricScale[name]);

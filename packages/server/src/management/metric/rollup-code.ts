@@ -7,7 +7,8 @@ import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { metricNames } from "@innkeeper/contract/resource/metric.ts";
 import { metricScale, type Summary } from "#management/metric/recent-samples.ts";
 
-const version = 1;
+/** Of 1 memory, disks and networks were scaled for single hosts: nothing released has written it. */
+const version = 2;
 const scales = metricNames.map((name) => metricScale[name]);
 /** Of version and number of metrics. */
 const headBytes = 2;

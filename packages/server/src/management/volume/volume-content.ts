@@ -22,10 +22,10 @@ import type { HostVolume, VolumePort } from "#storage/port.ts";
  */
 const headBytes = 256 * 1024;
 /**
- * Of the second-level tables those at the file's end are read: QEMU gives out places in order, so that they name the last
- * clusters. With clusters of 64 KiB these are all tables of a disk of 32 GiB.
+ * Of the second-level tables the last are read: QEMU gives out places in order, so that they name the last clusters. With
+ * clusters of 64 KiB these are all tables of a disk of 8 GiB. Each is a call of its own.
  */
-const tablesReadBytes = 4 * 1024 ** 2;
+const tablesReadMax = 16;
 /** libvirt's and QEMU's chains are shorter; a longer one is a loop. */
 const layersMax = 200;
 
@@ -99,7 +99,7 @@ async function farthestPlace(volumes: Volumes, of: Layer, header: Qcow2Header, c
   // A table that is cut off itself tells no more than where it begins.
   if (!(await reaches(volumes, of.layer, last + 1, call))) return last;
   let farthest = last;
-  for (const start of starts.slice(-Math.max(1, tablesReadBytes / clusterBytes)).filter((each) => each > 0)) {
+  for (const start of starts.slice(-tablesReadMax).filter((each) => each > 0)) {
     farthest = Math.max(farthest, entries.farthest(await piece(volumes, of, start, clusterBytes, call)));
   }
   return farthest;

@@ -48,6 +48,15 @@ test("addresses and ports that the hypervisor opens", () => {
   }
 });
 
+test("a port that libvirt chose is none of those that must be free on another host, whatever the address", () => {
+  const graphics = "<graphics type='vnc' port='5900' autoport='yes' listen='10.0.0.1'/>";
+  const { listeners } = traitsOf(readXml(`<domain><devices>${graphics}</devices></domain>`));
+  assert.deepEqual(
+    listeners.map(({ address, port }) => [address, port]),
+    [["10.0.0.1", undefined]],
+  );
+});
+
 test("disks that only their host has, and files that it boots with", () => {
   assert.deepEqual(kinds(disk("nvme", "type='pci' namespace='1'><address bus='6'/>")), ["nvme-disk"]);
   assert.deepEqual(kinds(disk("vhostuser", "type='unix' path='/run/x'>")), ["host-disk"]);

@@ -5,6 +5,7 @@
  */
 import { lookup } from "node:dns/promises";
 import { isIPv6 } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { type CallOptions, type Connection, parseUri, VIR_CONNECT_LIST_DOMAINS_ACTIVE } from "@innkeeper/libvirt";
 import { mapLimited } from "#core/concurrency.ts";
 import { isNotFound } from "#libvirt/error.ts";
@@ -13,9 +14,12 @@ import { parallelCalls } from "#libvirt/session.ts";
 import type { GuestListener } from "#virtualization/migration/port.ts";
 import { attribute, child, children, descendants, text, wholeNumber } from "./domain-xml/element.ts";
 
+const resolveMs = 1500;
+
 interface FoundListener extends GuestListener {
   /** It does not take what the host gives it: another host may not have the address, or the port. */
   readonly isFixed: boolean;
+  readonly isPortFixed: boolean;
 }
 
 /** Ports that libvirt chose are there for a guest that runs; they are not fixed. */
@@ -53,6 +57,7 @@ function ofGraphics(graphics: ReadElement): FoundListener[] {
     address,
     port,
     isFixed: isFixed || isOfOneHost(address),
+    isPortFixed: isFixed,
   });
   return ports.length === 0 ? [of(undefined, false)] : ports.map(({ port, isFixed }) => of(port, isFixed));
 }
@@ -65,7 +70,7 @@ function ofStream(source: ReadElement): FoundListener[] {
   if (attribute(source, "mode") !== "bind" || port === undefined) return [];
   const kind = type === "udp" ? "udp" : "tcp";
   const address = canonicalAddress(attribute(source, "host"));
-  return [{ kind, device: owner.nodeName, address, port, isFixed: true }];
+  return [{ kind, device: owner.nodeName, address, port, isFixed: true, isPortFixed: true }];
 }
 
 function ofCard(card: ReadElement): FoundListener[] {
@@ -75,7 +80,7 @@ function ofCard(card: ReadElement): FoundListener[] {
   if (port === undefined) return [];
   const device = `interface ${attribute(child(card, "mac"), "address") ?? ""}`.trim();
   const address = canonicalAddress(attribute(at, "address"));
-  return [{ kind: type === "udp" ? "udp" : "tcp", device, address, port, isFixed: true }];
+  return [{ kind: type === "udp" ? "udp" : "tcp", device, address, port, isFixed: true, isPortFixed: true }];
 }
 
 /** Neither all addresses of the host, nor one that every host has. */
@@ -117,7 +122,9 @@ export async function readListeners(
 export async function hostAddresses(uri: string): Promise<string[]> {
   const { host } = parseUri(uri);
   if (host === "") return [];
-  const resolved = await lookup(host, { all: true }).catch(() => []);
+  const asked = lookup(host, { all: true }).catch(() => []);
+  // A resolver that is mute must not hold up a migration: what is not known is told as that.
+  const resolved = await Promise.race([asked, delay(resolveMs, [], { ref: false })]);
   return [
     ...new Set([host, ...resolved.map(({ address }) => address)].flatMap((each) => canonicalAddress(each) ?? [])),
   ];

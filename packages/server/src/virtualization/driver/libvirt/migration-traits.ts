@@ -43,11 +43,10 @@ export async function readTraits(domain: DomainCall, hostUri: string): Promise<M
   const { remote, dom, options } = domain;
   const isActive = (await remote.domainIsActive({ dom }, options)).active === 1;
   const flags = VIR_DOMAIN_XML_MIGRATABLE | (isActive ? 0 : VIR_DOMAIN_XML_INACTIVE);
-  const [{ xml }, job, checkpointCount, addresses] = await Promise.all([
+  const [{ xml }, job, checkpointCount] = await Promise.all([
     remote.domainGetXmlDesc({ dom, flags }, options),
     isActive ? jobOf(domain) : undefined,
     checkpoints(domain),
-    hostAddresses(hostUri),
   ]);
   const root = readXml(xml);
   const cpuMode = cpuModeOf(root);
@@ -56,8 +55,9 @@ export async function readTraits(domain: DomainCall, hostUri: string): Promise<M
     hostCpuModes.includes(cpuMode) ? hostCpu(domain) : undefined,
   ]);
   const stateFiles = stateFilesOf(domain.connection, dom.uuid, root);
-  const asked = { xml, job, blockJobs, checkpointCount, hostCpuXml, cpuMode, stateFiles, hostAddresses: addresses };
-  return { ...asked, ...traitsOf(root) };
+  const traits = traitsOf(root);
+  const addresses = traits.listeners.length === 0 ? [] : await hostAddresses(hostUri);
+  return { xml, job, blockJobs, checkpointCount, hostCpuXml, cpuMode, stateFiles, hostAddresses: addresses, ...traits };
 }
 
 type ReadTraits = Pick<
@@ -74,7 +74,15 @@ export function traitsOf(root: ReadElement): ReadTraits {
     interfaces: hostInterfaces(root),
     loader: text(child(root, "os/loader")),
     bootFiles: bootFiles(root),
-    listeners: listenersOf(root).filter(({ isFixed }) => isFixed),
+    listeners: listenersOf(root)
+      .filter(({ isFixed }) => isFixed)
+      // One that libvirt chose it chooses anew.
+      .map(({ kind, device, address, port, isPortFixed }) => ({
+        kind,
+        device,
+        address,
+        port: isPortFixed ? port : undefined,
+      })),
     ownNvram: nvram === undefined || nvram.startsWith(`${nvramFolder}/`) ? undefined : nvram,
     tpm: tpmOf(root),
     strictNodes: strictNodes(root),
