@@ -121,15 +121,12 @@ test("an undo that fails is tried again; when it fails for good the task names w
 
 test("a step that can't be undone and did nothing leaves nothing half-done; what was before it is undone", async () => {
   const refused = new AppError("conflict", "Busy.", { nothingDone: true });
+  const again = new AppError("conflict", "Again.");
   await using fixture = await EngineFixture.open([
     sample([
       { name: "first", do: async () => undefined, undo: async () => {} },
       // As the operations have it: a second try can't know what the first has done.
-      {
-        name: "second",
-        pointOfNoReturn: true,
-        do: ({ repeated }) => Promise.reject(repeated ? new AppError("conflict", "Again.") : refused),
-      },
+      { name: "second", pointOfNoReturn: true, do: ({ repeated }) => Promise.reject(repeated ? again : refused) },
     ]),
   ]);
   const task = await fixture.run("sample.run", { name: "a" });
