@@ -95,9 +95,11 @@ async function open(
   } catch (error) {
     channel.fail("closed", "the connection was not opened");
     if (error instanceof ConnectionLostError) {
-      // One that does not like us ends it in good order. So does one that dies with nothing unread; others that die reset it.
       if (error.reason === "disconnected" && error.cause instanceof Error) throw connectError(error.cause, target);
-      throw new ConnectError("protocol", `${target}: ${error.message} before the connection was open`, error);
+      // Whom libvirtd refuses here it answers; it ends the connection without a word when it dies, restarts or is full
+      // (libvirt 9.0 virNetServerAddClient, max_clients).
+      const failure = error.reason === "protocol" ? "protocol" : "unreachable";
+      throw new ConnectError(failure, `${target}: ${error.message} before the connection was open`, error);
     }
     throw error;
   }

@@ -38,7 +38,11 @@ export interface FakeServer extends AsyncDisposable {
   readonly peers: readonly Peer[];
 }
 
-export async function fakeServer(script: Script): Promise<FakeServer> {
+/** @param before sees every message first; true: it has seen to it, also to an opening call. */
+export async function fakeServer(
+  script: Script,
+  before: (message: Message, peer: Peer) => boolean = () => false,
+): Promise<FakeServer> {
   const peers: Peer[] = [];
   const server = createServer((socket) => {
     socket.on("error", () => undefined);
@@ -73,7 +77,7 @@ export async function fakeServer(script: Script): Promise<FakeServer> {
     peers.push(peer);
     socket.on("close", () => void peers.splice(peers.indexOf(peer), 1));
     const reader = new FrameReader((message) => {
-      if (!opening(message, peer)) script(message, peer);
+      if (!before(message, peer) && !opening(message, peer)) script(message, peer);
     });
     socket.on("data", (chunk: Buffer) => reader.push(chunk));
   });
