@@ -132,4 +132,48 @@ describe("a definition that virsh changes behind a task's back", { timeout: 120_
     const source = /file='([^']+)'/.exec(await xmlOf("held"))?.[1] ?? "";
     assert.ok(managed.sim.host.files.find(source) !== undefined);
   });
+
+  test("vm.change: a volume that it made stays while a definition of others names it, whatever its path", async () => {
+    const folder = "/srv/R&D's";
+    managed.sim.host.files.makeFolder(folder, { mode: 0o755, uid: 0, gid: 0 });
+    const request = { host: "h1", name: "odd", type: "dir", path: folder };
+    await plane.succeed("pool.create", { request });
+    const task = await changeUnderEdit("odd-path", [{ capacityBytes: mib, pool: "odd" }]);
+    assert.deepEqual(task.unfinished, ["disks", "change"], task.error?.detail ?? "");
+    assert.match(task.error?.detail ?? "", /It names .*R&D's\/\S+, which therefore stay/);
+    assert.equal([...managed.sim.host.files.folder(folder).entries].length, 1);
+  });
+
+  test("vm.change: a disk that was there before is no reason to stop its undo", async () => {
+    const poolId = plane.inventory.require("storage-pool", "local").id;
+    const request = { poolId, name: "before", format: "qcow2", capacityBytes: mib };
+    await plane.succeed("volume.create", { request });
+    const path = "/var/lib/libvirt/images/before";
+    const task = await changeUnderEdit("given-disk", [{ path }, { capacityBytes: mib, pool: "local" }], (xml) =>
+      xml.replace(/<disk [^>]*>(?:(?!<\/disk>)[^])*vdc'[^]*?<\/disk>/, ""),
+    );
+    assert.equal(task.unfinished, undefined, task.error?.detail ?? "");
+    assert.match(task.error?.detail ?? "", /left as it is now/);
+    assert.match(await xmlOf("given-disk"), /images\/before/);
+    assert.ok(managed.sim.host.files.find(path) !== undefined);
+  });
+
+  /** The task of a change whose definition others edit before it fails. */
+  async function changeUnderEdit(
+    name: string,
+    disksAdd: readonly object[],
+    more: (xml: string) => string = (xml) => xml,
+  ): Promise<Task> {
+    const vmId = await make(name);
+    trap.set(
+      "change",
+      async () => {
+        await edit(name);
+        await virsh.remote.domainDefineXml({ xml: more(await xmlOf(name)) });
+        await fail();
+      },
+      "after",
+    );
+    return await plane.run("vm.change", { vmId, request: { disksAdd } });
+  }
 });

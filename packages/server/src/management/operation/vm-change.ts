@@ -240,7 +240,8 @@ async function restore(
   if (now === undefined || writer === "gone") return undefined;
   const sources = sourcesOf({ disks });
   if (writer === "others") {
-    requireLetGo(await guest.inventory.xml(made.uuid, { inactive: true }, call), sources);
+    const ours = disks.filter((_, index) => isMade(made.disks[index]));
+    requireLetGo(await guest.inventory.xml(made.uuid, { inactive: true }, call), sourcesOf({ disks: ours }));
     await requireDetached(deps, made, sources, call);
     return leftToOthers;
   }
@@ -255,6 +256,11 @@ async function restore(
   await guest.lifecycle.defineXml(before, { metadata }, call);
   await requireDetached(deps, made, sources, call);
   return undefined;
+}
+
+/** One that was there before is not deleted. */
+function isMade(plan: DiskPlan | undefined): boolean {
+  return plan !== undefined && plan.origin.kind !== "existing" && plan.origin.kind !== "empty";
 }
 
 async function requireDetached(deps: OperationDeps, made: Plan, paths: readonly string[], call: Call): Promise<void> {

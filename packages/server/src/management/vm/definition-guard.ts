@@ -70,11 +70,28 @@ export async function requireUnchanged(
 
 /** conflict if a definition that was left to others names a file that the undo would delete. */
 export function requireLetGo(xml: string, paths: readonly string[]): void {
-  const held = paths.filter((each) => xml.includes(`'${each}'`));
+  const named = attributeValues(xml);
+  const held = paths.filter((each) => named.has(each));
   if (held.length === 0) return;
   const message = `${leftToOthers} It names ${held.join(", ")}, which therefore stay.`;
   throw new AppError("conflict", message, {
     remedy: "Take these disks off the VM (virsh edit), or keep the VM as it is.",
+  });
+}
+
+/** Five names and numbers are all that a document without a DTD has (XML 1.0 §4.6). */
+const entities: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
+
+function attributeValues(xml: string): ReadonlySet<string> {
+  const values = xml.matchAll(/=\s*(?:'([^']*)'|"([^"]*)")/g);
+  return new Set(values.map(([, single, double]) => unescaped(single ?? double ?? "")));
+}
+
+function unescaped(value: string): string {
+  return value.replaceAll(/&(?:#(\d+)|#x([\da-f]+)|(\w+));/gi, (reference, decimal, hexadecimal, name: string) => {
+    if (decimal !== undefined) return String.fromCodePoint(Number(decimal));
+    if (hexadecimal !== undefined) return String.fromCodePoint(Number.parseInt(hexadecimal, 16));
+    return entities[name] ?? reference;
   });
 }
 
