@@ -80,6 +80,13 @@ export interface GuestDefinition {
   readonly document?: string;
 }
 
+/** What `defineXml` would make of complete XML under another UUID, or `rename` under its own. */
+export interface GuestCopy {
+  readonly xml: string;
+  readonly uuid: string;
+  readonly name: string;
+}
+
 type HardwareKey = "machine" | "firmware" | "tpm" | "serial" | "guestAgent" | "balloon" | "ioThreads" | "autostart";
 
 /** A change of an existing guest; absent stays. Disks and NICs are resolved as in a definition. */
@@ -127,8 +134,11 @@ export interface GuestInventory {
 }
 
 export interface GuestLifecycle {
-  /** Checks a definition without touching anything (host capabilities, libvirt's own rules). */
-  check(definition: GuestDefinition, call: Call): Promise<void>;
+  /**
+   * Checks a definition without touching anything (host capabilities, libvirt's own rules); of a copy only what follows
+   * from its name. conflict: the host keeps firmware variables under that name, or a TPM's state under that UUID.
+   */
+  check(definition: GuestDefinition | GuestCopy, call: Call): Promise<void>;
   /** The document that `define` would give to the host; touches nothing. */
   render(definition: GuestDefinition, call: Call): Promise<string>;
   /** Makes a new persistent guest, or, if this uuid is this VM's already, replaces its definition. name_taken if another has the name. */
@@ -171,9 +181,13 @@ export interface GuestLifecycle {
   /**
    * Forgets the guest with its managed save, NVRAM and TPM state; disks stay, and NVRAM that is another guest's, too, or not
    * in libvirt's own folder. `keepState`: NVRAM and TPM state stay in any case, and a guest with a managed save is refused.
-   * Answers the files that stay, disks aside. Idempotent: gone is fine.
+   * Answers the files that stay, disks aside; `dryRun` does nothing else. Idempotent: gone is fine.
    */
-  undefine(uuid: string, options: { readonly keepState?: boolean }, call: Call): Promise<readonly string[]>;
+  undefine(
+    uuid: string,
+    options: { readonly keepState?: boolean; readonly dryRun?: boolean },
+    call: Call,
+  ): Promise<readonly string[]>;
   start(uuid: string, options: { readonly paused?: boolean }, call: Call): Promise<void>;
   /** Asks the guest (agent, else ACPI); returns when it was asked. */
   shutdown(uuid: string, call: Call): Promise<void>;

@@ -17,6 +17,8 @@ export interface Outcome {
   readonly snapshots?: readonly string[];
   /** What hosts keep of VMs beside their disks, as LabState has it. */
   readonly kept?: readonly string[];
+  /** Files that stay though no VM has them any more, as orphans() names them: each expression is of one. */
+  readonly stays?: readonly RegExp[];
 }
 
 export interface VmOutcome {

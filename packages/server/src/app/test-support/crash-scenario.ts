@@ -176,6 +176,22 @@ export const scenarios: readonly Scenario[] = [
       return { vmId, deleteDisks: true, force: true };
     },
   },
+  {
+    operation: "vm.delete",
+    title: "vm.delete of a VM with firmware variables, whose disks stay",
+    steps: ["undefine"],
+    during: { step: "undefine", delayMs: 15 },
+    done: {
+      vms: {},
+      kept: ["h1:/var/lib/libvirt/qemu/nvram/subject_VARS.fd"],
+      stays: [/^file h1:.*\/subject_VARS\.fd$/, /^file shared:.*\/subject-\S+\.qcow2$/],
+    },
+    async prepare(plane) {
+      const vmId = await makeVm(plane, "subject", { firmware: "uefi", start: true });
+      await plane.succeed("vm.force-off", { vmId });
+      return { vmId };
+    },
+  },
   power("vm.start", "running", nothing, false),
   power("vm.shutdown", "shut off", booted),
   power("vm.force-off", "shut off", nothing),

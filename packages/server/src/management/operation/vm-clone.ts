@@ -201,6 +201,7 @@ async function plan(deps: OperationDeps, input: Input, taskId: string, signal: A
     layers.push({ ...layer, capacityBytes, allocationBytes });
   }
   const clone = { id: newId("vm"), name: input.request.name, uuid: randomUUID() };
+  await guest.lifecycle.check({ xml, name: clone.name, uuid: clone.uuid }, { signal });
   return {
     hostId: vm.hostId,
     sourceId: vm.id,

@@ -23,6 +23,8 @@ interface Plan extends VmFiles {
   readonly name: string;
   readonly hostId: string;
   readonly uuid: string;
+  /** Files of firmware variables and TPM state that stay: once the VM is gone, nobody could tell. A plan of before this version has none. */
+  readonly keptState?: readonly string[];
 }
 
 const sharedState = "firmware variables that another VM has, too, or that are outside of libvirt's own folder";
@@ -61,7 +63,7 @@ export function vmDelete(deps: OperationDeps) {
         async do({ input, result, signal }) {
           const { hostId, uuid } = result<Plan>("plan");
           const options = { keepState: input.deleteDisks !== true };
-          return { kept: await removeGuest(deps.providers.get(hostId).guest, uuid, { signal }, options) };
+          await removeGuest(deps.providers.get(hostId).guest, uuid, { signal }, options);
         },
       },
       {
@@ -84,11 +86,10 @@ export function vmDelete(deps: OperationDeps) {
         },
       },
     ],
-    outcome({ input, result, resultIfAny }) {
-      const { vmId, name, owned, kept } = result<Plan>("plan");
-      const state = resultIfAny<{ kept: string[] }>("undefine")?.kept ?? [];
+    outcome({ input, result }) {
+      const { vmId, name, owned, kept, keptState = [] } = result<Plan>("plan");
       const reason = input.deleteDisks === true ? sharedState : "firmware variables and TPM state stay with the disks";
-      const keptVolumes = [...kept, ...state.map((path) => ({ path, reason }))];
+      const keptVolumes = [...kept, ...keptState.map((path) => ({ path, reason }))];
       return { vmId, name, deletedVolumes: owned, keptVolumes };
     },
   });
@@ -117,7 +118,9 @@ async function plan(deps: OperationDeps, input: Input, call: Call): Promise<Plan
     input.deleteDisks === true
       ? await deletableFiles(deps, present, call)
       : { owned: [], kept: await keptFiles(deps, present) };
-  return { vmId: vm.id, name: vm.name, hostId: vm.hostId, uuid: vm.uuid, ...files };
+  const wanted = { keepState: input.deleteDisks !== true, dryRun: true };
+  const keptState = await guest.lifecycle.undefine(vm.uuid, wanted, call);
+  return { vmId: vm.id, name: vm.name, hostId: vm.hostId, uuid: vm.uuid, keptState, ...files };
 }
 
 function refuseRunning(vm: Pick<Vm, "name" | "state">): void {

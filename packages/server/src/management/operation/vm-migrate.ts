@@ -292,9 +292,9 @@ async function finish(deps: OperationDeps, context: Context): Promise<{ kept: st
 /** For when that host is back. */
 async function leave(deps: OperationDeps, context: Context, hostId: string): Promise<void> {
   const plan = context.result<MigrationPlan>("plan");
-  const { vmId, vmName, uuid, copiedPaths, stateFiles, autostart, targetId } = plan;
+  const { vmId, vmName, uuid, copiedPaths, stateFiles, keepsState = false, autostart, targetId } = plan;
   const own = hostId === targetId ? { copies: ownCopies(context), copiedPaths: [] } : { copies: [], copiedPaths };
-  const leftover: Leftover = { hostId, vmId, vmName, uuid, ...own, stateFiles, autostart };
+  const leftover: Leftover = { hostId, vmId, vmName, uuid, ...own, stateFiles, keepsState, autostart };
   await rememberLeftover(deps, leftover);
 }
 

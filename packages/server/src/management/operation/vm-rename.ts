@@ -52,7 +52,16 @@ export function vmRename(deps: OperationDeps) {
     claims: ({ vmId, request }) => ({ exclusive: [vmClaim(deps.inventory, vmId), nameClaim(request.name)] }),
     target: ({ vmId }) => vmTarget(deps.inventory, vmId),
     steps: [
-      { name: "plan", do: async ({ input }) => ({ ...plan(input.vmId, input.request.name) }) },
+      {
+        name: "plan",
+        async do({ input: { vmId, request }, signal }) {
+          const made = plan(vmId, request.name);
+          const { guest } = deps.providers.get(made.hostId);
+          const xml = await guest.inventory.xml(made.uuid, { inactive: true }, { signal });
+          await guest.lifecycle.check({ xml, name: request.name, uuid: made.uuid }, { signal });
+          return { ...made };
+        },
+      },
       {
         name: "rename",
         do: ({ input, result, signal }) => rename(result<Plan>("plan"), input.request.name, signal),

@@ -26,16 +26,15 @@ export async function stopGuest(guest: GuestHypervisor, uuid: string, call: Call
   await guest.lifecycle.forceOff(uuid, call).catch(unlessGone);
 }
 
-/** Stops and forgets it; answers the files that stay, disks aside. Idempotent: gone is fine. */
+/** Stops and forgets it. Idempotent: gone is fine. */
 export async function removeGuest(
   guest: GuestHypervisor,
   uuid: string,
   call: Call,
   options: { readonly keepState?: boolean } = {},
-): Promise<readonly string[]> {
+): Promise<void> {
   await stopGuest(guest, uuid, call);
-  const kept = await guest.lifecycle.undefine(uuid, options, call).catch(unlessGone);
-  return kept ?? [];
+  await guest.lifecycle.undefine(uuid, options, call).catch(unlessGone);
 }
 
 /** Of a VM that the task defined: a guest of its UUID that is not marked as that VM is someone else's, and stays. */

@@ -29,6 +29,8 @@ export interface Leftover {
   /** Paths of disks that were there, and went along. */
   readonly copiedPaths: readonly string[];
   readonly stateFiles: readonly string[];
+  /** As of a Move. */
+  readonly keepsState?: boolean;
   /** To be set if the VM turns out to be there. */
   readonly autostart: boolean;
 }
@@ -88,14 +90,14 @@ async function clean(deps: OperationDeps, leftover: Leftover, call: Call): Promi
 }
 
 async function removeRest(deps: OperationDeps, leftover: Leftover, call: Call): Promise<boolean> {
-  const { hostId, uuid, vmId, copiedPaths, stateFiles } = leftover;
+  const { hostId, uuid, vmId, copiedPaths, stateFiles, keepsState = false } = leftover;
   const { guest } = deps.providers.get(hostId);
   const here = await readGuestIfAny(guest, uuid, call);
   if (here !== undefined && isActive(here)) {
     deps.log.warn({ hostId, uuid, state: here.state }, "what a migration left is in use: it stays");
     return here.state !== "paused"; // an incoming one that its libvirt has not dropped yet
   }
-  if (here !== undefined) await removeGuest(guest, uuid, call);
+  if (here !== undefined) await removeGuest(guest, uuid, call, { keepState: keepsState });
   await removeCopies(deps, hostId, await unusedCopies(deps, leftover, call), call);
   await deleteCopied(deps, { hostId, vmId, uuid, copiedPaths }, call);
   await guest.migration.deleteState({ uuid, paths: stateFiles }, call);

@@ -22,6 +22,8 @@ export interface Move {
   readonly live: boolean;
   /** It executed then: nobody had paused it. */
   readonly executed?: boolean;
+  /** What a host keeps of it beside the definition is, at least in part, the other's, too: it outlives either definition. */
+  readonly keepsState?: boolean;
   /** libvirt said that it succeeded. */
   readonly handedOver?: boolean;
 }
@@ -189,7 +191,7 @@ export async function dropOther(deps: OperationDeps, move: Move, keep: "source" 
   const other = await readGuestIfAny(guest, move.uuid, call);
   if (other === undefined) return;
   if (isExecuting(other)) throw new AppError("conflict", "Both hosts run the VM: nothing was touched.");
-  await removeGuest(guest, move.uuid, call);
+  await removeGuest(guest, move.uuid, call, { keepState: move.keepsState === true });
 }
 
 /** What a guest that nobody paused is paused for when libvirt could not let it run on after a migration that failed. */

@@ -9,6 +9,7 @@ import type { OperationDeps } from "#management/operation/deps.ts";
 import { requireMovable } from "./migration-check.ts";
 import { askedFacts, isShared, readDeparture } from "./migration-fact.ts";
 import { isExecuting, type Move } from "./migration-place.ts";
+import { sharedState } from "./migration-state.ts";
 import { migrationUri } from "./migration-uri.ts";
 import type { DiskCopy } from "./migration-volume.ts";
 import { requirePoolOfPath, volumeNameIn } from "./storage-reach.ts";
@@ -23,7 +24,7 @@ export interface MigrationPlan extends Move {
   readonly copiedPaths: readonly string[];
   /** It starts with its host: so on the target, and meanwhile with neither. */
   readonly autostart: boolean;
-  /** What its host keeps of it beside the definition: firmware variables, a TPM's state. */
+  /** What its host keeps of it beside the definition, and the target does not share: firmware variables, a TPM's state. */
   readonly stateFiles: readonly string[];
   /** What the pre-flight found that is no error. */
   readonly findings: readonly MigrationFinding[];
@@ -48,6 +49,8 @@ export async function planMigration(
   const live = isActive(vm);
   const copies: DiskCopy[] = [];
   for (const disk of copied) copies.push(await planCopy(deps, vm, targetId, disk, live, call));
+  const { stateFiles } = departure.traits;
+  const shared = await sharedState(deps, { sourceId: vm.hostId, targetId }, stateFiles, call);
   return {
     sourceId: vm.hostId,
     targetId,
@@ -60,7 +63,8 @@ export async function planMigration(
     copies,
     copiedPaths: copied.flatMap((disk) => disk.source ?? []),
     autostart: guest.autostart,
-    stateFiles: departure.traits.stateFiles,
+    stateFiles: stateFiles.filter((file) => !shared.includes(file)),
+    keepsState: shared.length > 0,
     findings,
   };
 }

@@ -159,6 +159,13 @@ export interface GuestMigration {
   writeState(uuid: string, files: readonly GuestStateFile[], call: Call): Promise<void>;
   /** Fine if there are none; conflict if this host has the guest. */
   deleteState(guest: { readonly uuid: string; readonly paths: readonly string[] }, call: Call): Promise<void>;
+  /**
+   * Puts an empty file of that name into the folders where such files are. Answers the files whose folder had one of that
+   * name already: by another host's hand, if the two share the folder.
+   */
+  markState(files: readonly string[], mark: string, call: Call): Promise<readonly string[]>;
+  /** Takes it away. Fine if there is none. */
+  unmarkState(files: readonly string[], mark: string, call: Call): Promise<void>;
   /** Whether it starts with the host. Nothing else of the definition is touched, and libvirt does not migrate it. */
   setAutostart(uuid: string, autostart: boolean, call: Call): Promise<void>;
   /** Moves the definition of a stopped guest, and nothing that its host keeps beside it (see readState). */

@@ -18,6 +18,7 @@ import { readMachine } from "./domain-xml/machine.ts";
 import { forLibvirt } from "./domain-xml/older-libvirt.ts";
 import { readSpec } from "./domain-xml/spec.ts";
 import { hostCpuCount } from "./guest.ts";
+import { requireFreshState } from "./guest-state.ts";
 import { type PlatformCapabilities, platformCapabilities, platformOf } from "./platform.ts";
 
 /** Modes of <cpu>; anything else is a model's name. */
@@ -29,8 +30,9 @@ export async function checkDefinition(
   options: CallOptions,
 ): Promise<void> {
   const { remote } = connection;
-  await checkName(connection, definition.name, definition.uuid, options);
+  const isThere = await checkName(connection, definition.name, definition.uuid, options);
   const { xml: domainXml, spec } = await renderDefinition(connection, definition, options);
+  if (!isThere) await requireFreshState(connection, definition.uuid, readXml(domainXml), options);
   checkSets(spec);
   await checkHost(connection, spec, options);
   await remote.connectDomainXmlToNative({ nativeFormat: "qemu-argv", domainXml }, options).catch((error: unknown) => {

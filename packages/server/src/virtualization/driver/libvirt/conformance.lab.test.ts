@@ -242,7 +242,13 @@ suite("guests on a real host", () => {
       assert.deepEqual(await lifecycle.undefine(await shell(`virsh domuuid ${name}`), {}, call), [file]);
       assert.equal(await shell(`test -e "${file}" && echo there`), "there");
     }
-    await lifecycle.defineXml(xml, { name: "uefi-copy", uuid: copyUuid }, call);
+    // What stayed is nobody's, and no copy takes it over.
+    const again = { name: "uefi-copy", uuid: copyUuid };
+    await assert.rejects(lifecycle.check({ xml, ...again }, call), hasCode("conflict"));
+    await assert.rejects(lifecycle.defineXml(xml, again, call), hasCode("conflict"));
+    assert.equal(await sum("uefi-copy"), before);
+    await shell(`rm ${folder}/uefi-copy_VARS.fd`);
+    await lifecycle.defineXml(xml, again, call);
     await lifecycle.start(copyUuid, { paused: true }, call);
     await lifecycle.forceOff(copyUuid, call);
     await lifecycle.undefine(copyUuid, {}, call);

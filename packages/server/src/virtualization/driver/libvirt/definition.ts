@@ -18,7 +18,7 @@ import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { readXml } from "#libvirt/read-xml.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
-import type { Guest, GuestDefinition } from "#virtualization/port.ts";
+import type { Guest, GuestCopy, GuestDefinition } from "#virtualization/port.ts";
 import { checkName, renderDefinition } from "./check.ts";
 import { type DomainCall, domainRef } from "./driver-context.ts";
 import { attribute, child, text } from "./domain-xml/element.ts";
@@ -26,7 +26,7 @@ import { readMetadata } from "./domain-xml/metadata.ts";
 import { type Retarget, retarget } from "./domain-xml/retarget.ts";
 import { copySecrets } from "./domain-xml/secret.ts";
 import { readGuest } from "./guest.ts";
-import { tpmFiles } from "./guest-state.ts";
+import { filesThere, requireFresh, requireFreshState, tpmFiles } from "./guest-state.ts";
 import { copyNvram, defaultNvramFile, deleteNvram, isOwnNvram, nvramFile } from "./nvram.ts";
 
 /** What a driver or an older libvirt may not know, the youngest first. Checkpoints' bitmaps stay in the disks. */
@@ -47,6 +47,7 @@ export async function defineFromSpec(
   const { xml } = await renderDefinition(connection, definition, options);
   const isThere = await checkName(connection, definition.name, definition.uuid, options);
   if (isThere) await requireOwn(remote, definition, options);
+  else await requireFreshState(connection, definition.uuid, readXml(xml), options);
   const { dom } = await remote.domainDefineXmlFlags({ xml, flags: VIR_DOMAIN_DEFINE_VALIDATE }, options);
   const autostart = definition.spec.autostart === true ? 1 : 0;
   await remote.domainSetAutostart({ dom, autostart }, options).catch((error: unknown) => {
@@ -83,11 +84,31 @@ export async function defineFromXml(
   }
   await checkName(connection, name, uuid, options);
   await restoreSecrets(connection, root, edits.secretsOf ?? uuid, options);
-  if (uuid !== sourceUuid && sourceNvram !== undefined && !(await exists(connection, uuid, options))) {
-    await copyNvram(connection, sourceNvram, { name, uuid }, options);
+  const isCopy = uuid !== sourceUuid;
+  if (isCopy && !(await exists(connection, uuid, options))) {
+    await requireFreshState(connection, uuid, root, options);
   }
   const { dom } = await connection.remote.domainDefineXml({ xml: serializeXml(root) }, options);
+  // Not before it is there: with it they go, and an attempt that was interrupted is known by it.
+  if (isCopy && sourceNvram !== undefined) await copyNvram(connection, sourceNvram, { name, uuid }, options);
   return await readGuest(connection.remote, dom.uuid, options);
+}
+
+/** Throws if the name that a copy or a renamed guest would have, or what the host keeps under it, is another's. */
+export async function checkCopy(
+  connection: Connection,
+  { xml, name, uuid }: GuestCopy,
+  options: CallOptions,
+): Promise<void> {
+  const root = parseXml(xml);
+  const present = text(child(root, "name"));
+  const isNew = uuid !== text(child(root, "uuid"));
+  if (!isNew && name === present) return;
+  await checkName(connection, name, uuid, options);
+  const isNamedAfterIt = present !== undefined && nvramFile(connection, root) === defaultNvramFile(present);
+  retarget(root, { name, uuid });
+  if (isNew) await requireFreshState(connection, uuid, root, options);
+  else if (isNamedAfterIt) await requireFresh(connection, uuid, [defaultNvramFile(name)], options);
 }
 
 /** What was read without secrets gets those of the guest that it replaces, or is a copy of. */
@@ -140,15 +161,25 @@ export async function renameGuest({ connection, remote, dom, options }: DomainCa
  * Firmware variables that are not only this guest's, or not in libvirt's own folder (perhaps a shared one, where the guest
  * goes on from on another host), stay in any case. Answers the files that stay.
  */
-export async function undefineGuest(domain: DomainCall, keepState: boolean): Promise<string[]> {
+export async function undefineGuest(
+  domain: DomainCall,
+  { keepState = false, dryRun = false }: { readonly keepState?: boolean; readonly dryRun?: boolean },
+): Promise<string[]> {
   const { connection, remote, dom, options } = domain;
   try {
     const { active } = await remote.domainIsActive({ dom }, options);
-    if (active === 1) throw new AppError("invalid_state", "The VM runs; it can be forgotten when it is off.");
+    if (active === 1 && !dryRun)
+      throw new AppError("invalid_state", "The VM runs; it can be forgotten when it is off.");
     const root = readXml((await remote.domainGetXmlDesc({ dom, flags: VIR_DOMAIN_XML_INACTIVE }, options)).xml);
     const nvram = nvramFile(connection, root);
     const keepsNvram = keepState || (nvram !== undefined && !(await isOwnNvram(connection, nvram, dom.uuid, options)));
-    const tpm = attribute(child(root, "devices/tpm/backend"), "type") === "emulator";
+    const keepsTpm = keepState && attribute(child(root, "devices/tpm/backend"), "type") === "emulator";
+    const named = [
+      ...(keepsNvram && nvram !== undefined ? [nvram] : []),
+      ...(keepsTpm ? tpmFiles(dom.uuid, root) : []),
+    ];
+    const kept = await filesThere(connection, named, options);
+    if (dryRun) return kept;
     let flags =
       VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
       VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
@@ -159,15 +190,10 @@ export async function undefineGuest(domain: DomainCall, keepState: boolean): Pro
         () => undefined,
         (error: unknown) => ({ error }),
       );
-      if (failure === undefined) {
-        return [
-          ...(keepsNvram && nvram !== undefined ? [nvram] : []),
-          ...(keepState && tpm ? tpmFiles(dom.uuid, root) : []),
-        ];
-      }
+      if (failure === undefined) return kept;
       if (!isLibvirtCode(failure.error, "VIR_ERR_INVALID_ARG") || index === youngFlags.length) throw failure.error;
       // Without these flags it would delete what is to stay.
-      if ((index === 0 && keepState && tpm) || (index === 1 && keepsNvram && nvram !== undefined)) throw cannotKeep();
+      if ((index === 0 && keepsTpm) || (index === 1 && keepsNvram && nvram !== undefined)) throw cannotKeep();
       flags &= ~young;
     }
   } catch (error) {

@@ -5,12 +5,12 @@
  * beside a guest that the host has, and nothing outside of these two folders.
  */
 import path from "node:path/posix";
-import type { Connection } from "@innkeeper/libvirt";
+import { type CallOptions, type Connection, LibvirtError } from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import { isNotFound } from "#libvirt/error.ts";
 import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import type { GuestStateFile } from "#virtualization/migration/port.ts";
-import { deleteFileIn, inFolder, readFileIn, removeFolder, writeFileIn } from "./folder-pool.ts";
+import { deleteFileIn, hasFileIn, inFolder, readFileIn, removeFolder, writeFileIn } from "./folder-pool.ts";
 import { attribute, child } from "./domain-xml/element.ts";
 import { deleteNvram, nvramFile, nvramFolder, requireOwnNvram } from "./nvram.ts";
 import type { DomainCall } from "./driver-context.ts";
@@ -34,6 +34,74 @@ export function tpmFiles(uuid: string, root: ReadElement): string[] {
 function tpmFile(uuid: string, version = "2.0"): string {
   const folder = `${tpmFolder}/${uuid}`;
   return version === "1.2" ? `${folder}/tpm1.2/tpm-00.permall` : `${folder}/tpm2/tpm2-00.permall`;
+}
+
+/** conflict if the host keeps something already where a new guest's variables or TPM state belong. */
+export async function requireFreshState(
+  connection: Connection,
+  uuid: string,
+  root: ReadElement,
+  options: CallOptions,
+): Promise<void> {
+  await requireFresh(connection, uuid, stateFilesOf(connection, uuid, root), options);
+}
+
+export async function requireFresh(
+  connection: Connection,
+  uuid: string,
+  files: readonly string[],
+  options: CallOptions,
+): Promise<void> {
+  for (const file of files) {
+    const isNvram = path.dirname(file) === nvramFolder;
+    const isThere = await inFolder(connection, path.dirname(file), options, async (folder) => {
+      if (isNvram) await requireOwnNvram(folder, file, uuid);
+      return await hasFileIn(folder, path.basename(file));
+    });
+    if (isThere === true) throw isNvram ? nvramTaken(file) : tpmTaken(file);
+  }
+}
+
+function nvramTaken(file: string): AppError {
+  const message = `${file}, where the VM's firmware variables belong, is there already, and no VM of that host names it: it may be what stayed of a deleted one. Nothing was changed.`;
+  return new AppError("conflict", message, {
+    field: "name",
+    remedy:
+      "Take another name, or move the file to another folder of the host (and back before the VM is first started, if the VM is to go on with it).",
+  });
+}
+
+function tpmTaken(file: string): AppError {
+  const message = `${file}, where the state of the VM's TPM belongs, is there already: it may be what stayed of a deleted VM of that UUID. Nothing was changed.`;
+  return new AppError("conflict", message, {
+    field: "uuid",
+    remedy:
+      "Take another UUID, or move the file to another folder of the host (and back before the VM is first started, if the VM is to go on with it).",
+  });
+}
+
+/** Those that there are. Of a folder that can't be looked into it is not known: they are answered, too. */
+export async function filesThere(
+  connection: Connection,
+  files: readonly string[],
+  options: CallOptions,
+): Promise<string[]> {
+  const there: string[] = [];
+  for (const file of files) {
+    const found = await inFolder(connection, path.dirname(file), options, (folder) =>
+      hasFileIn(folder, path.basename(file)),
+    ).catch((error: unknown) => {
+      if (!(error instanceof LibvirtError)) throw error;
+      return true;
+    });
+    if (found === true) there.push(file);
+  }
+  return there;
+}
+
+/** The folder that hosts may share: of all guests' variables, or of all TPMs. */
+export function stateRoot(file: string): string {
+  return path.dirname(file) === nvramFolder ? nvramFolder : tpmFolder;
 }
 
 export async function readState({ connection, remote, dom, options }: DomainCall): Promise<GuestStateFile[]> {

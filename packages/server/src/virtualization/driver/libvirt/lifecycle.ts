@@ -12,7 +12,7 @@ import type { GuestLifecycle } from "#virtualization/port.ts";
 import { changeGuest } from "./change/change.ts";
 import { editGuest } from "./change/edit.ts";
 import { checkDefinition, renderDefinition } from "./check.ts";
-import { defineFromSpec, defineFromXml, renameGuest, undefineGuest } from "./definition.ts";
+import { checkCopy, defineFromSpec, defineFromXml, renameGuest, undefineGuest } from "./definition.ts";
 import { type DomainCall, type GuestDriverContext, onDomain } from "./driver-context.ts";
 
 export function guestLifecycle(context: GuestDriverContext): GuestLifecycle {
@@ -28,7 +28,9 @@ function definitions(context: GuestDriverContext): Definitions {
   return {
     check: (definition, call) =>
       onConnection(context, call, `define VM ${definition.name}`, ({ connection, options }) =>
-        checkDefinition(connection, definition, options),
+        "xml" in definition
+          ? checkCopy(connection, definition, options)
+          : checkDefinition(connection, definition, options),
       ),
     render: (definition, call) =>
       onConnection(context, call, `describe VM ${definition.name}`, async ({ connection, options }) => {
@@ -64,15 +66,8 @@ function definitions(context: GuestDriverContext): Definitions {
       ),
     rename: (uuid, name, call) =>
       onDomain(context, uuid, call, `rename the VM to ${name}`, (domain) => renameGuest(domain, name)),
-    undefine: (uuid, { keepState }, call) =>
-      onDomain(
-        context,
-        uuid,
-        call,
-        "forget the VM",
-        (domain) => undefineGuest(domain, keepState === true),
-        longDeadlineMs,
-      ),
+    undefine: (uuid, wanted, call) =>
+      onDomain(context, uuid, call, "forget the VM", (domain) => undefineGuest(domain, wanted), longDeadlineMs),
   };
 }
 

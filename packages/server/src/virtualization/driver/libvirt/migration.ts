@@ -30,6 +30,7 @@ import type { GuestMigration, MigrationOptions, MigrationResult } from "#virtual
 import { cancellableJob } from "./cancellable-job.ts";
 import { type DomainCall, type GuestDriverContext, jobDeadlineMs, onDomain, untimed } from "./driver-context.ts";
 import { deleteState, readState, writeState } from "./guest-state.ts";
+import { markState, unmarkState } from "./state-mark.ts";
 import { missingCertificates } from "./migration-certificate.ts";
 import { contactHost } from "./migration-contact.ts";
 import { StallWatch } from "./migration-stall.ts";
@@ -79,6 +80,14 @@ export function guestMigration(context: GuestDriverContext): GuestMigration {
         "delete what the host keeps of the VM",
         (domain) => deleteState(domain, paths),
         longDeadlineMs,
+      ),
+    markState: (files, mark, call) =>
+      onConnection(context, call, "mark what the host keeps of VMs", ({ connection, options }) =>
+        markState(connection, files, mark, options),
+      ),
+    unmarkState: (files, mark, call) =>
+      onConnection(context, call, "take away a mark", ({ connection, options }) =>
+        unmarkState(connection, files, mark, options),
       ),
     setAutostart: (uuid, autostart, call) =>
       onDomain(context, uuid, call, "set the VM's autostart", async ({ remote, dom, options }) => {
