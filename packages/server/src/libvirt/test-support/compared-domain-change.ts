@@ -18,6 +18,9 @@ const transientXml = `<domain type='qemu'><name>NAME-transient</name><memory uni
 const diskXml = `<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='${images}/NAME.raw'/><target dev='vdb' bus='virtio'/></disk>`;
 const changedDiskXml = diskXml.replace("type='raw'", "type='raw' cache='none'");
 const snapshotXml = `<domainsnapshot><name>s1</name><disks><disk name='vda' snapshot='external'><source file='${images}/NAME-s1.qcow2'/></disk></disks></domainsnapshot>`;
+const backupXml =
+  "<domainbackup mode='pull'><server transport='unix' socket='/run/NAME.nbd'/><disks><disk name='vda' type='file'><scratch file='/run/NAME.scratch'/></disk></disks></domainbackup>";
+const offSnapshotXml = "<domainsnapshot><name>off</name></domainsnapshot>";
 const savedFile = "/var/lib/libvirt/qemu/save/NAME.memory";
 
 const domainLook = "[o.XMLDesc(), o.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), o.state(), o.autostart()]";
@@ -150,6 +153,31 @@ export const domainChanges: readonly ComparedCall<NonnullDomain>[] = [
     (remote, dom) => remote.domainSetBlockIoTune({ dom, disk: "vda", params: { total_iops_sec: 500n }, flags: config }),
     "o.setBlockIoTune('vda', {'total_iops_sec': 500}, 2)",
   ),
+  change(
+    "domainSnapshotCreateXml",
+    (remote, dom) => remote.domainSnapshotCreateXml({ dom, xmlDesc: offSnapshotXml }),
+    `o.snapshotCreateXML(${JSON.stringify(offSnapshotXml)})`,
+  ),
+  {
+    procedure: "domainSnapshotCurrent",
+    ours: async (remote, dom) => (await remote.domainSnapshotCurrent({ dom })).snap.name,
+    python: "o.snapshotCurrent()",
+  },
+  {
+    procedure: "domainSnapshotLookupByName",
+    ours: async (remote, dom) => (await remote.domainSnapshotLookupByName({ dom, name: "off" })).snap.name,
+    python: "o.snapshotLookupByName('off')",
+  },
+  change(
+    "domainRevertToSnapshot",
+    (remote, dom) => remote.domainRevertToSnapshot({ snap: { dom, name: "off" } }),
+    "o.revertToSnapshot(o.snapshotLookupByName('off'))",
+  ),
+  change(
+    "domainSnapshotDelete",
+    (remote, dom) => remote.domainSnapshotDelete({ snap: { dom, name: "off" } }),
+    "o.snapshotLookupByName('off').delete()",
+  ),
   // What only real cgroups can do would keep it from starting here.
   change(
     "domainCreate",
@@ -162,6 +190,8 @@ export const domainChanges: readonly ComparedCall<NonnullDomain>[] = [
   change("domainResume", (remote, dom) => remote.domainResume({ dom }), "o.resume()"),
   change("domainReset", (remote, dom) => remote.domainReset({ dom }), "o.reset()"),
   change("domainReboot", (remote, dom) => remote.domainReboot({ dom, flags: 1 }), "o.reboot(1)"),
+  // The power button: the firmware does not listen.
+  change("domainShutdownFlags", (remote, dom) => remote.domainShutdownFlags({ dom }), "o.shutdownFlags()"),
   change("domainPmWakeup", (remote, dom) => remote.domainPmWakeup({ dom }), "o.pMWakeup()"),
   change(
     "domainAttachDeviceFlags",
@@ -245,6 +275,14 @@ export const domainChanges: readonly ComparedCall<NonnullDomain>[] = [
         flags: 3,
       }),
     "o.migrateToURI3('qemu+tcp://127.0.0.1:9/system', {}, 3)",
+  ),
+  // A backup that is pulled lasts until somebody ends it.
+  effect(
+    "domainAbortJob",
+    (remote, dom) => remote.domainAbortJob({ dom }),
+    "o.abortJob()",
+    `[jobless(o), ${domainLook}]`,
+    `o.backupBegin(${inPython(backupXml)}, None)`,
   ),
   change("domainAbortJob", (remote, dom) => remote.domainAbortJob({ dom }), "o.abortJob()"),
   {

@@ -106,11 +106,12 @@ export const domainReads: readonly ComparedCall<NonnullDomain>[] = [
     ours: async (remote, dom) => (await remote.domainGetGuestInfo({ dom, types: 0 })).params,
     python: "o.guestInfo()",
   },
-  {
+  // From libvirt's DHCP server, and from the guest's agent.
+  ...[0, 1].map((source): ComparedCall<NonnullDomain> => ({
     procedure: "domainInterfaceAddresses",
     ours: async (remote, dom) =>
       Object.fromEntries(
-        (await remote.domainInterfaceAddresses({ dom, source: 0 })).ifaces.map(({ name, hwaddr, addrs }) => [
+        (await remote.domainInterfaceAddresses({ dom, source })).ifaces.map(({ name, hwaddr, addrs }) => [
           name,
           {
             addrs:
@@ -121,13 +122,8 @@ export const domainReads: readonly ComparedCall<NonnullDomain>[] = [
           },
         ]),
       ),
-    python: "o.interfaceAddresses(0)",
-  },
-  {
-    procedure: "domainInterfaceAddresses",
-    ours: (remote, dom) => remote.domainInterfaceAddresses({ dom, source: 1 }),
-    python: "o.interfaceAddresses(1)",
-  },
+    python: `o.interfaceAddresses(${source})`,
+  })),
   {
     procedure: "domainListAllSnapshots",
     ours: async (remote, dom) =>

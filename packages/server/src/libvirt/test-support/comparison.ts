@@ -1,29 +1,39 @@
 /** Makes compared calls, by this client and by python3-libvirt on one daemon, and tells where they differ. */
 import { isDeepStrictEqual } from "node:util";
-import { type Connection, LibvirtError } from "@innkeeper/libvirt";
+import { type Connection, connect, LibvirtError } from "@innkeeper/libvirt";
 import { type ComparedCall, isBetween, plain, twins, withoutIdentity } from "./compared-call.ts";
-import type { Outcome, Python } from "./python.ts";
+import { type Outcome, Python } from "./python.ts";
 
-export class Comparison {
+export class Comparison implements AsyncDisposable {
   /** Each with the place where the two part. */
   readonly differences: string[] = [];
   /** What was answered at least once, and not refused only. */
   readonly answered = new Set<string>();
-  readonly #connection: Connection;
-  readonly #python: Python;
+  readonly connection: Connection;
+  readonly python: Python;
 
-  constructor(connection: Connection, python: Python) {
-    this.#connection = connection;
-    this.#python = python;
+  private constructor(connection: Connection, python: Python) {
+    this.connection = connection;
+    this.python = python;
+  }
+
+  /** @param uri of the daemon, as both understand it. */
+  static async open(uri: string): Promise<Comparison> {
+    return new Comparison(await connect(uri), new Python(uri));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.connection.close();
+    await this.python[Symbol.asyncDispose]();
   }
 
   /** Both see the same of one object; numbers that move lie between two looks of python's. */
   async reads<O>(calls: readonly ComparedCall<O>[], object: O, lookup: string, name: string): Promise<void> {
     for (const call of calls) {
       const variables = { n: JSON.stringify(name), o: lookup };
-      const first = await this.#python.run(call.python, variables);
-      const own = await outcomeOf(call.ours(this.#connection.remote, object, this.#connection));
-      const second = await this.#python.run(call.python, variables);
+      const first = await this.python.run(call.python, variables);
+      const own = await outcomeOf(call.ours(this.connection.remote, object, this.connection));
+      const second = await this.python.run(call.python, variables);
       if ("value" in own) this.answered.add(call.procedure);
       if (!isBetween(own, first, second, call.drifts === true))
         this.#differs(`${call.procedure} of ${name}`, own, first);
@@ -38,10 +48,13 @@ export class Comparison {
   ): Promise<void> {
     const [mine, theirs] = twins;
     const object = await objectOf(mine);
-    for (const name of twins) await this.#python.keep(name, lookup.replaceAll(/\bn\b/gu, JSON.stringify(name)));
+    for (const name of twins) await this.python.keep(name, lookup.replaceAll(/\bn\b/gu, JSON.stringify(name)));
     for (const { procedure, ours, python, look = "None", before } of calls) {
-      if (before !== undefined) for (const name of twins) await this.#on(name, before);
-      const own = await outcomeOf(ours(this.#connection.remote, object, this.#connection));
+      for (const name of before === undefined ? [] : twins) {
+        const outcome = await this.#on(name, before ?? "");
+        if ("error" in outcome) throw new Error(`before ${procedure} of ${name}: ${outcome.error.join(" ")}`);
+      }
+      const own = await outcomeOf(ours(this.connection.remote, object, this.connection));
       const other = await this.#on(theirs, python);
       if ("value" in own) this.answered.add(procedure);
       this.#same(`${procedure}: outcome`, own, other);
@@ -63,7 +76,7 @@ export class Comparison {
   }
 
   #on(name: string, code: string): Promise<Outcome> {
-    return this.#python.run(code, { n: JSON.stringify(name), o: name });
+    return this.python.run(code, { n: JSON.stringify(name), o: name });
   }
 }
 

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 
 /** Integers as text, so that 64 bits stay exact; objects by what names them. */
 const program = String.raw`
-import json, re, sys, time, libvirt, libvirt_qemu
+import json, re, sys, threading, time, libvirt, libvirt_qemu
 libvirt.registerErrorHandler(lambda *error: None, None)
 c = libvirt.open(sys.argv[1])
 def plain(v):
@@ -24,14 +24,26 @@ def screenshot(dom):
     st = c.newStream(); mime = dom.screenshot(st, 0, 0); st.abort(); return mime
 def strip(xml):
     return re.sub(r"<(allocation|available).*", "", xml)
-def ready(dom):
-    end = time.monotonic() + 30
-    while "ready='yes'" not in dom.XMLDesc() and time.monotonic() < end: time.sleep(0.02)
+def until(is_so):
+    end = time.monotonic() + 60
+    while not is_so():
+        if time.monotonic() > end: raise TimeoutError()
+        time.sleep(0.02)
+def ready(dom): until(lambda: "ready='yes'" in dom.XMLDesc())
+def jobless(dom): until(lambda: dom.jobInfo()[0] == 0)
+def in_state(dom, state): until(lambda: dom.state()[0] == state)
+def responds(dom):
+    try: return libvirt_qemu.qemuAgentCommand(dom, '{"execute":"guest-ping"}', 2, 0)
+    except libvirt.libvirtError: return False
+def answers(dom): until(lambda: responds(dom))
+def post_copied(dom, uri, flags):
+    mover = threading.Thread(target=dom.migrateToURI3, args=(uri, {'bandwidth': 1}, flags)); mover.start()
+    until(lambda: dom.jobInfo()[4] > 0); dom.migrateStartPostCopy(); mover.join()
 def monitor(dom, **cmd):
     return json.loads(libvirt_qemu.qemuMonitorCommand(dom, json.dumps(cmd), 0))["return"]
 def console(dom):
     st = c.newStream(); dom.openConsole(None, st, 0); st.abort()
-names = dict(c=c, libvirt=libvirt, upload=upload, download=download, screenshot=screenshot, console=console, monitor=monitor, ready=ready, strip=strip)
+names = {name: each for name, each in globals().items() if not name.startswith('_')}
 for line in sys.stdin:
     q = json.loads(line)
     try:
