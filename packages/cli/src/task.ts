@@ -81,6 +81,8 @@ export async function followTask(invocation: Invocation, task: Task, done?: (tas
   const ended = requireSuccess(await watchTask(invocation, task));
   const durationMs = Date.parse(ended.finishedAt ?? "") - Date.parse(ended.startedAt ?? ended.createdAt);
   const time = Number.isFinite(durationMs) ? ` (${formatDurationMs(Math.max(0, durationMs))})` : "";
+  const remark = ended.result?.["remark"];
+  if (typeof remark === "string") invocation.remark(`${remark}\n`);
   if (invocation.isForPeople) invocation.print(`${done?.(ended) ?? `${titleOf(ended)}: done`}${time}\n`);
   else if (invocation.format === "name") invocation.print(`${resourceName(ended)}\n`);
   else invocation.print(await documentText(invocation.format, ended));

@@ -1,4 +1,5 @@
 /** For each operation on VMs a situation in which it has all its steps to do. The crash matrix refuses an operation without one. */
+import { createHash } from "node:crypto";
 import type { ControlPlane } from "./control-plane.ts";
 import type { VmOutcome } from "./crash-outcome.ts";
 import { type Scenario, subject, takeSnapshot } from "./crash-situation.ts";
@@ -141,6 +142,7 @@ export const scenarios: readonly Scenario[] = [
         vmId,
         request: {
           domainXml: xml.replace("<on_crash>destroy<", "<description>edited</description><on_crash>preserve<"),
+          baseSha256: createHash("sha256").update(xml).digest("hex"),
         },
       };
     },

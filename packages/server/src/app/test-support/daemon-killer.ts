@@ -2,9 +2,16 @@
 import { once } from "node:events";
 import type { LabHost } from "@innkeeper/lab/host.ts";
 
-export async function killerOf(host: LabHost): Promise<() => void> {
-  const argv = ["sh", "-c", "echo ready; read go; kill -KILL $(cat /run/libvirtd.pid)"];
-  const killer = await host.spawn(argv, ["pipe", "pipe", "ignore"]);
+const script = `pid=$(cat /run/libvirtd.pid); echo ready; read go
+kill -KILL $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done`;
+
+/** What is returned resolves once the daemon is gone. */
+export async function killerOf(host: LabHost): Promise<() => Promise<void>> {
+  const killer = await host.spawn(["sh", "-c", script], ["pipe", "pipe", "ignore"]);
+  const ended = once(killer, "exit");
   if (killer.stdout !== null) await once(killer.stdout, "data");
-  return () => void killer.stdin?.end("go\n");
+  return async () => {
+    killer.stdin?.end("go\n");
+    await ended;
+  };
 }

@@ -127,7 +127,7 @@ describe("hosts at their worst", { timeout: 900_000 }, () => {
       const down = () => plane.until("a daemon that is gone", () => isDown() || undefined, endMs);
       const strike = async (): Promise<void> => {
         if (delayMs !== undefined) return void setTimeout(kill, delayMs);
-        kill();
+        await kill();
         await down();
       };
       trap.set(step, strike);

@@ -11,6 +11,7 @@ import { timestamp } from "#core/clock.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { planClaimed } from "#management/task/claimed-plan.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
+import { isKeptDefinition, keepDefinition, leftToOthers } from "#management/vm/definition-guard.ts";
 import { volumesOf } from "#management/vm/disk-progress.ts";
 import { refuse } from "#management/vm/field-check.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
@@ -55,12 +56,7 @@ export function vmCreate(deps: OperationDeps) {
       {
         name: "settle",
         isNeedless: ({ input }) => input.request.installXml === undefined,
-        async do(context) {
-          const { request } = context.input;
-          const plan = context.result<Plan>("plan");
-          const { guest } = deps.providers.get(plan.hostId);
-          await guest.lifecycle.define(lastDefinition(plan, request, madeDisks(context)), { signal: context.signal });
-        },
+        do: (context) => settle(deps, context),
       },
       {
         name: "sync",
@@ -70,9 +66,9 @@ export function vmCreate(deps: OperationDeps) {
         },
       },
     ],
-    outcome({ result }) {
+    outcome({ result, resultIfAny }) {
       const { vm, placement } = result<Plan>("plan");
-      return { vmId: vm.id, name: vm.name, placement };
+      return { vmId: vm.id, name: vm.name, placement, ...resultIfAny<{ remark?: string }>("settle") };
     },
   });
 }
@@ -107,7 +103,10 @@ function defineStep(deps: OperationDeps): Step<Input> {
       const plan = context.result<Plan>("plan");
       const { guest } = deps.providers.get(plan.hostId);
       const first = firstDefinition(plan, context.input.request, madeDisks(context));
-      await guest.lifecycle.define(first, { signal: context.signal });
+      const call = { signal: context.signal };
+      await guest.lifecycle.define(first, call);
+      if (context.input.request.installXml === undefined) return;
+      await keepDefinition(context, await guest.inventory.xml(plan.vm.uuid, { inactive: true }, call));
     },
     async undo(context) {
       const plan = context.resultIfAny<Plan>("plan");
@@ -130,6 +129,19 @@ async function start(deps: OperationDeps, context: StepContext<Input>): Promise<
   const { guest } = deps.providers.get(plan.hostId);
   const call = { signal: context.signal };
   if (!isActive(await guest.inventory.read(plan.vm.uuid, call))) await guest.lifecycle.start(plan.vm.uuid, {}, call);
+}
+
+/** From the definition of the first start to the one that stays, unless someone changed the first by hand. */
+async function settle(deps: OperationDeps, context: StepContext<Input>): Promise<{ remark?: string }> {
+  const plan = context.result<Plan>("plan");
+  const { guest } = deps.providers.get(plan.hostId);
+  const call = { signal: context.signal };
+  if (isKeptDefinition(context, await guest.inventory.xml(plan.vm.uuid, { inactive: true }, call))) {
+    await guest.lifecycle.define(lastDefinition(plan, context.input.request, madeDisks(context)), call);
+    return {};
+  }
+  // An attempt that was interrupted may have written it.
+  return context.repeated ? {} : { remark: `${leftToOthers} Its next start is again the installer's.` };
 }
 
 function guestOf(plan: Plan): { hostId: string; uuid: string } {

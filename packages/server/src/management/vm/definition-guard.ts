@@ -38,6 +38,11 @@ export async function keepDefinition(context: GuardContext, xml: string): Promis
   await context.keep(kept, { sha256: definitionDigest(xml) });
 }
 
+/** Whether it is still what the task wrote. */
+export function isKeptDefinition(context: Pick<GuardContext, "resultIfAny">, xml: string): boolean {
+  return context.resultIfAny<{ sha256: string }>(kept)?.sha256 === definitionDigest(xml);
+}
+
 export async function writerOf(
   deps: OperationDeps,
   context: GuardContext,
