@@ -4,15 +4,19 @@ import { problemContentType } from "@innkeeper/contract/problem.ts";
 import { AppError, toProblem } from "#core/app-error.ts";
 import type { Unread } from "#rest/audit.ts";
 
+const timedOut = "ERR_HTTP_REQUEST_TIMEOUT";
+
 type Refusal = readonly [status: string, error: AppError];
 
 /**
  * By Node's codes: https://nodejs.org/api/http.html#event-clienterror; HPE_ are llhttp's. Returns what was answered;
- * undefined after a handshake that failed, or a connection that was cut: there is nobody to be told.
+ * undefined after a handshake that failed, or a connection that was cut: there is nobody to be told. Nor is one that was
+ * only opened and then left alone, as browsers do ahead of time: it asked for nothing.
  */
 export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): Unread | undefined {
   const code = error.code ?? "";
-  if (!/^(HPE_|ERR_HTTP_)/.test(code) || !socket.writable) {
+  const isIdle = code === timedOut && socket.bytesRead === 0;
+  if (!/^(HPE_|ERR_HTTP_)/.test(code) || !socket.writable || isIdle) {
     socket.destroy();
     return undefined;
   }
@@ -23,7 +27,7 @@ function refusal(code: string): Refusal {
   if (code === "HPE_HEADER_OVERFLOW") {
     return ["431 Request Header Fields Too Large", new AppError("too_large", "The request's headers are too large.")];
   }
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
+  if (code === timedOut) {
     return ["408 Request Timeout", new AppError("bad_request", "The request came too slowly.")];
   }
   return ["400 Bad Request", new AppError("bad_request", "This is not an HTTP request.")];
