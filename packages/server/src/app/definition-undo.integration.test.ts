@@ -46,6 +46,23 @@ describe("a definition that virsh changes behind a task's back", { timeout: 120_
     await virsh.remote.domainDefineXml({ xml });
   }
 
+  /** Of the next definition: the host carries it out, `meanwhile` is done, and the connection is gone. */
+  function loseAnswer(meanwhile: () => Promise<void>): void {
+    const { daemon } = managed.sim;
+    const find = daemon.procedure.bind(daemon);
+    daemon.procedure = (program, number) => {
+      const found = find(program, number);
+      if (found?.name.startsWith("domainDefineXml") !== true) return found;
+      daemon.procedure = find;
+      const run: typeof found.run = async (session, args) => {
+        const outcome = await found.run(session, args);
+        await meanwhile();
+        session.close();
+        return outcome;
+      };
+      return { ...found, run };
+    };
+  }
   async function editInput(vmId: string, name: string): Promise<unknown> {
     const domainXml = (await xmlOf(name)).replace(/<on_crash>\w+</, "<on_crash>preserve<");
     return { vmId, request: { domainXml } };
@@ -103,6 +120,28 @@ describe("a definition that virsh changes behind a task's back", { timeout: 120_
       const xml = await xmlOf(`${name}-2`);
       assert.match(xml, /<title>by hand/);
       assert.ok(xml.includes(own));
+    });
+
+    test(`${operation}: changed before the host's answer, which is lost: it stays, and the task says so`, async () => {
+      const vmId = await make(`${name}-4`);
+      const asked = await input(vmId, `${name}-4`);
+      loseAnswer(() => edit(`${name}-4`));
+      const task = await plane.run(operation, asked);
+      assert.equal(task.state, "failed");
+      assert.match(task.error?.detail ?? "", /changed on its host|changed meanwhile/);
+      const xml = await xmlOf(`${name}-4`);
+      assert.match(xml, /<title>by hand/);
+      assert.ok(xml.includes(own));
+    });
+
+    test(`${operation}: the host's answer is lost, and nobody changed it: it is undone`, async () => {
+      const vmId = await make(`${name}-5`);
+      const asked = await input(vmId, `${name}-5`);
+      loseAnswer(async () => {});
+      const task = await plane.run(operation, asked);
+      assertFailed(task, "host_unreachable");
+      assert.equal(task.unfinished, undefined, task.error?.detail ?? "");
+      assert.ok(!(await xmlOf(`${name}-5`)).includes(own));
     });
 
     test(`${operation}: nobody else changed it: it is undone`, async () => {

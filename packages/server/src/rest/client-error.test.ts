@@ -30,13 +30,14 @@ async function outcome(server: Server, dial: (port: number) => Socket, bytes: st
   }
 }
 
+const plain = (bytes: string) => outcome(createServer(limits), (port) => connect(port, "127.0.0.1"), bytes);
+
 describe("a connection on which no request comes in time", { timeout: 60_000 }, () => {
   const certificate = CertificateAuthority.ephemeral().issue({
     commonName: "inn",
     addresses: ["127.0.0.1"],
     purposes: ["server"],
   });
-  const plain = (bytes: string) => outcome(createServer(limits), (port) => connect(port, "127.0.0.1"), bytes);
   const secure = (bytes: string) =>
     outcome(
       createSecureServer({ ...limits, key: certificate.keyPem, cert: certificate.certificatePem }),

@@ -120,6 +120,16 @@ export interface GuestChangeResult {
   readonly pending: readonly string[];
 }
 
+/**
+ * Told of a definition that is replaced as a whole, so that who does it knows his own work again; both without secrets.
+ */
+export interface DefinitionWitness {
+  /** What the host is about to be given. */
+  meant(xml: string): Promise<void>;
+  /** What it made of that, as `xml` shows it. */
+  defined(xml: string): Promise<void>;
+}
+
 export interface GuestInventory {
   list(call: Call): Promise<readonly Guest[]>;
   read(uuid: string, call: Call): Promise<Guest>;
@@ -128,6 +138,8 @@ export interface GuestInventory {
   readChanged(uuid: string, mark: string | undefined, call: Call): Promise<Guest | UnchangedGuest>;
   /** Domain XML without secrets. */
   xml(uuid: string, options: { readonly inactive: boolean }, call: Call): Promise<string>;
+  /** Whether the definition is what the host makes of `meant`, in the place of `before`: nobody has changed it since. */
+  isOutcome(uuid: string, given: { readonly meant: string; readonly before: string }, call: Call): Promise<boolean>;
   /** DHCP leases, ARP, and the agent's if it is there, merged; the best source wins. ~1 s at most for a silent agent. */
   addresses(uuid: string, guest: { readonly agentConnected: boolean }, call: Call): Promise<readonly GuestAddress[]>;
   statistics(uuids: readonly string[] | undefined, call: Call): Promise<ReadonlyMap<string, VmStatistics>>;
@@ -156,6 +168,7 @@ export interface GuestLifecycle {
       readonly secretsOf?: string;
     },
     call: Call,
+    witness?: DefinitionWitness,
   ): Promise<Guest>;
   /**
    * Defines a client's edit of `from` (of `xml`, inactive), or without metadata only checks it. unsupported: it reaches out
@@ -165,18 +178,14 @@ export interface GuestLifecycle {
     uuid: string,
     edit: { readonly from: string; readonly document: string; readonly metadata?: GuestMetadata },
     call: Call,
+    witness?: DefinitionWitness,
   ): Promise<{ readonly spec: VmSpec; readonly changed: readonly string[]; readonly description: string }>;
   /**
    * Changes the definition, and the running guest where that can be done live. After an error all is as before, or the
-   * error names what is not. conflict: someone else changed the guest at the same moment. `defined` is told the new
-   * definition as `xml` shows it, before the running guest is changed.
+   * error names what is not. conflict: someone else changed the guest at the same moment. The witness is told before the
+   * running guest is changed.
    */
-  change(
-    uuid: string,
-    change: GuestChange,
-    call: Call,
-    defined?: (xml: string) => Promise<void>,
-  ): Promise<GuestChangeResult>;
+  change(uuid: string, change: GuestChange, call: Call, witness?: DefinitionWitness): Promise<GuestChangeResult>;
   rename(uuid: string, name: string, call: Call): Promise<void>;
   /**
    * Forgets the guest with its managed save, NVRAM and TPM state; disks stay, and NVRAM that is another guest's, too, or not

@@ -12,6 +12,7 @@ import { SimDaemon } from "@innkeeper/sim/rpc/daemon.ts";
 
 export interface ListeningSimHost extends AsyncDisposable {
   readonly host: SimHost;
+  readonly daemon: SimDaemon;
   readonly uri: string;
   /** Of a VM, as by virsh destroy. */
   cutPower(name: string): void;
@@ -37,6 +38,7 @@ export async function listeningSimHost(options: Partial<SimHostOptions> = {}): P
   await promise;
   return {
     host,
+    daemon,
     uri: `qemu+unix:///system?socket=${socket}`,
     cutPower: (name) => destroy(host.domains, host.domains.byName(name)),
     [Symbol.asyncDispose]: async () => {

@@ -35,7 +35,7 @@ import {
 import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import {
-  keepDefinition,
+  definitionWitness,
   leftToOthers,
   requireLetGo,
   requireUnchanged,
@@ -264,8 +264,7 @@ async function defineReverted(deps: OperationDeps, context: StepContext<Input>):
   });
   const edits = { name: plan.vmName, uuid: plan.uuid, disks: overlayMap(plan), metadata };
   const { guest } = deps.providers.get(plan.hostId);
-  await guest.lifecycle.defineXml(xml, edits, call);
-  await keepDefinition(context, await guest.inventory.xml(plan.uuid, { inactive: true }, call));
+  await guest.lifecycle.defineXml(xml, edits, call, definitionWitness(context));
 }
 
 /**

@@ -15,7 +15,7 @@ import { deleteFiles, volumesOfPaths } from "#management/snapshot/merge.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import { planStep } from "#management/task/claimed-plan.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
-import { keepDefinition, leftToOthers, requireLetGo, writerOf } from "#management/vm/definition-guard.ts";
+import { definitionWitness, leftToOthers, requireLetGo, writerOf } from "#management/vm/definition-guard.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
 import { checkChange, diskOf } from "#management/vm/change-check.ts";
 import { whyKept } from "#management/vm/device-rule.ts";
@@ -199,7 +199,7 @@ async function change(deps: OperationDeps, context: StepContext<Input>): Promise
   const running = isActive(now);
   const { metadata, ...resolved } = await resolve(deps, input, made, madeDisks(context));
   const asked = toGuestChange({ ...resolved, metadata: { ...metadata, taskId } }, now.spec, running);
-  const result = await guest.lifecycle.change(made.uuid, asked, call, (xml) => keepDefinition(context, xml));
+  const result = await guest.lifecycle.change(made.uuid, asked, call, definitionWitness(context));
   if (running) return result;
   const grown = await growStopped(deps, made, input.request, call);
   return { applied: [...result.applied, ...grown], pending: result.pending };

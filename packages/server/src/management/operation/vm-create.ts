@@ -11,7 +11,7 @@ import { timestamp } from "#core/clock.ts";
 import { operation, type Step, type StepContext } from "#management/task/operation.ts";
 import { planClaimed } from "#management/task/claimed-plan.ts";
 import { diskClaims } from "#management/vm/disk-claim.ts";
-import { isKeptDefinition, keepDefinition, leftToOthers } from "#management/vm/definition-guard.ts";
+import { definitionWitness, isKeptDefinition, leftToOthers } from "#management/vm/definition-guard.ts";
 import { volumesOf } from "#management/vm/disk-progress.ts";
 import { refuse } from "#management/vm/field-check.ts";
 import { disksStep, madeDisks } from "#management/vm/disk-step.ts";
@@ -106,7 +106,7 @@ function defineStep(deps: OperationDeps): Step<Input> {
       const call = { signal: context.signal };
       await guest.lifecycle.define(first, call);
       if (context.input.request.installXml === undefined) return;
-      await keepDefinition(context, await guest.inventory.xml(plan.vm.uuid, { inactive: true }, call));
+      await definitionWitness(context).defined(await guest.inventory.xml(plan.vm.uuid, { inactive: true }, call));
     },
     async undo(context) {
       const plan = context.resultIfAny<Plan>("plan");

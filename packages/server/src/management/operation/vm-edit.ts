@@ -12,7 +12,7 @@ import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import { metadataOf, packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import { operation, type StepContext } from "#management/task/operation.ts";
-import { keepDefinition, leftToOthers, requireUnchanged, writerOf } from "#management/vm/definition-guard.ts";
+import { definitionWitness, leftToOthers, requireUnchanged, writerOf } from "#management/vm/definition-guard.ts";
 import { checkEditedSpec } from "#management/vm/change-check.ts";
 import { refuseSavedMemory } from "#management/vm/guest-read.ts";
 import { requirePersistent, requireState, vmClaim, vmTarget } from "#management/vm/lookup.ts";
@@ -103,9 +103,8 @@ async function define(deps: OperationDeps, context: StepContext<Input>): Promise
   await requireUnchanged(deps, context, made, { signal });
   const metadata = await metadataOf(deps, vmId, { taskId });
   const edit = { from: unpackConfiguration(before), document: input.request.domainXml, metadata };
-  const { description } = await guest.lifecycle.edit(uuid, edit, { signal });
+  const { description } = await guest.lifecycle.edit(uuid, edit, { signal }, definitionWitness(context));
   await guest.lifecycle.change(uuid, { metadata: { ...metadata, description } }, { signal });
-  await keepDefinition(context, await guest.inventory.xml(uuid, { inactive: true }, { signal }));
 }
 
 /** Only of what this task wrote; a guest that is gone has nothing to restore. Answers what it left to others. */

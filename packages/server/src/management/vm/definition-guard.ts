@@ -1,15 +1,16 @@
 /**
  * Whose a VM's persistent definition is while a task replaces it as a whole: virsh may change it at any moment, and what
  * someone else wrote is neither overwritten nor undone. Invariant: a definition counts as the task's own only if it is
- * what the host showed after the task wrote it (libvirt fills in what it is given); or, when a crash took the answer, by
- * the task's name, which is written with it.
+ * what the host showed after the task wrote it (libvirt fills in what it is given); or, when a crash or a lost connection
+ * took the answer, if it is what a host makes of what the task meant to write.
  */
 import { createHash } from "node:crypto";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
 import type { OperationDeps } from "#management/operation/deps.ts";
-import { unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
+import { packConfiguration, unpackConfiguration } from "#management/snapshot/snapshot-record.ts";
 import type { StepContext } from "#management/task/operation.ts";
+import type { DefinitionWitness } from "#virtualization/port.ts";
 import { readGuestIfAny } from "./guest-read.ts";
 
 /** What a task is about to replace. */
@@ -23,19 +24,24 @@ export interface Replaced {
 /** `nobody`: it is as before. */
 export type Writer = "nobody" | "task" | "others" | "gone";
 
-type GuardContext = Pick<StepContext<unknown>, "taskId" | "resultIfAny" | "keep">;
+type GuardContext = Pick<StepContext<unknown>, "resultIfAny" | "keep">;
 
-/** The name under which the digest of the task's own definition is kept. */
+/** The name under which the task's own definition is kept: what it means to write (packed), then what the host showed. */
 const kept = "definition";
+type Kept = { readonly meant: string } | { readonly sha256: string };
 /** Innkeeper's own facts are no part of what people define. */
 const ownElement = /<innkeeper:vm\b[^>]*?(?:\/>|>[^]*?<\/innkeeper:vm>)/g;
 
 export const leftToOthers =
   "The VM's definition was changed on its host meanwhile (with virsh, or the like): it was left as it is now.";
 
-/** To be called with what the host shows once the task has written it. */
-export async function keepDefinition(context: GuardContext, xml: string): Promise<void> {
-  await context.keep(kept, { sha256: definitionDigest(xml) });
+/** For the driver call that writes the definition. */
+export function definitionWitness(context: Pick<GuardContext, "keep">): DefinitionWitness {
+  const keep = (own: Kept): Promise<void> => context.keep(kept, own);
+  return {
+    meant: (xml) => keep({ meant: packConfiguration(xml) }),
+    defined: (xml) => keep({ sha256: definitionDigest(xml) }),
+  };
 }
 
 /** Whether it is still what the task wrote. */
@@ -50,13 +56,15 @@ export async function writerOf(
   call: Call,
 ): Promise<Writer> {
   const { guest } = deps.providers.get(hostId);
-  const now = await readGuestIfAny(guest, uuid, call);
-  if (now === undefined) return "gone";
+  if ((await readGuestIfAny(guest, uuid, call)) === undefined) return "gone";
   const digest = definitionDigest(await guest.inventory.xml(uuid, { inactive: true }, call));
-  if (digest === definitionDigest(unpackConfiguration(before))) return "nobody";
-  const own = context.resultIfAny<{ sha256: string }>(kept)?.sha256;
-  const isOwn = own === undefined ? now.metadata?.taskId === context.taskId : own === digest;
-  return isOwn ? "task" : "others";
+  const old = unpackConfiguration(before);
+  if (digest === definitionDigest(old)) return "nobody";
+  const own = context.resultIfAny<Kept>(kept);
+  if (own === undefined) return "others";
+  if ("sha256" in own) return own.sha256 === digest ? "task" : "others";
+  const given = { meant: unpackConfiguration(own.meant), before: old };
+  return (await guest.inventory.isOutcome(uuid, given, call)) ? "task" : "others";
 }
 
 /** For the moment before the task writes; an attempt that was interrupted may have written already. */

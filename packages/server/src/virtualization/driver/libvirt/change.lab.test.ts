@@ -6,7 +6,7 @@ import { after, before, suite, test } from "node:test";
 import { Lab } from "@innkeeper/lab/lab.ts";
 import { waitFor } from "@innkeeper/lab/wait.ts";
 import { AppError } from "#core/app-error.ts";
-import type { GuestHypervisor } from "#virtualization/port.ts";
+import type { GuestChange, GuestHypervisor } from "#virtualization/port.ts";
 import {
   emptyDisk,
   guestDisk,
@@ -271,6 +271,58 @@ suite("changes of a guest", () => {
     assert.deepEqual(none, ["serial"]);
     await guest.lifecycle.start(uuid, { paused: true }, call);
     await assert.rejects(guest.console.serial(uuid, { force: true }, call), hasCode("unsupported"));
+  });
+
+  test("what libvirt makes of a definition is known as such, until someone changes it", async () => {
+    const known = testDefinition("outcome", { nics: [labNic()] });
+    await guest.lifecycle.define(known, call);
+    const inactive = (): Promise<string> => guest.inventory.xml(known.uuid, { inactive: true }, call);
+    let meant = "";
+    const witness = { meant: async (xml: string) => void (meant = xml), defined: async () => {} };
+    let beforeXml = await inactive();
+    const isOutcome = (): Promise<boolean> => guest.inventory.isOutcome(known.uuid, { meant, before: beforeXml }, call);
+    const change = {
+      cpu: { count: 2, maxCount: 4, pinning: [{ vcpu: 0, hostCpus: "0" }] },
+      memory: { sizeMiB: 300 },
+      hardware: { ioThreads: 2, video: "vga", graphics: "vnc", guestAgent: true, serial: true },
+      disksAdd: [{ ...(await emptyDisk(lab, "outcome", "sdq")), bus: "scsi" }, await emptyDisk(lab, "outcome", "vdq")],
+      nicsAdd: [labNic()],
+    } satisfies GuestChange;
+    await guest.lifecycle.change(known.uuid, change, call, witness);
+    assert.equal(await isOutcome(), true, `${meant}\n${await inactive()}`);
+
+    beforeXml = await inactive();
+    const document = beforeXml
+      .replace(/<memory unit='KiB'>\d+</, "<memory unit='MiB'>400<")
+      .replace(
+        "</devices>",
+        "<sound model='ich9'/><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng></devices>",
+      );
+    const edit = { from: beforeXml, document, metadata: known.metadata };
+    await guest.lifecycle.edit(known.uuid, edit, call, witness);
+    const made = await inactive();
+    assert.equal(await isOutcome(), true, `${meant}\n${made}`);
+
+    await guest.lifecycle.defineXml(beforeXml, {}, call, witness);
+    assert.equal(await isOutcome(), true, `${meant}\n${await inactive()}`);
+    await guest.lifecycle.edit(known.uuid, edit, call, witness);
+    const byHand: readonly (readonly [RegExp, string])[] = [
+      [/<on_crash>\w+</, "<on_crash>preserve<"],
+      [/<name>/, "<title>by hand</title><name>"],
+      [/>409600</g, ">409601<"],
+      [/<rng [^]*<\/rng>/, ""],
+      [/<disk [^]*?<\/disk>/, ""],
+      [/<\/devices>/, "<watchdog model='i6300esb' action='poweroff'/></devices>"],
+      [/<\/devices>/, "<rng model='virtio'><backend model='random'>/dev/random</backend></rng></devices>"],
+      [/(controller='2' bus='0' target='0') unit='2'/, "$1 unit='3'"],
+      [/<target dev='sdq'[^>]*>/, "$&<serial>S1</serial>"],
+    ];
+    for (const [there, instead] of byHand) {
+      await guest.lifecycle.defineXml(made.replace(there, instead), {}, call);
+      assert.notEqual(await inactive(), made, String(there));
+      assert.equal(await isOutcome(), false, String(there));
+    }
+    await guest.lifecycle.undefine(known.uuid, {}, call);
   });
 
   test("two changes at one moment: one wins, the other is told", async () => {

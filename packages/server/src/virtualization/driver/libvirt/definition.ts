@@ -18,13 +18,13 @@ import { AppError } from "#core/app-error.ts";
 import { isLibvirtCode, isNotFound } from "#libvirt/error.ts";
 import { readXml } from "#libvirt/read-xml.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
-import type { Guest, GuestCopy, GuestDefinition } from "#virtualization/port.ts";
+import type { DefinitionWitness, Guest, GuestCopy, GuestDefinition } from "#virtualization/port.ts";
 import { checkName, renderDefinition } from "./check.ts";
-import { type DomainCall, domainRef } from "./driver-context.ts";
+import { definitionXml, type DomainCall, domainRef } from "./driver-context.ts";
 import { attribute, child, text } from "./domain-xml/element.ts";
 import { readMetadata } from "./domain-xml/metadata.ts";
 import { type Retarget, retarget } from "./domain-xml/retarget.ts";
-import { copySecrets } from "./domain-xml/secret.ts";
+import { copySecrets, withoutSecrets } from "./domain-xml/secret.ts";
 import { readGuest } from "./guest.ts";
 import { filesThere, requireFresh, requireFreshState, tpmFiles } from "./guest-state.ts";
 import { copyNvram, defaultNvramFile, deleteNvram, isOwnNvram, nvramFile } from "./nvram.ts";
@@ -69,6 +69,7 @@ export async function defineFromXml(
   xml: string,
   edits: Retarget,
   options: CallOptions,
+  witness?: DefinitionWitness,
 ): Promise<Guest> {
   const root = parseXml(xml);
   if (root.tagName !== "domain") {
@@ -88,10 +89,13 @@ export async function defineFromXml(
   if (isCopy && !(await exists(connection, uuid, options))) {
     await requireFreshState(connection, uuid, root, options);
   }
-  const { dom } = await connection.remote.domainDefineXml({ xml: serializeXml(root) }, options);
+  const { remote } = connection;
+  await witness?.meant(withoutSecrets(root));
+  const { dom } = await remote.domainDefineXml({ xml: serializeXml(root) }, options);
+  await witness?.defined(await definitionXml({ remote, dom, options }));
   // Not before it is there: with it they go, and an attempt that was interrupted is known by it.
   if (isCopy && sourceNvram !== undefined) await copyNvram(connection, sourceNvram, { name, uuid }, options);
-  return await readGuest(connection.remote, dom.uuid, options);
+  return await readGuest(remote, dom.uuid, options);
 }
 
 /** Throws if the name that a copy or a renamed guest would have, or what the host keeps under it, is another's. */

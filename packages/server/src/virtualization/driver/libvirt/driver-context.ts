@@ -2,7 +2,7 @@
  * What every part of the driver is given, and how a guest is named to libvirt. libvirt finds a domain by its UUID alone
  * (libvirt 9.0 virDomainObjListFindByUUID), so no call is spent on looking its name up; `id` -1 is "not known".
  */
-import type { CallOptions, Connection, NonnullDomain } from "@innkeeper/libvirt";
+import { type CallOptions, type Connection, type NonnullDomain, VIR_DOMAIN_XML_INACTIVE } from "@innkeeper/libvirt";
 import type { Call } from "#core/call.ts";
 import { type LibvirtContext, onConnection } from "#libvirt/session.ts";
 
@@ -41,6 +41,14 @@ export function onDomain<T>(
     ({ connection, options }) => work({ connection, remote: connection.remote, dom: domainRef(uuid), options }),
     deadlineMs,
   );
+}
+
+/** The persistent definition; `flags` for more than everyone sees of it. */
+export async function definitionXml(
+  { remote, dom, options }: Pick<DomainCall, "remote" | "dom"> & { readonly options: CallOptions },
+  flags: number = VIR_DOMAIN_XML_INACTIVE,
+): Promise<string> {
+  return (await remote.domainGetXmlDesc({ dom, flags }, options)).xml;
 }
 
 /** Without the connection's own deadline per call. */

@@ -1,11 +1,11 @@
 /** What guests a host has and what is known of them. Reads only. */
-import { VIR_DOMAIN_XML_INACTIVE } from "@innkeeper/libvirt";
 import type { Call } from "#core/call.ts";
 import { timestamp } from "#core/clock.ts";
 import { longDeadlineMs, onConnection } from "#libvirt/session.ts";
 import type { GuestInventory } from "#virtualization/port.ts";
 import { readAddresses } from "./address.ts";
-import { type GuestDriverContext, onDomain } from "./driver-context.ts";
+import { definitionXml, type GuestDriverContext, onDomain } from "./driver-context.ts";
+import { isOutcome } from "./domain-xml/outcome.ts";
 import { changedGuest, readChangedGuest, readGuest, readGuests, wholeGuest } from "./guest.ts";
 import { readStatistics } from "./statistics.ts";
 
@@ -29,9 +29,13 @@ export function guestInventory(context: GuestDriverContext): GuestInventory {
       ),
     xml: (uuid, { inactive }, call) =>
       onDomain(context, uuid, call, "read the VM's XML", async ({ remote, dom, options }) => {
-        const flags = inactive ? VIR_DOMAIN_XML_INACTIVE : 0;
-        return (await remote.domainGetXmlDesc({ dom, flags }, options)).xml;
+        if (inactive) return await definitionXml({ remote, dom, options });
+        return (await remote.domainGetXmlDesc({ dom, flags: 0 }, options)).xml;
       }),
+    isOutcome: (uuid, given, call) =>
+      onDomain(context, uuid, call, "read the VM's XML", async (domain) =>
+        isOutcome(await definitionXml(domain), given),
+      ),
     addresses: (uuid, { agentConnected }, call) =>
       onDomain(context, uuid, call, "read the VM's addresses", (domain) =>
         readAddresses(context, domain, agentConnected),

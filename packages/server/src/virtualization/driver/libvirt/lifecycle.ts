@@ -45,23 +45,23 @@ function definitions(context: GuestDriverContext): Definitions {
         ({ connection, options }) => defineFromSpec(connection, definition, options),
         longDeadlineMs,
       ),
-    defineXml: (xml, edits, call) =>
+    defineXml: (xml, edits, call, witness) =>
       onConnection(
         context,
         call,
         "define the VM",
-        ({ connection, options }) => defineFromXml(connection, xml, edits, options),
+        ({ connection, options }) => defineFromXml(connection, xml, edits, options, witness),
         longDeadlineMs,
       ),
-    edit: (uuid, edit, call) =>
-      onDomain(context, uuid, call, "edit the VM", (domain) => editGuest(domain, edit), longDeadlineMs),
-    change: (uuid, change, call, defined) =>
+    edit: (uuid, edit, call, witness) =>
+      onDomain(context, uuid, call, "edit the VM", (domain) => editGuest(domain, edit, witness), longDeadlineMs),
+    change: (uuid, change, call, witness) =>
       onDomain(
         context,
         uuid,
         call,
         "change the VM",
-        (domain) => changeGuest(context, domain, change, defined),
+        (domain) => changeGuest(context, domain, change, witness),
         longDeadlineMs,
       ),
     rename: (uuid, name, call) =>

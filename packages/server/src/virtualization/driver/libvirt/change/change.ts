@@ -16,12 +16,14 @@ import { AppError } from "#core/app-error.ts";
 import { mapLibvirtError } from "#libvirt/error.ts";
 import { readXml } from "#libvirt/read-xml.ts";
 import { type Element, parseXml, serializeXml } from "#libvirt/xml.ts";
-import type { GuestChange, GuestChangeResult, GuestMetadata } from "#virtualization/port.ts";
+import type { DefinitionWitness, GuestChange, GuestChangeResult, GuestMetadata } from "#virtualization/port.ts";
 import { checkHost, checkPlatform, checkSets } from "../check.ts";
-import type { DomainCall, GuestDriverContext } from "../driver-context.ts";
+import { definitionXml, type DomainCall, type GuestDriverContext } from "../driver-context.ts";
 import { applyChange } from "../domain-xml/apply-change.ts";
 import { editMetadata } from "../domain-xml/metadata.ts";
 import { differences, pendingChanges, withConfiguredModel, withoutFullPins } from "../domain-xml/compare.ts";
+import { isOutcome } from "../domain-xml/outcome.ts";
+import { withoutSecrets } from "../domain-xml/secret.ts";
 import { readSpec } from "../domain-xml/spec.ts";
 import { hostCpuCount } from "../guest.ts";
 import { platformCapabilities } from "../platform.ts";
@@ -47,7 +49,7 @@ export async function changeGuest(
   context: GuestDriverContext,
   domain: DomainCall,
   change: GuestChange,
-  defined: (xml: string) => Promise<void> = async () => {},
+  witness?: DefinitionWitness,
 ): Promise<GuestChangeResult> {
   const present = await readPresent(domain);
   const { metadata, ...rest } = change;
@@ -65,15 +67,14 @@ export async function changeGuest(
   const withAutostart = await setAutostart(domain, change);
   let definedXml: string | undefined;
   try {
-    if (present.persistent) definedXml = await define(domain, present);
-    if (definedXml !== undefined) await defined(await definitionXml(domain));
+    if (present.persistent) definedXml = await define(context, domain, present, witness);
   } catch (error) {
     await withAutostart.undo();
     throw error;
   }
   await runLiveSteps(steps, context.log, async (left) => {
     await withAutostart.undo();
-    await restore(context, domain, { oldXml: present.oldXml, definedXml }, left);
+    await restore(context, domain, { oldXml: present.oldXml, isOwn: (xml) => xml === definedXml }, left);
   });
   if (!present.active) return { applied: [...changed, ...withAutostart.paths], pending: [] };
   return await outcome(domain, present, [...changed, ...withAutostart.paths]);
@@ -166,21 +167,31 @@ async function changeMetadata(
   return { applied: [], pending: [] };
 }
 
-/** The definition as libvirt has it then; undefined if there was nothing to define. */
-async function define(domain: DomainCall, { next, oldXml }: Present): Promise<string | undefined> {
+/**
+ * The definition as libvirt has it then; undefined if there was nothing to define. What it has made of a definition that
+ * was sent may be what fails to be read: the old one is then put back all the same.
+ */
+async function define(
+  context: GuestDriverContext,
+  domain: DomainCall,
+  { next, oldXml }: Present,
+  witness: DefinitionWitness | undefined,
+): Promise<string | undefined> {
   const { remote, options } = domain;
   const xml = serializeXml(next);
   if (xml === serializeXml(parseXml(oldXml))) return undefined;
   await refuseIfChanged(domain, oldXml);
-  await remote.domainDefineXml({ xml }, options);
-  return await definitionXml(domain, definitionFlags);
-}
-
-async function definitionXml(
-  { remote, dom, options }: Pick<DomainCall, "remote" | "dom" | "options">,
-  flags: number = VIR_DOMAIN_XML_INACTIVE,
-): Promise<string> {
-  return (await remote.domainGetXmlDesc({ dom, flags }, options)).xml;
+  await witness?.meant(withoutSecrets(next));
+  try {
+    await remote.domainDefineXml({ xml }, options);
+    const definedXml = await definitionXml(domain, definitionFlags);
+    await witness?.defined(await definitionXml(domain));
+    return definedXml;
+  } catch (error) {
+    const isOwn = (shown: string): boolean => isOutcome(shown, { meant: xml, before: oldXml });
+    await restore(context, domain, { oldXml, isOwn }, []);
+    throw error;
+  }
 }
 
 /** libvirt has no "define if unchanged": what someone else did since we read is looked for as late as can be. */
@@ -216,7 +227,7 @@ async function setAutostart({ remote, dom, options }: DomainCall, change: GuestC
 async function restore(
   context: GuestDriverContext,
   { dom }: DomainCall,
-  { oldXml, definedXml }: { readonly oldXml: string; readonly definedXml: string | undefined },
+  { oldXml, isOwn }: { readonly oldXml: string; readonly isOwn: (xml: string) => boolean },
   left: readonly string[],
 ): Promise<void> {
   const remaining = [...left];
@@ -224,18 +235,20 @@ async function restore(
   const signal = AbortSignal.timeout(restoreDeadlineMs);
   try {
     const { remote } = await context.session.connection({ signal });
-    if (definedXml !== undefined) {
-      const present = await definitionXml({ remote, dom, options: { signal } }, definitionFlags);
-      if (present === definedXml) await remote.domainDefineXml({ xml: oldXml }, { signal });
-      else if (present !== oldXml) remaining.push("the definition, which someone else changed meanwhile");
-    }
+    const present = await definitionXml({ remote, dom, options: { signal } }, definitionFlags);
+    if (present === oldXml) {
+      // As it was.
+    } else if (isOwn(present)) await remote.domainDefineXml({ xml: oldXml }, { signal });
+    else remaining.push("the definition, which someone else changed meanwhile");
   } catch (error) {
     context.log.error({ reason: String(error) }, "the old definition could not be put back");
     if (mapLibvirtError(error, { what: "put it back" }).code === "host_unreachable") code = "host_unreachable";
     remaining.push("the definition");
   }
   if (remaining.length === 0) return;
-  throw new AppError(code, `The change failed half-way; still changed are: ${remaining.join(", ")}.`);
+  const still =
+    code === "host_unreachable" ? "the host can't be reached, and perhaps still changed are" : "still changed are";
+  throw new AppError(code, `The change failed half-way; ${still}: ${remaining.join(", ")}.`);
 }
 
 const restoreDeadlineMs = 15_000;

@@ -4,21 +4,25 @@
  */
 import { VIR_DOMAIN_DEFINE_VALIDATE, VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_XML_SECURE } from "@innkeeper/libvirt";
 import { parseXml, serializeXml } from "#libvirt/xml.ts";
-import type { GuestLifecycle } from "#virtualization/port.ts";
+import type { DefinitionWitness, GuestLifecycle } from "#virtualization/port.ts";
 import { checkHost, checkSets } from "../check.ts";
-import type { DomainCall } from "../driver-context.ts";
+import { definitionXml, type DomainCall } from "../driver-context.ts";
 import { differences } from "../domain-xml/compare.ts";
 import { parseDomain } from "../domain-xml/document.ts";
 import { checkEdit } from "../domain-xml/document-edit.ts";
 import { child } from "../domain-xml/element.ts";
 import { copyMetadata, editMetadata } from "../domain-xml/metadata.ts";
-import { copySecrets } from "../domain-xml/secret.ts";
+import { copySecrets, withoutSecrets } from "../domain-xml/secret.ts";
 import { readSpec } from "../domain-xml/spec.ts";
 
 type Edit = GuestLifecycle["edit"];
 
-export async function editGuest(domain: DomainCall, edit: Parameters<Edit>[1]): ReturnType<Edit> {
-  const { connection, remote, dom, options } = domain;
+export async function editGuest(
+  domain: DomainCall,
+  edit: Parameters<Edit>[1],
+  witness?: DefinitionWitness,
+): ReturnType<Edit> {
+  const { connection, remote, options } = domain;
   const present = parseXml(edit.from);
   const next = parseDomain(edit.document);
   checkEdit(present, next);
@@ -30,11 +34,9 @@ export async function editGuest(domain: DomainCall, edit: Parameters<Edit>[1]): 
   if (edit.metadata === undefined) return { spec, changed, description };
   copyMetadata(present, next);
   editMetadata(next, { ...edit.metadata, description });
-  const { xml } = await remote.domainGetXmlDesc(
-    { dom, flags: VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE },
-    options,
-  );
-  copySecrets(parseXml(xml), next);
+  await witness?.meant(withoutSecrets(next));
+  copySecrets(parseXml(await definitionXml(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE)), next);
   await remote.domainDefineXmlFlags({ xml: serializeXml(next), flags: VIR_DOMAIN_DEFINE_VALIDATE }, options);
+  await witness?.defined(await definitionXml(domain));
   return { spec, changed, description };
 }

@@ -3,6 +3,7 @@
  * with VIR_DOMAIN_XML_SECURE); defined as it is, it would leave the console open to everyone.
  */
 import type { Element } from "@xmldom/xmldom";
+import { serializeXml } from "#libvirt/xml.ts";
 import { attribute, child, children, setAttributes } from "./element.ts";
 
 /** All that libvirt 9.0 keeps back (virDomainGraphicsAuthDefFormatAttr). */
@@ -16,5 +17,18 @@ export function copySecrets(from: Element, to: Element): void {
     const source = known.find((each) => attribute(each, "type") === attribute(graphics, "type"));
     if (source === undefined) continue;
     setAttributes(graphics, Object.fromEntries(secretAttributes.map((name) => [name, attribute(source, name)])));
+  }
+}
+
+/** As libvirt shows it to everyone. */
+export function withoutSecrets(root: Element): string {
+  const copy = root.cloneNode(true) as Element;
+  forgetSecrets(copy);
+  return serializeXml(copy);
+}
+
+export function forgetSecrets(root: Element): void {
+  for (const graphics of children(child(root, "devices"), "graphics")) {
+    for (const name of secretAttributes) graphics.removeAttribute(name);
   }
 }
