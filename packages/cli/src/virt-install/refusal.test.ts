@@ -5,6 +5,7 @@ import { CliError } from "#cli-error.ts";
 import { buildGuest } from "./build.ts";
 import type { Guest } from "./guest.ts";
 import type { HostFacts } from "./host-fact.ts";
+import { resolveDisk, type Storage } from "./storage.ts";
 import { chooseOs } from "./os-choice.ts";
 import { splitWords } from "./sub-option.ts";
 import { parseWords } from "./word.ts";
@@ -146,6 +147,43 @@ suite("virt-install refuses by name", () => {
       ],
     );
     assert.equal(guest.root.find("vcpu")?.text, "2");
+  });
+
+  test("which image is taken for a file's name is said once; its own name says it already", async () => {
+    const pool = { name: "default", type: "dir" };
+    const storage = (volumes: readonly string[]): Storage => ({
+      volumeAt: () => Promise.resolve(undefined),
+      volumeIn: () => Promise.resolve(undefined),
+      volumesNamed: (name) =>
+        Promise.resolve(volumes.includes(name) ? [{ path: `/pool/${name}`, format: "raw", pool }] : []),
+      pools: () => Promise.resolve([pool]),
+      imageAt: () => Promise.resolve(undefined),
+      hasImage: (name) => Promise.resolve(name === "x" || name === "y.iso"),
+    });
+    for (const [medium, image, volumes, said] of [
+      ["x.iso", "x", [], ["--cdrom x.iso: image x is taken."]],
+      ["x", "x", [], []],
+      ["y.iso", "y.iso", ["y.iso"], ["--cdrom y.iso: image y.iso is taken and not volume default/y.iso."]],
+      ["/iso/x.iso", "x", [], ["No host has /iso/x.iso in its storage pools: image x is taken."]],
+    ] as const) {
+      const guest = build(
+        "--name",
+        "vm",
+        "--memory",
+        "1024",
+        "--os-type",
+        "linux",
+        "--disk",
+        "none",
+        "--cdrom",
+        medium,
+      );
+      const [wish] = guest.disks;
+      assert.ok(wish !== undefined);
+      const remarks: string[] = [];
+      assert.equal((await resolveDisk(wish, storage(volumes), remarks)).image, image);
+      assert.deepEqual(remarks, said);
+    }
   });
 
   test("words are taken apart as a shell's and argparse's users expect", () => {

@@ -63,7 +63,7 @@ function busOf(bus: string | undefined): NonNullable<Disk["bus"]> {
 
 async function contentOf(wish: DiskWish, storage: Storage, remarks: string[]): Promise<Partial<Disk>> {
   const { option } = wish;
-  if (wish.volume !== undefined) return await volumeContent(wish, wish.volume, storage);
+  if (wish.volume !== undefined) return await volumeContent(wish, wish.volume, storage, remarks);
   if (wish.path !== undefined) {
     const volume = await storage.volumeAt(wish.path);
     if (volume !== undefined) {
@@ -90,7 +90,13 @@ async function contentOf(wish: DiskWish, storage: Storage, remarks: string[]): P
   return await newVolume(wish, await chosenPool(wish.pool, storage), undefined, storage);
 }
 
-async function volumeContent(wish: DiskWish, name: string, storage: Storage): Promise<Partial<Disk>> {
+async function volumeContent(
+  wish: DiskWish,
+  name: string,
+  storage: Storage,
+  remarks: string[],
+): Promise<Partial<Disk>> {
+  const { option } = wish;
   const [pool = "", volume] = name.split("/");
   if (volume !== undefined) {
     const found = await storage.volumeIn(pool, volume);
@@ -103,7 +109,11 @@ async function volumeContent(wish: DiskWish, name: string, storage: Storage): Pr
     throw refuse(wish.option, `"${name}" could be: ${places}.`, "Say which: POOL/NAME, or its path on the host.");
   }
   const image = await imageOfFile(name, storage, named.length > 0);
-  if (image !== undefined) return { image };
+  if (image !== undefined) {
+    const other = named.map((each) => ` and not volume ${each.pool.name}/${name}`).join(",");
+    if (image !== name || other !== "") remarks.push(`${option} ${name}: image ${image} is taken${other}.`);
+    return { image };
+  }
   if (named[0] !== undefined) return existing(wish, named[0]);
   const remedy =
     "Hosts read media from their storage pools: name it POOL/NAME or by its path on the host. A file of this machine is uploaded first: inn image upload FILE.";
