@@ -86,7 +86,10 @@ export function checkFirmware(facts: MigrationFacts): MigrationFinding[] {
   return [...checkLoader(facts), ...checkBootFiles(facts)];
 }
 
-/** A guest that runs has read them; QEMU reads them again where it arrives. */
+/**
+ * A guest that runs has read them; QEMU reads them again where it arrives: it loads them while it makes the machine, also
+ * with -incoming, and ends with "could not open kernel file" where they are missing (seen with QEMU 7.2).
+ */
 function checkBootFiles({ target, live, ownBootFiles = [] }: MigrationFacts): MigrationFinding[] {
   return ownBootFiles.map(({ kind, path, fileThere }) => {
     const about = { device: path };

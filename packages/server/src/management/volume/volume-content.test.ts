@@ -124,6 +124,16 @@ test("a file of that name without a disk in it is none; a raw disk of that name 
   }
 });
 
+/** The way out that the refusal names: what it makes is whole, and has what was left. */
+async function savedAsTold(folder: string, cut: Buffer): Promise<void> {
+  const { own } = pool({ "disk.qcow2": cut });
+  await assert.rejects(own("disk.qcow2"), { remedy: /qemu-img convert -O qcow2 FILE NEW saves what is there/ });
+  const [file, saved] = [path.join(folder, "cut.qcow2"), path.join(folder, "saved.qcow2")];
+  writeFileSync(file, cut);
+  execFileSync("qemu-img", ["convert", "-O", "qcow2", file, saved], { timeout: 60_000 });
+  await pool({ "disk.qcow2": readFileSync(saved) }).own("disk.qcow2");
+}
+
 test("what qemu-img makes is taken whole, and refused when it is cut anywhere", async () => {
   using folder = mkdtempDisposableSync(path.join(tmpdir(), "inn-content-"));
   const raw = path.join(folder.path, "raw");
@@ -148,5 +158,6 @@ test("what qemu-img makes is taken whole, and refused when it is cut anywhere", 
       const refused = { code: "invalid_field", field: "volumeId", message: /is cut off/ };
       await assert.rejects(cut.own("disk.qcow2"), refused, `${words.join(" ")} at ${part}`);
     }
+    await savedAsTold(folder.path, whole.subarray(0, Math.floor(whole.length * 0.9)));
   }
 });

@@ -122,7 +122,9 @@ async function piece(
 function cutOff(name: string, what: string, field: string): AppError {
   return new AppError("invalid_field", `${name} is cut off: ${what} beyond its end. Nothing was done.`, {
     field,
-    remedy: "Copy it anew from where it came, and refresh the pool.",
+    // What lies beyond the end reads as zeros (QEMU 7.2 bdrv_aligned_preadv).
+    remedy:
+      "Copy it anew from where it came, and refresh the pool. If there is no other copy (a host lost its power while it was written): on the host, with its VM off, qemu-img convert -O qcow2 FILE NEW saves what is there; what is missing is then zeros.",
   });
 }
 
