@@ -64,8 +64,9 @@ function definitions(context: GuestDriverContext): Definitions {
         (domain) => changeGuest(context, domain, change, witness),
         longDeadlineMs,
       ),
+    // Firmware variables are copied, by one guest of the host after another.
     rename: (uuid, name, call) =>
-      onDomain(context, uuid, call, `rename the VM to ${name}`, (domain) => renameGuest(domain, name)),
+      onDomain(context, uuid, call, `rename the VM to ${name}`, (domain) => renameGuest(domain, name), longDeadlineMs),
     undefine: (uuid, wanted, call) =>
       onDomain(context, uuid, call, "forget the VM", (domain) => undefineGuest(domain, wanted), longDeadlineMs),
   };
