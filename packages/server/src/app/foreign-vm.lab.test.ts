@@ -20,6 +20,7 @@ import {
   foreignVms,
   imageFolder,
   makeScript,
+  nvramFolder,
   works,
 } from "./test-support/foreign-vm.ts";
 
@@ -72,7 +73,8 @@ describe("VMs that others made", () => {
   /** All domains, their definitions as libvirt keeps them, their snapshots, and all files of the host. */
   async function world(): Promise<string> {
     return await sh(`virsh -q list --all; tail -n +1 /etc/libvirt/qemu/*.xml; find ${imageFolder} -printf '%p %s\n' | sort
-      find /var/lib/libvirt/qemu/snapshot -name '*.xml' -exec cat {} +`);
+      find /var/lib/libvirt/qemu/snapshot -name '*.xml' -exec cat {} +
+      find /var/lib/libvirt/qemu/save ${nvramFolder} -type f -exec sha256sum {} + | sort`);
   }
 
   async function expectOutcome(what: string, expected: Expected, operation: string, input: unknown): Promise<boolean> {
@@ -111,9 +113,29 @@ describe("VMs that others made", () => {
     test(`${name}: each operation works, or is refused with nothing touched`, { timeout }, async () => {
       const vm = foreignVms(loop)[index];
       assert(vm !== undefined);
+      if (vm.saved !== undefined) await checkSaved(vm.name, vm.saved);
       await checkChange(vm);
       await checkOperations(vm);
     });
+  }
+
+  /** Nothing that its saved memory would not fit is done; it starts with it. */
+  async function checkSaved(name: string, words: RegExp): Promise<void> {
+    const { id: vmId, state, stateDetail } = plane.vm(name);
+    assert.deepEqual([state, stateDetail], ["shutoff", "saved"]);
+    for (const [operation, request] of [
+      ["vm.change", { memory: { limitMiB: 4096 } }],
+      ["snapshot.create", { name: "s" }],
+      ["vm.clone", { name: `${name}-linked`, linked: true }],
+      ["vm.rename", { name: `${name}-2` }],
+      ["vm.delete", undefined],
+    ] as const) {
+      const input = { vmId, ...(request === undefined ? {} : { request }) };
+      await expectOutcome(`${name}: ${operation}`, words, operation, input);
+    }
+    await expectOutcome(`${name}: start`, works, "vm.start", { vmId });
+    assert.equal((await sh(`virsh domstate --reason ${name}`)).trim(), "running (restored)");
+    await expectOutcome(`${name}: off`, works, "vm.force-off", { vmId });
   }
 
   /** The definition after a change differs in the changed field alone, and in our own facts. */
@@ -158,6 +180,10 @@ describe("VMs that others made", () => {
     const request = { name: `${vm.name}-clone` };
     if (await expectOutcome(`${vm.name}: clone`, clone, "vm.clone", { vmId, request })) {
       const cloneId = plane.vm(request.name).id;
+      if (vm.variables !== undefined) {
+        const own = `${nvramFolder}/${request.name}_VARS.fd`;
+        await sh(`cmp ${vm.variables} ${own}`);
+      }
       if (started) await expectStart(`${vm.name}: clone`, cloneId);
       await expectOutcome(`${vm.name}: delete clone`, works, "vm.delete", { vmId: cloneId, deleteDisks: true });
     }
@@ -169,6 +195,8 @@ describe("VMs that others made", () => {
       return;
     const left = (await files()).filter((file) => file.startsWith(vm.name) || vm.stays?.includes(file) === true);
     assert.deepEqual(left.toSorted(), (vm.stays ?? []).toSorted(), vm.name);
+    if (vm.sharesVariables === true) await sh(`test -s ${vm.variables}`);
+    assert.equal(await sh(`find ${nvramFolder} -name '${vm.name}*'`), "", vm.name);
   }
 
   async function expectStart(what: string, vmId: string): Promise<void> {

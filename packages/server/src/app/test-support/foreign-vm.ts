@@ -6,6 +6,9 @@
 /** The folder of the lab's pool `local`. */
 export const imageFolder = "/var/lib/libvirt/images";
 
+/** Where libvirt keeps firmware variables (libvirt 9.0 virQEMUDriverConfigNew). */
+export const nvramFolder = "/var/lib/libvirt/qemu/nvram";
+
 export const works = "works";
 export type Expected = typeof works | RegExp;
 
@@ -18,6 +21,10 @@ export interface ForeignVm {
   /** Beside <devices>. */
   readonly more?: string;
   readonly namespaces?: string;
+  /** The whole element, and features that it needs. */
+  readonly os?: string;
+  /** Shell, run on the host once it is defined. */
+  readonly after?: string;
   /** What the inventory must show of it. */
   readonly shows?: RegExp;
   readonly start?: Expected;
@@ -30,6 +37,12 @@ export interface ForeignVm {
   /** Deleting it with its disks: what happens, and which of the files (by name) must stay. */
   readonly delete?: Expected;
   readonly stays?: readonly string[];
+  /** The file of its firmware variables; a clone gets a copy of them. */
+  readonly variables?: string;
+  /** They are not its alone, and outlive it. */
+  readonly sharesVariables?: boolean;
+  /** Its memory is saved: what is refused before it was started once, in these words. */
+  readonly saved?: RegExp;
 }
 
 export const disk = (name: string, more = "", target = "vda"): string =>
@@ -37,6 +50,15 @@ export const disk = (name: string, more = "", target = "vda"): string =>
 
 const block = (device: string, type: string, more = "", bus = "virtio", target = "vdb"): string =>
   `<disk type='block' device='${type}'><driver name='qemu' type='raw'/><source dev='${device}'/><target dev='${target}' bus='${bus}'/>${more}</disk>`;
+
+/** UEFI needs it. */
+const acpi = "<features><acpi/></features>";
+const machine = "<type arch='x86_64' machine='q35'>hvm</type>";
+/** An image that was named by hand, as virt-install writes it with --boot loader=. */
+const uefiWith = (variables: string): string =>
+  `<os>${machine}<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader><nvram>${variables}</nvram></os>${acpi}`;
+const newVariables = (file: string): string => `cp /usr/share/OVMF/OVMF_VARS_4M.fd ${file}
+  printf mark | dd of=${file} bs=1 seek=500000 conv=notrunc status=none`;
 
 const noDisk = /no disk that could be frozen/;
 const cantSave = (what: RegExp) => new RegExp(`can't be snapshotted with its memory: ${what.source}`);
@@ -222,6 +244,35 @@ export function foreignVms(loop: string): readonly ForeignVm[] {
       shows: /"tpm":true/,
     },
     {
+      name: "uefi",
+      os: `<os firmware='efi'>${machine}</os>${acpi}`,
+      shows: /"firmware":"uefi"/,
+      variables: `${nvramFolder}/uefi_VARS.fd`,
+    },
+    {
+      name: "own-nvram",
+      prepare: `${qcow2("own-nvram.qcow2")}; ${newVariables("$F/own-nvram.fd")}`,
+      os: uefiWith(`${imageFolder}/own-nvram.fd`),
+      shows: /"firmware":"uefi"/,
+      variables: `${imageFolder}/own-nvram.fd`,
+      stays: ["own-nvram.fd"],
+    },
+    {
+      name: "shared-nvram",
+      prepare: `${qcow2("shared-nvram.qcow2")}; mkdir -p ${nvramFolder}; ${newVariables(`${nvramFolder}/both.fd`)}
+        echo "<domain type='qemu'><name>other-of-both</name><description>made by hand</description><memory unit='MiB'>32</memory>
+          ${uefiWith(`${nvramFolder}/both.fd`)}</domain>" > /run/other.xml; virsh -q define /run/other.xml`,
+      os: uefiWith(`${nvramFolder}/both.fd`),
+      shows: /"firmware":"uefi"/,
+      variables: `${nvramFolder}/both.fd`,
+      sharesVariables: true,
+    },
+    {
+      name: "managed-save",
+      after: "virsh -q start managed-save; virsh -q managedsave managed-save",
+      saved: /memory saved/,
+    },
+    {
       name: "qemu-arguments",
       namespaces: "xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'",
       more: "<qemu:commandline><qemu:arg value='-global'/><qemu:arg value='ICH9-LPC.disable_s3=1'/><qemu:env name='A' value='b'/></qemu:commandline>",
@@ -245,7 +296,7 @@ export function foreignVms(loop: string): readonly ForeignVm[] {
 export function domainXml(vm: ForeignVm): string {
   return `<domain type='qemu' ${vm.namespaces ?? ""}><name>${vm.name}</name><description>made by hand</description>
     <metadata><app:note xmlns:app="https://example.org/app">keep me</app:note></metadata>
-    <memory unit='MiB'>32</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os>
+    <memory unit='MiB'>32</memory><vcpu>1</vcpu>${vm.os ?? `<os>${machine}</os>`}
     ${vm.more ?? ""}<devices>${vm.devices ?? disk(`${vm.name}.qcow2`)}</devices></domain>`;
 }
 
@@ -253,5 +304,5 @@ export function domainXml(vm: ForeignVm): string {
 export function makeScript(vm: ForeignVm): string {
   const prepare = vm.prepare ?? (vm.devices?.includes(`${vm.name}.qcow2`) === false ? ":" : qcow2(`${vm.name}.qcow2`));
   return `set -e; F=${imageFolder}; ${prepare}\ncat > /run/domain.xml <<'XML'\n${domainXml(vm)}\nXML\nvirsh -q define /run/domain.xml
-virsh dumpxml --inactive --security-info ${vm.name} > /run/domain.xml; virsh -q define /run/domain.xml`;
+virsh dumpxml --inactive --security-info ${vm.name} > /run/domain.xml; virsh -q define /run/domain.xml; ${vm.after ?? ":"}`;
 }

@@ -5,9 +5,16 @@
  * Invariant: a file that another VM's definition names, whatever it is called, is neither written nor deleted.
  */
 import path from "node:path/posix";
-import { type CallOptions, type Connection, parseUri, VIR_DOMAIN_XML_INACTIVE } from "@innkeeper/libvirt";
+import {
+  type CallOptions,
+  type Connection,
+  type NonnullStorageVol,
+  parseUri,
+  VIR_DOMAIN_XML_INACTIVE,
+} from "@innkeeper/libvirt";
 import { AppError } from "#core/app-error.ts";
 import { isNotFound } from "#libvirt/error.ts";
+import { orUndefined } from "#libvirt/lookup.ts";
 import { formatXml } from "#libvirt/xml.ts";
 import { readXml, type ReadElement } from "#libvirt/read-xml.ts";
 import { attribute, child, text } from "./domain-xml/element.ts";
@@ -91,24 +98,30 @@ export async function copyNvram(
   to: { readonly name: string; readonly uuid: string },
   options: CallOptions,
 ): Promise<boolean> {
-  if (path.dirname(from) !== nvramFolder) return false;
-  const { remote } = connection;
-  const isCopied = await inFolder(connection, nvramFolder, options, async (folder) => {
-    try {
-      const { vol } = await remote.storageVolLookupByName({ pool: folder.pool, name: path.basename(from) }, options);
-      const { capacity } = await remote.storageVolGetInfo({ vol }, options);
-      await requireOwnNvram(folder, defaultNvramFile(to.name), to.uuid);
-      const name = path.basename(defaultNvramFile(to.name));
-      await deleteFileIn(folder, name);
-      const description = formatXml(fileXml(name, capacity));
-      await remote.storageVolCreateXmlFrom({ pool: folder.pool, xml: description, clonevol: vol }, options);
-      return true;
-    } catch (error) {
-      if (isNotFound(error)) return false;
-      throw error;
-    }
+  const place = path.dirname(from);
+  const isCopied = await inFolder(connection, place, options, async (folder) => {
+    const lookup = { pool: folder.pool, name: path.basename(from) };
+    const found = await orUndefined(connection.remote.storageVolLookupByName(lookup, options));
+    if (found === undefined) return false;
+    const copy = (into: Folder): Promise<true> => copyInto(into, found.vol, to);
+    return await (place === nvramFolder ? copy(folder) : inFolder(connection, nvramFolder, options, copy));
   });
   return isCopied ?? false;
+}
+
+async function copyInto(
+  folder: Folder,
+  clonevol: NonnullStorageVol,
+  to: { readonly name: string; readonly uuid: string },
+): Promise<true> {
+  const { remote } = folder.connection;
+  const { capacity } = await remote.storageVolGetInfo({ vol: clonevol }, folder.options);
+  const file = defaultNvramFile(to.name);
+  await requireOwnNvram(folder, file, to.uuid);
+  await deleteFileIn(folder, path.basename(file));
+  const xml = formatXml(fileXml(path.basename(file), capacity));
+  await remote.storageVolCreateXmlFrom({ pool: folder.pool, xml, clonevol }, folder.options);
+  return true;
 }
 
 /** Of the VM `uuid`. Fine if it is gone; what is another VM's, too, stays. */
