@@ -19,7 +19,7 @@ import { requireMovable } from "#management/vm/migration-check.ts";
 import { knownFacts } from "#management/vm/migration-fact.ts";
 import { cleanLeftovers, deleteCopied, type Leftover, rememberLeftover } from "#management/vm/migration-leftover.ts";
 import { dropOther, isSilence, letRun, type Move, settle, type SettledPlace } from "#management/vm/migration-place.ts";
-import { type MigrationPlan, planMigration } from "#management/vm/migration-plan.ts";
+import { type MigrationPlan, planMigration, sourcesOf } from "#management/vm/migration-plan.ts";
 import { migrationUri } from "#management/vm/migration-uri.ts";
 import {
   begunCopies,
@@ -177,6 +177,7 @@ async function move(
   const place = await settle(deps, moving, call);
   if (isArrived(place)) return {};
   if (place !== "source") throw lost(deps, moving, place);
+  await requireSameDisks(deps, moving, call);
   const { migration } = deps.providers.get(moving.sourceId).guest;
   try {
     if (moving.autostart) await migration.setAutostart(moving.uuid, false, call);
@@ -190,6 +191,15 @@ async function move(
     if (after === "source") await letRun(deps, moving, call).catch(() => undefined);
     throw await stayed(deps, moving, error, call);
   }
+}
+
+/** A layer that virsh put on a disk since, or another medium, is on no other host: the VM would come without it. */
+async function requireSameDisks(deps: OperationDeps, { sourceId, uuid, sources }: MigrationPlan, call: Call) {
+  const { spec } = await deps.providers.get(sourceId).guest.inventory.read(uuid, call);
+  const changed = sourcesOf(spec).filter((source) => !sources.includes(source));
+  if (changed.length === 0) return;
+  const message = `The VM's disks were changed on its host meanwhile (now ${changed.join(", ")}); it was not moved.`;
+  throw new AppError("conflict", message, { remedy: "Look at the VM and move it again." });
 }
 
 function isArrived(place: SettledPlace): boolean {

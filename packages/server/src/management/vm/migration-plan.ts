@@ -1,7 +1,7 @@
 /** What a migration decides once, before anything moves: complete and JSON-safe, so that it survives a crash. */
 import type { MigrationFinding } from "@innkeeper/contract/resource/migration.ts";
 import type { Vm, VmMigrate } from "@innkeeper/contract/resource/vm.ts";
-import type { VmDisk } from "@innkeeper/contract/resource/vm-spec.ts";
+import type { VmDisk, VmSpec } from "@innkeeper/contract/resource/vm-spec.ts";
 import { isActive } from "@innkeeper/contract/state/vm.ts";
 import { AppError } from "#core/app-error.ts";
 import type { Call } from "#core/call.ts";
@@ -22,12 +22,18 @@ export interface MigrationPlan extends Move {
   readonly copies: readonly DiskCopy[];
   /** Their paths, the same on both hosts. */
   readonly copiedPaths: readonly string[];
+  /** Where its disks and media come from, in their order: what was checked and copied. */
+  readonly sources: readonly string[];
   /** It starts with its host: so on the target, and meanwhile with neither. */
   readonly autostart: boolean;
   /** What its host keeps of it beside the definition, and the target does not share: firmware variables, a TPM's state. */
   readonly stateFiles: readonly string[];
   /** What the pre-flight found that is no error. */
   readonly findings: readonly MigrationFinding[];
+}
+
+export function sourcesOf({ disks }: VmSpec): string[] {
+  return disks.map(({ target, source = "" }) => `${target} ${source}`);
 }
 
 export async function planMigration(
@@ -62,6 +68,7 @@ export async function planMigration(
     executed: isExecuting(guest),
     copies,
     copiedPaths: copied.flatMap((disk) => disk.source ?? []),
+    sources: sourcesOf(vm.spec),
     autostart: guest.autostart,
     stateFiles: stateFiles.filter((file) => !shared.includes(file)),
     keepsState: shared.length > 0,
