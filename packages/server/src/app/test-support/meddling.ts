@@ -102,7 +102,7 @@ export async function sweep(lab: Lab): Promise<void> {
   await meddle(
     lab,
     `${removeDomains}
-    find ${lab.sharedFolder} /var/lib/libvirt/images -type f ${keep} -delete
+    find ${lab.sharedFolder} /var/lib/libvirt/images /var/lib/libvirt/qemu/nvram -type f ${keep} -delete
     virsh net-destroy cn; virsh net-undefine cn; virsh pool-destroy cp; virsh pool-undefine cp
     virsh net-start default; virsh pool-start local; virsh pool-start shared
     virsh pool-refresh local; virsh pool-refresh shared`,

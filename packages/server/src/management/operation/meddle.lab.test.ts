@@ -120,8 +120,8 @@ describe("virsh behind a task's back", () => {
     let orphaned: readonly string[] = [];
     let isTitled = false;
     trap.set(step, async () => {
-      const { files } = await labState(lab);
-      if (meddling.title === "removed") orphaned = files;
+      const { files, kept } = await labState(lab);
+      if (meddling.title === "removed") orphaned = [...files, ...kept];
       await meddle(lab, meddling.script);
       byHand = await withBackingFiles(new Set((await labState(lab)).files).difference(new Set(files)));
       isTitled = await hasTitle();
