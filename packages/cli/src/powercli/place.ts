@@ -23,27 +23,55 @@ export interface Place {
 /** vSphere's names of the containers that are the whole inventory (ServiceInstance.rootFolder, Datacenter.vmFolder …). */
 const everywhere: readonly string[] = [rootPool, rootFolder, "host", "Datacenters", "Datacenter"];
 
-/** One of the kinds that the parameter takes, or undefined: anywhere. */
+/**
+ * One of the kinds that the parameter takes, or undefined: anywhere. For what is written: a name that means several is
+ * refused.
+ */
 export async function placeOf(
   api: ApiClient,
-  { text, literal }: Reference,
+  reference: Reference,
   parameter: string,
   nouns: readonly PlaceNoun[] = ["host", "cluster"],
 ): Promise<Place | undefined> {
-  if (everywhere.some((name) => name.toLowerCase() === text.toLowerCase())) return undefined;
-  // The root pool of a host or cluster, as vSphere's inventory paths write it.
+  const [only, ...others] = await meant(api, reference, parameter, nouns);
+  if (only === undefined || others.length === 0) return only;
+  const means = [only, ...others]
+    .flatMap((place) => (place === undefined ? [] : `${place.noun} ${place.name}`))
+    .join(", ");
+  throw tableError("conflict", `"${reference.text}" means ${means}`, {
+    field: parameter,
+    remedy: `Name a host or a cluster by its id, a folder as ${rootFolder}/PATH.`,
+  });
+}
+
+/** For what is read: all that the names mean, of whatever kind; undefined: anywhere. */
+export async function placesOf(
+  api: ApiClient,
+  references: readonly Reference[],
+  parameter: string,
+  nouns: readonly PlaceNoun[] = ["host", "cluster"],
+): Promise<readonly (Place | undefined)[]> {
+  const found = await Promise.all(references.map(async (each) => await meant(api, each, parameter, nouns)));
+  return found.flat();
+}
+
+/** At least one, or an undefined for anywhere. */
+async function meant(
+  api: ApiClient,
+  { text, literal }: Reference,
+  parameter: string,
+  nouns: readonly PlaceNoun[],
+): Promise<readonly (Place | undefined)[]> {
+  if (everywhere.some((name) => name.toLowerCase() === text.toLowerCase())) return [undefined];
+  // The root pool of a host or cluster, and a folder below the root one, as vSphere's inventory paths write them.
   const name = text.replace(new RegExp(`/${rootPool}$`, "i"), "");
+  const below = new RegExp(`^${rootFolder}/(.+)$`, "i").exec(text)?.[1];
   const found: Place[] = [];
   for (const noun of nouns) {
-    if (noun === "folder") found.push(...(await folderOf(api, name)));
-    else found.push(...(await named(api, noun, { text: name, literal }, parameter)));
+    if (noun === "folder") found.push(...(await folderOf(api, below ?? name)));
+    else if (below === undefined) found.push(...(await named(api, noun, { text: name, literal }, parameter)));
   }
-  const [only, ...others] = found;
-  if (only !== undefined && others.length === 0) return only;
-  if (only !== undefined) {
-    const means = found.map((place) => `${place.noun} ${place.name}`).join(", ");
-    throw tableError("conflict", `"${text}" means ${means}`, { field: parameter, remedy: "Name one by its id." });
-  }
+  if (found.length > 0) return found;
   const kinds = nouns.join(" or ");
   throw tableError("not_found", `there is no ${kinds} "${name}"`, {
     field: parameter,

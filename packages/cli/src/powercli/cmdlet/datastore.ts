@@ -5,7 +5,7 @@ import { tableError } from "#cli-error.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { datastoreKind, datastoreObjects } from "#powercli/object/datastore.ts";
-import { hostIdsOf, placeOf } from "#powercli/place.ts";
+import { hostIdsOf, placesOf } from "#powercli/place.ts";
 import { volumesAt } from "#powercli/storage.ts";
 import { hasWildcard, unescaped, Wildcard } from "#powercli/wildcard.ts";
 
@@ -70,7 +70,7 @@ async function byName(run: CmdletRun, all: readonly StoragePool[]): Promise<read
 async function byHost(run: CmdletRun): Promise<(pool: StoragePool) => boolean> {
   if (!run.bound.has("VMHost")) return () => true;
   const references = await run.references("VMHost");
-  const places = await Promise.all(references.map(async (each) => await placeOf(run.api, each, "-VMHost")));
+  const places = await placesOf(run.api, references, "-VMHost");
   const hostIds = await hostIdsOf(run.api, places);
   return (pool) => hostIds?.has(pool.hostId) !== false;
 }

@@ -8,7 +8,7 @@ import { listAll } from "#list.ts";
 import type { Cmdlet } from "#powercli/cmdlet.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { hostKind, hostObject, hostState, hostStates } from "#powercli/object/host.ts";
-import { hostIdsOf, placeOf } from "#powercli/place.ts";
+import { hostIdsOf, placesOf } from "#powercli/place.ts";
 import { hostParameter } from "#powercli/signature.ts";
 import { datastoreOf } from "#powercli/storage.ts";
 
@@ -39,11 +39,8 @@ export const getVmHost: Cmdlet = {
 
 async function wantedHosts(run: CmdletRun): Promise<readonly Host[]> {
   const { api, bound } = run;
-  const places = await Promise.all(
-    (bound.has("Location") ? await run.references("Location") : []).map(
-      async (each) => await placeOf(api, each, "-Location", ["cluster"]),
-    ),
-  );
+  const references = bound.has("Location") ? await run.references("Location") : [];
+  const places = await placesOf(api, references, "-Location", ["cluster"]);
   const inPlaces = places.length === 0 ? undefined : await hostIdsOf(api, places);
   const all = await run.listed("host");
   const withVms = bound.has("VM") ? new Set((await run.chosen("VM", "vm")).map(({ hostId }) => hostId)) : undefined;

@@ -6,7 +6,7 @@ import type { Cmdlet } from "#powercli/cmdlet.ts";
 import type { Parameter } from "#powercli/signature.ts";
 import type { CmdletRun } from "#powercli/cmdlet-run.ts";
 import { showVms } from "#powercli/cmdlet/vm-show.ts";
-import { hostIdsOf, isBelow, placeOf } from "#powercli/place.ts";
+import { hostIdsOf, isBelow, placesOf } from "#powercli/place.ts";
 import { datastoreOf } from "#powercli/storage.ts";
 
 const parameters: readonly Parameter[] = [
@@ -71,7 +71,7 @@ async function byPlace(run: CmdletRun): Promise<(vm: Vm) => boolean> {
   if (!run.bound.has("Location")) return () => true;
   const references = await run.references("Location");
   const nouns = ["host", "cluster", "folder"] as const;
-  const places = await Promise.all(references.map(async (each) => await placeOf(run.api, each, "-Location", nouns)));
+  const places = await placesOf(run.api, references, "-Location", nouns);
   const hostIds = await hostIdsOf(run.api, places);
   const folders = places.flatMap((place) => (place?.noun === "folder" ? [place.id] : []));
   const isFlat = run.bound.flag("NoRecursion") === true;
