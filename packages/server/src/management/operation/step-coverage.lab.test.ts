@@ -8,6 +8,7 @@ import { Lab } from "@innkeeper/lab/lab.ts";
 import { ControlPlane, labAccess } from "#app/test-support/control-plane.ts";
 import { scenarios } from "#app/test-support/crash-scenario.ts";
 import { addImage } from "#app/test-support/lab-vm.ts";
+import { sweep } from "#app/test-support/meddling.ts";
 
 test("each step of each operation is done in some situation", { timeout: 900_000 }, async (t) => {
   await using lab = await Lab.up({ name: `steps-${process.pid}`, hostCount: 2 });
@@ -22,12 +23,9 @@ test("each step of each operation is done in some situation", { timeout: 900_000
       .filter(({ startedAt }) => startedAt !== undefined)
       .map(({ name }) => `${operation} ${name}`);
     for (const step of begun) done.add(step);
-    // A VM that others are linked to goes after them.
-    for (let round = 0; round < 3; round++) {
-      for (const vm of plane.inventory.list("vm")) {
-        await plane.run("vm.delete", { vmId: vm.id, deleteDisks: true, force: true });
-      }
-    }
+    await sweep(lab);
+    const call = { signal: AbortSignal.timeout(60_000) };
+    for (const { id } of plane.inventory.list("host")) await plane.deps.hostSync.syncHost(id, call);
     assert.deepEqual(plane.inventory.list("vm"), [], title);
   }
   const run = new Set(scenarios.map(({ operation }) => operation));
