@@ -56,6 +56,11 @@ describe("what a host keeps of VMs beside their definitions", { timeout: 120_000
     const vmId = await make("source");
     put(variables("left"));
     await refused("vm.create", { request: request("left") }, variables("left"), "name");
+    const { firmware: _, ...plain } = request("left");
+    // As `inn virt-install --boot uefi` asks for it.
+    const domainXml = `<domain><os firmware="efi"><type machine="q35">hvm</type></os><devices><disk device="disk"><target dev="vda" bus="virtio"/></disk></devices></domain>`;
+    const disks = [{ capacityBytes: 16 * mib, pool: "local", target: "vda", bus: "virtio" }];
+    await refused("vm.create", { request: { ...plain, disks, domainXml } }, variables("left"), "name");
     await refused("vm.clone", { vmId, request: { name: "left" } }, variables("left"), "name");
     await refused("vm.rename", { vmId, request: { name: "left" } }, variables("left"), "name");
     // Another firmware has none, and a VM whose variables are elsewhere takes them along.

@@ -246,6 +246,24 @@ export const scenarios: readonly Scenario[] = [
     },
   },
   {
+    operation: "vm.clone",
+    title: "vm.clone of a stopped VM with firmware variables",
+    steps: ["define"],
+    during: { step: "define", delayMs: 15 },
+    done: {
+      vms: {
+        subject: { host: "h1", state: "shut off", layers: { vda: 2 } },
+        clone: { state: "shut off", layers: { vda: 1 } },
+      },
+      kept: ["h1:/var/lib/libvirt/qemu/nvram/clone_VARS.fd", "h1:/var/lib/libvirt/qemu/nvram/subject_VARS.fd"],
+    },
+    async prepare(plane) {
+      const vmId = await makeVm(plane, "subject", { firmware: "uefi", start: true });
+      await plane.succeed("vm.force-off", { vmId });
+      return { vmId, request: { name: "clone" } };
+    },
+  },
+  {
     operation: "vm.migrate",
     title: "vm.migrate, live, with its disk and autostart",
     steps: ["volumes", "move", "finish"],
