@@ -1,6 +1,7 @@
 /**
  * Every libvirt call that the drivers make, made by this client and by python3-libvirt (libvirt's own C client) against
- * the same daemon: same answers to the last bit, same effects, same errors. That none is left out: comparison.test.ts.
+ * the same daemon: same answers to the last bit, same effects, same errors. What only reads is also held against what
+ * virsh prints. That none is left out: comparison.test.ts.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -15,6 +16,8 @@ import { Comparison } from "./test-support/comparison.ts";
 import { guestMovesTo, guestXml, transientMoves } from "./test-support/compared-guest-change.ts";
 import { comparedCalls } from "./test-support/compared-table.ts";
 import { daemonSocket } from "./test-support/daemon-socket.ts";
+import { Virsh } from "./test-support/virsh.ts";
+import { virshFiles, virshMakings, virshRows } from "./test-support/virsh-table.ts";
 
 const labName = "comparison";
 /** Where python finds an object by its name `n`. */
@@ -72,6 +75,15 @@ describe("calls compared with python3-libvirt", { timeout: 300_000 }, () => {
     (suffix = "") =>
     async (name: string) =>
       (await comparison.connection.remote.domainLookupByName({ name: name + suffix })).dom;
+  async function virshDifferences(): Promise<(string | undefined)[]> {
+    for (const [name, content] of Object.entries(virshFiles))
+      await writeFile(path.join(lab.sharedFolder, name), content);
+    const virsh = new Virsh(comparison.uri, lab.sharedFolder);
+    for (const command of virshMakings) await virsh.run(command);
+    const differences: (string | undefined)[] = [];
+    for (const row of virshRows) differences.push(await virsh.difference(comparison.connection, row).catch(String));
+    return differences.filter((each) => each !== undefined);
+  }
   const network = async (name: string) => (await comparison.connection.remote.networkLookupByName({ name })).net;
   const pool = async (name: string) => (await comparison.connection.remote.storagePoolLookupByName({ name })).pool;
   const volume = (suffix: string) => async (name: string) =>
@@ -128,7 +140,7 @@ describe("calls compared with python3-libvirt", { timeout: 300_000 }, () => {
     await comparison.changes(onGone, () => Promise.resolve(dom), "gone_domain");
   });
 
-  test("a guest with an agent, and between two hosts", async () => {
+  test("a domain that moves, and a guest with an agent", async () => {
     const { uri } = lab.host("h2");
     await comparison.changes(transientMoves(uri), domainOf("-transient"), domainLookup("-transient"));
     const image = await guestImage();
@@ -140,7 +152,15 @@ describe("calls compared with python3-libvirt", { timeout: 300_000 }, () => {
     for (const name of twins) await comparison.python.run(`answers(c.lookupByName('${name}-guest'))`);
     const guest = await domainOf("-guest")("twin-a");
     await comparison.reads(comparedCalls.domainReads, guest, domainLookup("-guest"), "twin-a");
-    await comparison.changes(guestMovesTo(uri), domainOf("-guest"), domainLookup("-guest"));
+  });
+
+  test("what virsh prints", async () => {
+    assert.deepEqual(await virshDifferences(), []);
+  });
+
+  test("a guest that sleeps, is woken and moves", async () => {
+    const moves = guestMovesTo(lab.host("h2").uri);
+    await comparison.changes(moves, domainOf("-guest"), domainLookup("-guest"));
   });
 
   test("there is no difference", () => {

@@ -87,6 +87,15 @@ export function isBetween(value: unknown, before: unknown, after: unknown, drift
   return own >= low - slack && own <= high + slack;
 }
 
+/** Where what we were told parts from what others were told, in words. */
+export function parting(own: unknown, other: unknown): string {
+  const [left, right] = [JSON.stringify(own), JSON.stringify(other)];
+  let at = 0;
+  while (left[at] === right[at]) at++;
+  const part = (text: string): string => text.slice(Math.max(0, at - 60), at + 100);
+  return `${part(left)} is not the other's ${part(right)}`;
+}
+
 function sorted(left: string, right: string): [string, string] {
   return BigInt(left) <= BigInt(right) ? [left, right] : [right, left];
 }

@@ -1,7 +1,7 @@
 /** Makes compared calls, by this client and by python3-libvirt on one daemon, and tells where they differ. */
 import { isDeepStrictEqual } from "node:util";
 import { type Connection, connect, LibvirtError } from "@innkeeper/libvirt";
-import { type ComparedCall, isBetween, plain, twins, withoutIdentity } from "./compared-call.ts";
+import { type ComparedCall, isBetween, parting, plain, twins, withoutIdentity } from "./compared-call.ts";
 import { type Outcome, Python } from "./python.ts";
 
 export class Comparison implements AsyncDisposable {
@@ -9,17 +9,19 @@ export class Comparison implements AsyncDisposable {
   readonly differences: string[] = [];
   /** What was answered at least once, and not refused only. */
   readonly answered = new Set<string>();
+  /** Of the daemon, as all understand it. */
+  readonly uri: string;
   readonly connection: Connection;
   readonly python: Python;
 
-  private constructor(connection: Connection, python: Python) {
+  private constructor(uri: string, connection: Connection, python: Python) {
+    this.uri = uri;
     this.connection = connection;
     this.python = python;
   }
 
-  /** @param uri of the daemon, as both understand it. */
   static async open(uri: string): Promise<Comparison> {
-    return new Comparison(await connect(uri), new Python(uri));
+    return new Comparison(uri, await connect(uri), new Python(uri));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -68,11 +70,7 @@ export class Comparison implements AsyncDisposable {
   }
 
   #differs(what: string, own: unknown, python: unknown): void {
-    const [left, right] = [JSON.stringify(own), JSON.stringify(python)];
-    let at = 0;
-    while (left[at] === right[at]) at++;
-    const part = (text: string): string => text.slice(Math.max(0, at - 60), at + 100);
-    this.differences.push(`${what}: ${part(left)} is not python's ${part(right)}`);
+    this.differences.push(`${what}: ${parting(own, python)}`);
   }
 
   #on(name: string, code: string): Promise<Outcome> {
