@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import type { Connection } from "@innkeeper/libvirt";
 import { isBetween, parting, plain } from "./compared-call.ts";
-import type { VirshRow } from "./virsh-table.ts";
+import type { VirshRow } from "./virsh-row.ts";
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
