@@ -37,6 +37,16 @@ test("hosts are a table: whether it can move, what is copied, and the gravest re
   );
 });
 
+test("where there are clusters, each host's is shown", () => {
+  const hosts = report.hosts.map((host, index) => (index === 0 ? { ...host, clusterName: "production" } : host));
+  assert.deepEqual(
+    migrationTable({ ...report, hosts })
+      .split("\n")
+      .map((line) => line.slice(0, 16)),
+    ["HOST  CLUSTER   ", "kvm2  production", "kvm3  -         ", ""],
+  );
+});
+
 test("of one host everything is said, errors first", () => {
   const [host] = report.hosts;
   assert(host !== undefined);

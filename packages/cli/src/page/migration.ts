@@ -14,8 +14,10 @@ const verdictWords: Readonly<Record<MigrationVerdict, string>> = {
   error: "can't move",
 };
 
-const columns: readonly Column<HostMigrationReport>[] = [
-  { name: "host", value: ({ hostName }) => hostName },
+const host: Column<HostMigrationReport> = { name: "host", value: ({ hostName }) => hostName };
+/** Shown where there are clusters. */
+const cluster: Column<HostMigrationReport> = { name: "cluster", value: ({ clusterName = "" }) => clusterName };
+const others: readonly Column<HostMigrationReport>[] = [
   { name: "verdict", value: ({ verdict }) => verdictWords[verdict] },
   { name: "copies", value: ({ copyBytes }) => (copyBytes === 0 ? "" : formatBytes(copyBytes)), right: true },
   { name: "why", value: why },
@@ -29,7 +31,8 @@ function why({ findings }: HostMigrationReport): string {
 }
 
 export function migrationTable({ hosts }: VmMigrationReport, width?: number): string {
-  return tableText(hosts, columns, width);
+  const columns = hosts.some(({ clusterName }) => clusterName !== undefined) ? [host, cluster] : [host];
+  return tableText(hosts, [...columns, ...others], width);
 }
 
 export function hostReportText({ vmName, live }: VmMigrationReport, report: HostMigrationReport): string {

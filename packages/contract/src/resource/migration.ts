@@ -54,6 +54,7 @@ export type MigrationVerdict = (typeof migrationVerdicts)[number];
 export const HostMigrationReport = Type.Object({
   hostId: IdOf("host"),
   hostName: Type.String(),
+  clusterName: Type.Optional(Type.String({ description: "of the host; absent: it is in none" })),
   verdict: Type.Unsafe<MigrationVerdict>({ type: "string", enum: migrationVerdicts }),
   copyBytes: Type.Integer({ minimum: 0, description: "how much of disks is copied, at most" }),
   findings: Type.Array(MigrationFinding),

@@ -70,6 +70,24 @@ describe("clusters of a fleet", { timeout: 120_000 }, () => {
     assert.equal(await managed.count("vm", "cluster=c2"), vmsPerHost);
   });
 
+  test("where a VM could move to: any host, those of its own cluster first, each with its cluster", async () => {
+    await join(0, "c2");
+    await join(1, "c1");
+    const [vm] = await managed.list("vm", `hostId=${ids[0]}`);
+    const { body } = await admin("POST", `/vms/${vm?.id}/migration-check`, {});
+    const hosts = body["hosts"] as { clusterName?: string }[];
+    assert.deepEqual(
+      hosts.map(({ clusterName }) => clusterName),
+      ["c2", "c1"],
+    );
+    await join(1, null);
+    const again = await admin("POST", `/vms/${vm?.id}/migration-check`, {});
+    assert.deepEqual(
+      (again.body["hosts"] as object[]).map((each) => Object.keys(each).includes("clusterName")),
+      [true, false],
+    );
+  });
+
   test("a new VM goes to a host of its cluster, keeps its folder, and so do its clones", async () => {
     await join(1, "c1");
     const hardware = { memory: { sizeMiB: 64 }, disks: [{ capacityBytes: 2 ** 20 }] };
