@@ -87,11 +87,12 @@ function uriPolicy({ allowPlainTcp, store }: ServerConfig): UriPolicy {
   return { allowPlainTcp, isShared: store !== undefined };
 }
 
-function providerFactory({ config, clock, log }: WireBase): ProviderFactory {
+function providerFactory({ config, secretBox, clock, log }: WireBase): ProviderFactory {
   const pace = new ReconnectPace(clock);
+  const poolOwner = secretBox.fingerprint("owner", "pool").slice(0, 8);
   return (hostId, address): Provider => {
     const hostLog = log.child({ hostId });
-    const link = new LibvirtHostLink(address, { clock, log: hostLog, pace, ...uriPolicy(config) });
+    const link = new LibvirtHostLink(address, { clock, log: hostLog, pace, poolOwner, ...uriPolicy(config) });
     const context: LibvirtContext = { session: link, log: hostLog, clock };
     return {
       link,

@@ -13,6 +13,7 @@ import type { Call } from "#core/call.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Logger } from "#core/log.ts";
 import type { HostAddress, HostLink, HostLinkStatus } from "#hardware/port.ts";
+import { markOwnPools } from "#libvirt/own-pool.ts";
 import { mapLibvirtError } from "#libvirt/error.ts";
 import { isOnLongCall, longDeadlineMs, type LibvirtSession, onConnection } from "#libvirt/session.ts";
 import { requireSupported } from "#libvirt/version.ts";
@@ -31,6 +32,8 @@ interface HostLinkOptions extends UriPolicy {
   readonly retryMinMs?: number;
   readonly retryMaxMs?: number;
   readonly connectTimeoutMs?: number;
+  /** Of the pools that live for the moment (own-pool.ts). */
+  readonly poolOwner?: string;
 }
 
 const retryMinMs = 500;
@@ -204,6 +207,8 @@ export class LibvirtHostLink implements HostLink, LibvirtSession {
 
   async #connect(timeoutMs: number): Promise<Connection> {
     const connection = await connect(this.#address.uri, this.#connectOptions(timeoutMs));
+    const { poolOwner } = this.#options;
+    if (poolOwner !== undefined) markOwnPools(connection, poolOwner);
     try {
       await requireSupported(connection, { signal: this.#closing.signal, timeoutMs });
       if (this.#isMute && !(await this.#answers(connection))) throw this.#mute();

@@ -111,9 +111,10 @@ export class LibvirtPool implements PoolPort {
   }
 
   removeLeft(call: Call): Promise<number> {
-    return onConnection(this.#context, call, "remove pools of ours that are left", ({ connection, options }) =>
-      removeLeftPools(connection, options),
-    );
+    return onConnection(this.#context, call, "remove pools of ours that are left", async ({ connection, options }) => {
+      const { removed } = await removeLeftPools(connection, options);
+      return removed;
+    });
   }
 
   events(signal: AbortSignal): AsyncIterable<StorageEvent> {

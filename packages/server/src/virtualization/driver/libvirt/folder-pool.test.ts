@@ -6,6 +6,7 @@ import { RealClock } from "@innkeeper/sim/host/clock.ts";
 import { SimHost } from "@innkeeper/sim/host/sim-host.ts";
 import { procedureTable } from "@innkeeper/sim/procedure/table.ts";
 import { SimDaemon } from "@innkeeper/sim/rpc/daemon.ts";
+import { markOwnPools, removeLeftPools } from "#libvirt/own-pool.ts";
 import { hasFileIn, inFolder, removeFolder, writeFileIn } from "./folder-pool.ts";
 
 const folder = "/var/lib/libvirt/qemu/nvram";
@@ -22,8 +23,9 @@ async function poolNames({ remote }: Connection): Promise<string[]> {
   return pools.map(({ name }) => name).filter((name) => name.startsWith("innkeeper-"));
 }
 
-const leftPool = () =>
-  `<pool type="dir"><name>innkeeper-${crypto.randomUUID()}</name><target><path>${folder}</path></target></pool>`;
+/** `owner`: by default whoever has the connection. */
+const leftPool = (owner = "00000000") =>
+  `<pool type="dir"><name>innkeeper-${owner}${crypto.randomUUID().slice(8)}</name><target><path>${folder}</path></target></pool>`;
 
 test("a pool that an interrupted step left running is taken away by the next one", async () => {
   const connection = await simConnection();
@@ -71,4 +73,57 @@ test("a pool that someone has there is used as it is, and stays", async () => {
   assert.equal(await inFolder(connection, folder, options, async (each) => each.pool.name), "theirs");
   assert.equal((await connection.remote.storagePoolIsActive({ pool })).active, 1);
   await connection.close();
+});
+
+test("a pool of another installation is waited for while it is in use, and taken away when nobody can be using it", async () => {
+  const connection = await simConnection();
+  const { remote } = connection;
+  markOwnPools(connection, "0a0a0a0a");
+  const flags = VIR_STORAGE_POOL_CREATE_WITH_BUILD;
+  const { pool } = await remote.storagePoolCreateXml({ xml: leftPool("0b0b0b0b"), flags });
+  let isDone = false;
+  const work = inFolder(connection, folder, options, async () => (isDone = true));
+  const nowMs = performance.now();
+  assert.deepEqual(await removeLeftPools(connection, options, nowMs), { removed: 0, held: 1 });
+  assert.equal(isDone, false);
+  await remote.storagePoolDestroy({ pool });
+  await work;
+
+  await remote.storagePoolCreateXml({ xml: leftPool("0a0a0a0a"), flags });
+  assert.deepEqual(await removeLeftPools(connection, options, nowMs), { removed: 1, held: 0 });
+  await remote.storagePoolCreateXml({ xml: leftPool("0b0b0b0b"), flags });
+  assert.deepEqual(await removeLeftPools(connection, options, nowMs), { removed: 0, held: 1 });
+  assert.deepEqual(await removeLeftPools(connection, options, nowMs + 140_000), { removed: 0, held: 1 });
+  assert.deepEqual(await removeLeftPools(connection, options, nowMs + 160_000), { removed: 1, held: 0 });
+  assert.deepEqual(await poolNames(connection), []);
+  await connection.close();
+});
+
+test("two installations work in one folder at a time, and neither takes the other's pool", async () => {
+  const host = new SimHost({ name: "h1", clock: new RealClock(), seed: 1 });
+  const daemon = new SimDaemon(host, procedureTable);
+  const connections = await Promise.all(
+    ["0a0a0a0a", "0b0b0b0b"].map(async (owner) => {
+      const connection = await connect("qemu:///system", { dial: () => daemon.dial() });
+      markOwnPools(connection, owner);
+      return connection;
+    }),
+  );
+  await Promise.all(
+    connections.flatMap((connection, index) =>
+      ["x", "y", "z"].map((letter) =>
+        inFolder(
+          connection,
+          folder,
+          options,
+          (each) => writeFileIn(each, `${index}${letter}`, Buffer.from(letter)),
+          true,
+        ),
+      ),
+    ),
+  );
+  const [first] = connections;
+  assert.ok(first !== undefined);
+  assert.deepEqual(await poolNames(first), []);
+  for (const connection of connections) await connection.close();
 });

@@ -2,6 +2,7 @@
  * Files of a host that libvirt itself keeps, reached by libvirt's own storage calls: through the pool that someone has
  * there, or one of ours that lives for the moment. (libvirt 9.0: a pool is refused where another has the folder.)
  */
+import { setTimeout } from "node:timers/promises";
 import {
   type CallOptions,
   type Connection,
@@ -17,6 +18,7 @@ import { formatXml, xml } from "#libvirt/xml.ts";
 
 const poolAttempts = 5;
 const cleanupMs = 10_000;
+const heldPollMs = 100;
 
 export interface Folder {
   readonly connection: Connection;
@@ -44,9 +46,9 @@ export async function inFolder<T>(
       const create = remote.storagePoolCreateXml({ xml: poolXml(name, path), flags }, options);
       const made = await create.catch(async (error: unknown) => {
         if (!make && isAbsent(error)) return "absent" as const;
-        if (attempt >= poolAttempts || !isConflict(error)) throw error;
+        if (!isConflict(error)) throw error;
         // Someone else's pool came between, or an attempt that crashed left one of ours.
-        await removeLeftPools(connection, options);
+        if (!(await makesWay(connection, options)) && attempt >= poolAttempts) throw error;
         return undefined;
       });
       if (made === "absent") return undefined;
@@ -64,17 +66,30 @@ export async function inFolder<T>(
 export async function removeFolder(connection: Connection, path: string, options: CallOptions): Promise<void> {
   const { remote } = connection;
   await withOwnPoolName(connection, path, async (name) => {
-    const define = () => remote.storagePoolDefineXml({ xml: poolXml(name, path) }, options);
-    const { pool } = await define().catch(async (error: unknown) => {
-      if (!isConflict(error) || (await removeLeftPools(connection, options)) === 0) throw error;
-      return define();
-    });
+    const pool = await defineHere(connection, poolXml(name, path), options);
     try {
       await remote.storagePoolDelete({ pool }, options).catch(() => undefined);
     } finally {
       await remote.storagePoolUndefine({ pool }, { ...options, signal: AbortSignal.timeout(cleanupMs) });
     }
   });
+}
+
+async function defineHere(connection: Connection, xmlText: string, options: CallOptions): Promise<NonnullStoragePool> {
+  for (;;) {
+    try {
+      return (await connection.remote.storagePoolDefineXml({ xml: xmlText }, options)).pool;
+    } catch (error) {
+      if (!isConflict(error) || !(await makesWay(connection, options))) throw error;
+    }
+  }
+}
+
+/** Whether it is worth trying again: a pool that was left is gone now, or another installation's may go in a moment. */
+async function makesWay(connection: Connection, options: CallOptions): Promise<boolean> {
+  const { removed, held } = await removeLeftPools(connection, options);
+  if (removed === 0 && held > 0) await setTimeout(heldPollMs, undefined, options);
+  return removed + held > 0;
 }
 
 /** undefined if there is none. `maxBytes` bounds what is held in memory. */

@@ -85,7 +85,9 @@ export function storageSuite<Bench extends StorageBench>(
     test("pools that an interrupted step left are neither shown nor kept, running or defined; those in use stay", async () => {
       const { connection } = bench;
       const { remote } = connection;
-      const [running, defined] = [`innkeeper-${randomUUID()}`, `innkeeper-${randomUUID()}`];
+      const [running, defined] = ["00000000", "00000000"].map(
+        (owner) => `innkeeper-${owner}${randomUUID().slice(8)}`,
+      ) as [string, string];
       await remote.storagePoolCreateXml({ xml: dirPool(running, "left-1"), flags: VIR_STORAGE_POOL_CREATE_WITH_BUILD });
       await remote.storagePoolDefineXml({ xml: dirPool(defined, "left-2") });
       await remote.storagePoolDefineXml({ xml: dirPool("innkeeper-mine", "left-3") });
