@@ -60,6 +60,8 @@ export interface VolumePort {
    */
   findVolume(poolName: string, name: string, call: Call): Promise<HostVolume | undefined>;
   findVolumeByPath(path: string, call: Call): Promise<HostVolume | undefined>;
+  /** When it was last written to, in the storage's own words; undefined where it does not tell. */
+  writtenAt(poolName: string, name: string, call: Call): Promise<string | undefined>;
   /** name_taken if it exists. */
   createVolume(volume: VolumeDefinition, call: Call): Promise<HostVolume>;
   /** A full copy within the host, of a volume that may be in another pool. */

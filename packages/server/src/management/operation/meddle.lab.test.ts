@@ -89,6 +89,24 @@ describe("virsh behind a task's back", () => {
     });
   }
 
+  test("a disk that is written to while it is copied for a migration: the VM stays, and so does what was written", async () => {
+    await clear();
+    const scenario = scenarios.find(({ title }) => title === "vm.migrate, cold, with its disk");
+    assert.ok(scenario !== undefined);
+    const input = await scenario.prepare(plane, lab);
+    const file = plane.vm("subject").spec.disks[0]?.source ?? "";
+    // As by a guest that was started and stopped again.
+    const write = ["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 64k", file];
+    trap.set("move", async () => void (await lab.host("h1").exec(write)));
+    const task = await plane.run(scenario.operation, input);
+    assert.deepEqual([task.state, task.error?.code, task.unfinished], ["failed", "conflict", undefined]);
+    assert.match(task.error?.detail ?? "", /vda was written to/);
+    await checkWorld(new Set(), task.error?.detail ?? "");
+    const { stdout } = await lab.host("h1").exec(["qemu-io", "-f", "qcow2", "-c", "read -P 7 1M 64k", file]);
+    assert.doesNotMatch(stdout, /verification failed/);
+    await plane.succeed(scenario.operation, input);
+  });
+
   function casesOf(scenario: Scenario): { step: string; meddling: Meddling }[] {
     const steps = plane.wiring.operations.find(({ name }) => name === scenario.operation)?.steps ?? [];
     const names = steps.map(({ name }) => name).filter((name) => scenario.steps?.includes(name) ?? true);

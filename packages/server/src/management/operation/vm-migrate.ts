@@ -193,12 +193,23 @@ async function move(
   }
 }
 
-/** A layer that virsh put on a disk since, or another medium, is on no other host: the VM would come without it. */
-async function requireSameDisks(deps: OperationDeps, { sourceId, uuid, sources }: MigrationPlan, call: Call) {
-  const { spec } = await deps.providers.get(sourceId).guest.inventory.read(uuid, call);
-  const changed = sourcesOf(spec).filter((source) => !sources.includes(source));
+/**
+ * A layer that virsh put on a disk since, or another medium, is on no other host: the VM would come without it. And what
+ * was written to a disk while it was copied (by a VM that was started and stopped again) would be lost.
+ */
+async function requireSameDisks(deps: OperationDeps, { sourceId, uuid, sources, copies }: MigrationPlan, call: Call) {
+  const { guest, storage } = deps.providers.get(sourceId);
+  const { spec } = await guest.inventory.read(uuid, call);
+  const changed = sourcesOf(spec)
+    .filter((each) => !sources.includes(each))
+    .map((each) => `now ${each}`);
+  for (const { target, source } of copies) {
+    if (source === undefined) continue;
+    const writtenAt = await storage.volume.writtenAt(source.poolName, source.name, call);
+    if (writtenAt !== source.writtenAt) changed.push(`${target} was written to`);
+  }
   if (changed.length === 0) return;
-  const message = `The VM's disks were changed on its host meanwhile (now ${changed.join(", ")}); it was not moved.`;
+  const message = `The VM's disks were changed on its host meanwhile (${changed.join(", ")}); it was not moved.`;
   throw new AppError("conflict", message, { remedy: "Look at the VM and move it again." });
 }
 

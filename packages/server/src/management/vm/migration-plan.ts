@@ -105,5 +105,7 @@ async function planCopy(
     capacityBytes: stored.capacityBytes,
   } as const;
   if (live) return { target, volume };
-  return { target, volume, source: { hostId: vm.hostId, poolName: own.name, name: volumeNameIn(own, source) } };
+  const from = { poolName: own.name, name: volumeNameIn(own, source) };
+  const writtenAt = await deps.providers.get(vm.hostId).storage.volume.writtenAt(from.poolName, from.name, call);
+  return { target, volume, source: { ...from, hostId: vm.hostId, writtenAt } };
 }

@@ -18,7 +18,11 @@ export interface DiskCopy {
   readonly target: string;
   readonly volume: VolumeDefinition;
   /** What its content comes from, through the control plane; absent: the hypervisor sends it. */
-  readonly source?: VolumeRef & { readonly hostId: string };
+  readonly source?: VolumeRef & {
+    readonly hostId: string;
+    /** As of the plan: one that someone wrote to since has content that the copy may lack. */
+    readonly writtenAt?: string | undefined;
+  };
   /** The migration has stored that it made it. */
   readonly isMade?: boolean;
 }

@@ -26,7 +26,7 @@ import {
   uploadVolume,
   type VolumeHandle,
 } from "./volume-transfer.ts";
-import { checkVolumeName, readVolumeXml, volumeXml } from "./volume-xml.ts";
+import { checkVolumeName, readVolumeXml, readWriteTime, volumeXml } from "./volume-xml.ts";
 
 /** A copy of 64 TiB at 100 MB/s: longer means that it hangs. */
 const copyDeadlineMs = 8 * 24 * 3_600_000;
@@ -93,6 +93,14 @@ export class LibvirtVolume implements VolumePort {
       },
       longDeadlineMs,
     );
+  }
+
+  writtenAt(poolName: string, name: string, call: Call): Promise<string | undefined> {
+    return onConnection(this.#context, call, `look at volume ${name} in pool ${poolName}`, async (connected) => {
+      const { handle } = await this.#require(connected, poolName, name);
+      const { xml } = await connected.connection.remote.storageVolGetXmlDesc({ vol: handle }, connected.options);
+      return readWriteTime(xml);
+    });
   }
 
   async createVolume(volume: VolumeDefinition, call: Call): Promise<HostVolume> {

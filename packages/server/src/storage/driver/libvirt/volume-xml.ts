@@ -25,6 +25,11 @@ export function readVolumeXml(xmlText: string, poolName: string): HostVolume {
   };
 }
 
+/** Seconds since 1970, with nanoseconds. */
+export function readWriteTime(xmlText: string): string | undefined {
+  return text(readXml(xmlText), "target/timestamps/mtime");
+}
+
 function knownFormat(format: string): VolumeFormat {
   return volumeFormats.find((known) => known === format) ?? "unknown";
 }
