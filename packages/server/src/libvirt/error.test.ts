@@ -23,6 +23,14 @@ function libvirtError(codeName: string, message: string, int1 = 0): LibvirtError
   return new LibvirtError({ ...parts, code, message, int1, int2: 0 }, "domainCreate");
 }
 
+test("where the host's words leave people alone, the error says what helps", () => {
+  const words =
+    "internal error: unable to execute QEMU command 'blockdev-add': Duplicate nodes with node-name='libvirt-3-storage'";
+  const { code, remedy } = mapLibvirtError(libvirtError("VIR_ERR_INTERNAL_ERROR", words), { what });
+  assert.equal(code, "host_failed");
+  assert.match(remedy ?? "", /shut the VM down and start it again/);
+});
+
 test("libvirt's codes and words map as the table says, and the host's words are kept", () => {
   const rows: [codeName: string, message: string, wanted: ErrorCode][] = [
     ["VIR_ERR_NO_DOMAIN", "Domain not found", "not_found"],

@@ -80,6 +80,16 @@ const codeByWords: readonly { readonly words: RegExp; readonly code: ErrorCode }
   { words: /network is already in use by interface/i, code: "conflict" },
 ];
 
+/** What helps, where the host's own words leave people alone. */
+const remedyByWords: readonly { readonly words: RegExp; readonly remedy: string }[] = [
+  {
+    // Seen with libvirt 9.0: after its restart it knows nothing of a blockdev-add whose answer it did not get.
+    words: /duplicate nodes with node-name/i,
+    remedy:
+      "A libvirtd that died in mid-call left this file open in the VM's QEMU: shut the VM down and start it again.",
+  },
+];
+
 /** ENOSPC and EDQUOT of Linux (asm-generic/errno.h): VIR_ERR_SYSTEM_ERROR carries errno in int1. */
 const fullErrnos: readonly number[] = [28, 122];
 
@@ -109,8 +119,10 @@ export function mapLibvirtError(error: unknown, context: LibvirtErrorContext): A
     const said = error.message.startsWith("unknown procedure")
       ? `it needs another libvirt on the host: ${procedureNeed(error.procedure)}`
       : `the host says: ${error.message}`;
+    const remedy = remedyByWords.find(({ words }) => words.test(error.message))?.remedy;
     return new AppError(codeOf(error), `Can't ${what}: ${said}`, {
       cause: error,
+      ...(remedy === undefined ? {} : { remedy }),
       fault: { libvirtCode: error.codeName, libvirtMessage: error.message },
     });
   }
