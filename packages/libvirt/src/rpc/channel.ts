@@ -200,8 +200,10 @@ export class Channel {
     } catch (error) {
       return Promise.reject(error);
     }
+    const { promise, ...settling } = Promise.withResolvers<unknown>();
     const call = new PendingCall(
       { procedure: name, program: program.number, number, retType: typeOf(retName) },
+      settling,
       options,
       this.#options.callTimeoutMs,
     );
@@ -219,7 +221,7 @@ export class Channel {
         this.#calls.delete(serial);
       };
     }
-    return call.promise;
+    return promise;
   }
 
   #nextSerial(): number {

@@ -1,5 +1,7 @@
 // One call from the moment it is made until the server's answer: its deadline, its abort signal, its slot.
 // Settles once. A call given up after it was sent stays known by its serial until the late answer comes, which is dropped.
+// It does not hold its promise, and so not the answer: with it, V8 kept nearly every answer for long-lived (measured: 72 KB
+// of the statistics of 20 guests moved to the old generation; without it 2).
 import { CallTimeoutError } from "./error.ts";
 import type { FieldType } from "#codec/schema.ts";
 
@@ -9,6 +11,8 @@ export interface CallOptions {
   readonly timeoutMs?: number;
 }
 
+type Settling = Pick<PromiseWithResolvers<unknown>, "resolve" | "reject">;
+
 /** setTimeout's longest delay: longer ones are no deadline at all. */
 const TIMER_MAX = 0x7fffffff;
 
@@ -17,7 +21,6 @@ export class PendingCall {
   readonly program: number;
   readonly number: number;
   readonly retType: FieldType | null;
-  readonly promise: Promise<unknown>;
   readonly #resolve: (value: unknown) => void;
   readonly #reject: (error: unknown) => void;
   readonly #signal: AbortSignal | undefined;
@@ -29,6 +32,7 @@ export class PendingCall {
 
   constructor(
     call: { procedure: string; program: number; number: number; retType: FieldType | null },
+    { resolve, reject }: Settling,
     options: CallOptions,
     defaultTimeoutMs: number,
   ) {
@@ -36,8 +40,6 @@ export class PendingCall {
     this.program = call.program;
     this.number = call.number;
     this.retType = call.retType;
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    this.promise = promise;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#signal = options.signal;
