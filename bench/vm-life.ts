@@ -23,6 +23,11 @@ import { median, printRow, timed, verdict } from "./measure.ts";
 const rounds = Number(process.argv[2] ?? 7);
 const memoryMiB = 256;
 const waitMs = 120_000;
+/**
+ * Given to a guest that has just started or been restored, before the next measure: emulated, it is busy translating its
+ * code anew, and how far it has come decides how long its memory takes to be saved or sent.
+ */
+const restMs = 3_000;
 
 type Figures = Record<string, number>;
 
@@ -48,6 +53,7 @@ class Ours {
     figures["create"] = await timed(() => server.succeed("POST", "/vms", body));
     const { id } = await this.#vm();
     await this.#until("its address", ({ addresses }) => addresses.length > 0);
+    await delay(restMs);
     figures["disk-snapshot"] = await timed(() => server.succeed("POST", `/vms/${id}/snapshots`, { name: "disk" }));
     const memory = { name: "memory", memory: true };
     let snapshotId = "";
@@ -59,6 +65,7 @@ class Ours {
     const clone = { name: "clone", linked: true, snapshot: snapshotId };
     figures["clone"] = await timed(() => server.succeed("POST", `/vms/${id}/clone`, clone));
     let moved: Task["result"];
+    await delay(restMs);
     figures["migration"] = await timed(async () => {
       moved = (await server.succeed("POST", `/vms/${id}/migrate`, { host: "h2" })).result;
     });
@@ -114,6 +121,7 @@ class Theirs {
       await virsh("start", "theirs");
     });
     await this.#untilReady(host);
+    await delay(restMs);
     figures["disk-snapshot"] = await timed(() =>
       virsh(
         "snapshot-create-as",
@@ -157,6 +165,7 @@ class Theirs {
     });
     // libvirt migrates no domain that has snapshots of its own.
     for (const name of ["memory", "disk"]) await virsh("snapshot-delete", "theirs", name, "--metadata");
+    await delay(restMs);
     figures["migration"] = await timed(() =>
       virsh("migrate", "--live", "--p2p", "--persistent", "--undefinesource", "--unsafe", "theirs", target.uri),
     );
