@@ -91,6 +91,8 @@ export interface VolumePort {
     range: { readonly offset: number; readonly length: number },
     call: Call,
   ): Promise<Uint8Array>;
+  /** How long the file is that `read` reads. */
+  fileBytes(poolName: string, name: string, call: Call): Promise<number>;
   download(
     poolName: string,
     name: string,

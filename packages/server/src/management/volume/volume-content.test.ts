@@ -42,6 +42,7 @@ function pool(files: Readonly<Record<string, Buffer>>) {
     },
     read: async (_pool: string, name: string, { offset, length }: { offset: number; length: number }) =>
       (files[name] ?? Buffer.alloc(0)).subarray(offset, offset + length),
+    fileBytes: async (_pool: string, name: string) => files[name]?.byteLength ?? 0,
   };
   const signal = AbortSignal.timeout(10_000);
   return {

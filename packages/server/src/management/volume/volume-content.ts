@@ -29,7 +29,7 @@ const tablesReadMax = 16;
 /** libvirt's and QEMU's chains are shorter; a longer one is a loop. */
 const layersMax = 200;
 
-type Volumes = Pick<VolumePort, "read" | "findVolumeByPath">;
+type Volumes = Pick<VolumePort, "read" | "fileBytes" | "findVolumeByPath">;
 type Located = Pick<HostVolume, "poolName" | "name" | "path">;
 
 /** Throws invalid_field, naming `field`, when the volume leads out of the host's pools, and unsupported for other formats. */
@@ -74,13 +74,11 @@ async function wholeHeader(volumes: Volumes, { layer, head, name, field }: Layer
     const message = `${name} claims ${header.capacityBytes} bytes; disks have at most ${most}. Nothing was done.`;
     throw new AppError("invalid_field", message, { field });
   }
-  const isShort = tablesEnd > head.byteLength && head.byteLength < headBytes;
-  const isWhole = !isShort && (tablesEnd <= head.byteLength || (await reaches(volumes, layer, tablesEnd, call)));
-  if (header === undefined || !isWhole) throw cutOff(name, "its tables lie", field);
+  if (header === undefined || !(await reaches(volumes, { layer, head }, tablesEnd, call))) throw cutOff(name, "its tables lie", field);
   // What its tables name is not in this file.
   if (header.hasDataFile) return header;
   const farthest = await farthestPlace(volumes, { layer, head, name, field }, header, call);
-  if (await reaches(volumes, layer, farthest + 1, call)) return header;
+  if (await reaches(volumes, { layer, head }, farthest + 1, call)) return header;
   throw cutOff(name, "data that its tables name lies", field);
 }
 
@@ -97,7 +95,7 @@ async function farthestPlace(volumes: Volumes, of: Layer, header: Qcow2Header, c
   const { clusterBytes } = entries;
   const last = starts.at(-1) ?? 0;
   // A table that is cut off itself tells no more than where it begins.
-  if (!(await reaches(volumes, of.layer, last + 1, call))) return last;
+  if (!(await reaches(volumes, of, last + 1, call))) return last;
   let farthest = last;
   for (const start of starts.slice(-tablesReadMax).filter((each) => each > 0)) {
     farthest = Math.max(farthest, entries.farthest(await piece(volumes, of, start, clusterBytes, call)));
@@ -151,10 +149,16 @@ function endOfTables(header: Qcow2Header): number {
   return Math.max(l1End, Number(header.refcountOffset) + header.refcountClusters * 2 ** header.clusterBits);
 }
 
-async function reaches(volumes: Volumes, { poolName, name }: Located, end: number, call: Call): Promise<boolean> {
-  // Beyond what can be asked for: no file is so long.
-  if (!Number.isSafeInteger(end)) return false;
-  return (await volumes.read(poolName, name, { offset: end - 1, length: 1 }, call)).byteLength === 1;
+/** Whether the file has `end` bytes. */
+async function reaches(
+  volumes: Volumes,
+  { layer: { poolName, name }, head }: Pick<Layer, "layer" | "head">,
+  end: number,
+  call: Call,
+): Promise<boolean> {
+  // A head that is shorter than was asked for is the whole file.
+  if (end <= head.byteLength || head.byteLength < headBytes) return end <= head.byteLength;
+  return end <= (await volumes.fileBytes(poolName, name, call));
 }
 
 /** A relative name is beside the layer itself; `json:…`, `nbd://…` and the like are no files of a pool (QEMU block.c). */

@@ -22,6 +22,7 @@ import {
   type Download,
   downloadVolume,
   type FoundVolume,
+  physicalBytes,
   readVolume,
   uploadVolume,
   type VolumeHandle,
@@ -216,6 +217,13 @@ export class LibvirtVolume implements VolumePort {
     return onConnection(this.#context, call, `read volume ${name} in pool ${poolName}`, async (connected) => {
       const { handle } = await this.#require(connected, poolName, name);
       return readVolume(connected, handle, range);
+    });
+  }
+
+  fileBytes(poolName: string, name: string, call: Call): Promise<number> {
+    return onConnection(this.#context, call, `look at volume ${name} in pool ${poolName}`, async (connected) => {
+      const { handle } = await this.#require(connected, poolName, name);
+      return Number(await physicalBytes(connected, handle));
     });
   }
 

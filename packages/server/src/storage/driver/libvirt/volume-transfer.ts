@@ -109,7 +109,7 @@ function isZero(chunk: Uint8Array): boolean {
 }
 
 /** How long the file is. */
-async function physicalBytes({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<bigint> {
+export async function physicalBytes({ connection, options }: ConnectedCall, vol: VolumeHandle): Promise<bigint> {
   const flags = VIR_STORAGE_VOL_GET_PHYSICAL;
   return (await connection.remote.storageVolGetInfoFlags({ vol, flags }, options)).allocation;
 }

@@ -219,6 +219,7 @@ export function storageSuite<Bench extends StorageBench>(
       assert.ok(Buffer.from(part).equals(content.subarray((9 << 20) - 10, (9 << 20) + 990)));
       assert.equal((await volume.read("p1", "sparse.raw", { offset: sizeBytes - 5, length: 1000 }, call)).length, 5);
       assert.equal((await volume.read("p1", "sparse.raw", { offset: sizeBytes, length: 1000 }, call)).length, 0);
+      assert.equal(await volume.fileBytes("p1", "sparse.raw", call), sizeBytes);
       // Written over what was there: zeros must be zeros.
       const zeros = Buffer.alloc(1 << 20);
       await volume.upload("p1", "sparse.raw", cut(zeros), zeros.length, call);
