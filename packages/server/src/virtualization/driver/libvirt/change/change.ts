@@ -31,7 +31,7 @@ import { cpuSteps } from "./live-cpu.ts";
 import { diskSteps } from "./live-disk.ts";
 import { memorySteps } from "./live-memory.ts";
 import { nicSteps } from "./live-nic.ts";
-import { ioThreadSteps, setMetadata } from "./live-other.ts";
+import { ioThreadSteps, ownFacts, setMetadata } from "./live-other.ts";
 import { type LiveGuest, type LiveStep, runLiveSteps } from "./live-step.ts";
 
 interface Present {
@@ -146,8 +146,9 @@ async function liveSteps(
   const { shares, reservationMiB } = change.memory ?? {};
   if (change.metadata !== undefined || shares !== undefined || reservationMiB !== undefined) {
     const flags = VIR_DOMAIN_AFFECT_LIVE;
-    const undo = () => setMetadata(guest, root, flags);
-    steps.push({ what: "metadata", run: () => setMetadata(guest, next, flags, root), undo });
+    const before = ownFacts(root);
+    const run = () => setMetadata(guest, ownFacts(next), flags, before);
+    steps.push({ what: "metadata", run, undo: () => setMetadata(guest, before, flags) });
   }
   const disks = await diskSteps(guest, context.clock, change);
   // What may not be taken back (vCPUs, growth) comes last.
@@ -160,10 +161,10 @@ async function changeMetadata(
   { active, persistent, next }: Present,
   metadata: GuestMetadata,
 ): Promise<GuestChangeResult> {
-  const before = next.cloneNode(true) as Element;
+  const before = ownFacts(next);
   editMetadata(next, metadata);
   const flags = (active ? VIR_DOMAIN_AFFECT_LIVE : 0) | (persistent ? VIR_DOMAIN_AFFECT_CONFIG : 0);
-  await setMetadata(domain, next, flags, before);
+  await setMetadata(domain, ownFacts(next), flags, before);
   return { applied: [], pending: [] };
 }
 

@@ -28,28 +28,32 @@ export function ioThreadSteps({ remote, dom, options, spec }: LiveGuest, count: 
   return steps;
 }
 
+/** What of a domain is Innkeeper's to write, as domainSetMetadata takes it; null: none. */
+export interface OwnFacts {
+  readonly description: string | null;
+  readonly metadata: string | null;
+}
+
+export function ownFacts(root: Element): OwnFacts {
+  return { description: child(root, "description")?.textContent ?? null, metadata: metadataXml(root) ?? null };
+}
+
 /**
- * Our metadata and the description of `after` to a domain, without touching anything else. What `before` has already is
- * not set: each time is an event, after which the VM is read anew.
+ * Our metadata and the description to a domain, without touching anything else. What `before` has already is not set: each
+ * time is an event, after which the VM is read anew.
  */
 export async function setMetadata(
   guest: { readonly remote: Connection["remote"]; readonly dom: NonnullDomain; readonly options: CallOptions },
-  after: Element,
+  { description, metadata }: OwnFacts,
   flags: number,
-  before?: Element,
+  before?: OwnFacts,
 ): Promise<void> {
   const { remote, dom, options } = guest;
-  const description = descriptionOf(after);
-  if (before === undefined || descriptionOf(before) !== description) {
+  if (before?.description !== description) {
     const type = VIR_DOMAIN_METADATA_DESCRIPTION;
     await remote.domainSetMetadata({ dom, type, metadata: description, flags }, options);
   }
-  const metadata = metadataXml(after) ?? null;
-  if (before !== undefined && (metadataXml(before) ?? null) === metadata) return;
+  if (before?.metadata === metadata) return;
   const element = { type: VIR_DOMAIN_METADATA_ELEMENT, metadata, key: metadataPrefix, uri: metadataNamespace };
   await remote.domainSetMetadata({ dom, ...element, flags }, options);
-}
-
-function descriptionOf(root: Element): string | null {
-  return child(root, "description")?.textContent ?? null;
 }
