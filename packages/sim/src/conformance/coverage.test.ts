@@ -105,22 +105,6 @@ const NOT_COMPARED: Readonly<Record<string, readonly string[]>> = {
     "domainInterfaceAddresses",
     "domainReboot",
   ],
-  "no part of the suite calls it": [
-    "domainBlockResize",
-    "domainAddIothread",
-    "domainDelIothread",
-    "domainGetIothreadInfo",
-    "domainUpdateDeviceFlags",
-    "domainBlockRebase",
-    "domainGetMessages",
-    "domainSetMemoryStatsPeriod",
-    "connectDomainXmlToNative",
-    "domainListAllCheckpoints",
-    "domainManagedSaveGetXmlDesc",
-    "domainManagedSaveRemove",
-    "domainCreateXml",
-    "connectFindStoragePoolSources",
-  ],
 };
 
 test("every procedure is compared, or has a reason not to be", { timeout: 120_000 }, async () => {

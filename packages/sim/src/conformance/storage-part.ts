@@ -57,6 +57,8 @@ export const storagePart: ConformancePart = {
 async function pools(t: Transcript): Promise<NonnullStoragePool> {
   const { remote } = t.connection;
   for (const [label, xml] of Object.entries(BAD)) await t.call(label, remote.storagePoolDefineXml({ xml }));
+  for (const type of ["dir", "what", "zfs"])
+    await t.call(`sources of ${type}`, remote.connectFindStoragePoolSources({ type, srcSpec: null, flags: 0 }));
   await t.call("lookup", remote.storagePoolLookupByName({ name: "none" }));
   await t.call("lookup by uuid", remote.storagePoolLookupByUuid({ uuid: absentPool.uuid }));
   await t.call("lookup by path", remote.storagePoolLookupByTargetPath({ path: "/none//x/" }));

@@ -29,7 +29,8 @@ import { SimDomain } from "#host/domain/sim-domain.ts";
 import type { SavedImage } from "#host/domain/sim-domain.ts";
 import { memoryOf } from "#host/domain/guest-memory.ts";
 import { writeOpaque } from "#host/file/disk-layers.ts";
-import { withFiles } from "#host/pool/storage-error.ts";
+import { FileError } from "#host/file/file-error.ts";
+import { systemError, withFiles } from "#host/pool/storage-error.ts";
 import type { SimHost } from "#host/sim-host.ts";
 import type { Procedures } from "#rpc/handler.ts";
 import type { Session } from "#rpc/session.ts";
@@ -163,7 +164,14 @@ export const domainLifeProcedures: Procedures = {
       domain.autostart = autostart !== 0;
     },
     domainManagedSave: (host, { dom, flags }) => managedSave(host, host.domains.require(dom), flags),
-    domainManagedSaveRemove: ({ domains }, { dom }) => void (domains.require(dom).managedSave = null),
+    domainManagedSaveRemove: ({ domains }, { dom }) => {
+      const domain = domains.require(dom);
+      if (domain.managedSave === null) {
+        const file = `/var/lib/libvirt/qemu/save/${domain.name}.save`;
+        throw systemError(`Failed to remove managed save file '${file}'`, new FileError("ENOENT"), VIR_FROM_QEMU);
+      }
+      domain.managedSave = null;
+    },
     domainManagedSaveGetXmlDesc: ({ domains }, { dom }) => {
       const { managedSave: image } = domains.require(dom);
       if (image === null) throw operationInvalid("domain does not have managed save image");

@@ -159,8 +159,10 @@ export class BlockJobs {
   resize(domain: SimDomain, path: string, capacityBytes: number): void {
     domain.requireActive();
     const disk = diskNamed(domain.liveRoot(), path);
-    const source = disk && sourceOf(disk);
-    if (source === undefined) throw refused(VIR_ERR_INVALID_ARG, `disk '${path}' was not found in the domain config`);
+    if (disk === undefined) throw refused(VIR_ERR_INVALID_ARG, `disk '${path}' was not found in the domain config`);
+    const source = sourceOf(disk);
+    if (source === undefined || find(disk, "readonly") !== undefined)
+      throw refused(VIR_ERR_OPERATION_UNSUPPORTED, `can't resize empty or readonly disk '${path}'`);
     withFiles(
       "unable to execute QEMU command 'block_resize'",
       () => this.#files.file(source).resize(capacityBytes, this.#nowMs()),

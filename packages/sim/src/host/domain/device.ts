@@ -4,9 +4,12 @@ import {
   VIR_ERR_CONFIG_UNSUPPORTED,
   VIR_ERR_DEVICE_MISSING,
   VIR_ERR_INTERNAL_ERROR,
+  VIR_ERR_INVALID_ARG,
   VIR_ERR_OPERATION_UNSUPPORTED,
   VIR_ERR_SYSTEM_ERROR,
+  VIR_FROM_DOMAIN,
   VIR_FROM_QEMU,
+  VIR_FROM_STORAGE,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { SimError } from "#error.ts";
 import { attributeOf, clone, element, elements, find, replaceChild } from "#xml/element.ts";
@@ -37,8 +40,18 @@ const PLUGGABLE = new Set([
   "shmem",
 ]);
 
+/** Elements that are devices (virDomainDeviceType; character devices by their own names). */
+const DEVICES: ReadonlySet<string> = new Set(
+  (
+    "disk lease filesystem interface input sound video hostdev watchdog controller graphics hub redirdev smartcard serial " +
+    "parallel console channel memballoon nvram rng shmem tpm panic memory iommu vsock audio"
+  ).split(" "),
+);
+
 function readDevice(xml: string): Element {
-  return parseAny(xml, "(device_definition)");
+  const device = parseAny(xml, "(device_definition)");
+  if (DEVICES.has(device.name)) return device;
+  throw new SimError(VIR_ERR_CONFIG_UNSUPPORTED, VIR_FROM_DOMAIN, `unknown device type '${device.name}'`);
 }
 
 export function attach(domains: Domains, domain: SimDomain, xml: string, flags: number): void {
@@ -111,8 +124,8 @@ function openDisk(domains: Domains, disk: Element, devices: Element): void {
     !source.startsWith("/dev/") &&
     domains.context.disks.find(source) === undefined
   ) {
-    const detail = `Cannot access storage file '${source}' (as uid:64055, gid:64055): No such file or directory`;
-    throw new SimError(VIR_ERR_SYSTEM_ERROR, VIR_FROM_QEMU, detail);
+    const detail = `Cannot access storage file '${source}': No such file or directory`;
+    throw new SimError(VIR_ERR_SYSTEM_ERROR, VIR_FROM_STORAGE, detail);
   }
   liveDisk(disk, lastIndex(devices), domains.context.disks);
 }
@@ -156,7 +169,7 @@ export function update(domains: Domains, domain: SimDomain, xml: string, flags: 
   if (impact.config) {
     domain.editConfig((root) => {
       const devices = devicesOf(root);
-      const present = match(devices, wanted);
+      const present = diskWithin(devices, wanted, (target) => [VIR_ERR_INVALID_ARG, `target ${target} doesn't exist.`]);
       const next = clone(wanted);
       completeDevice(next, isQ35(root), domains.context.random);
       replaceDevice(devices, present, next);
@@ -178,7 +191,7 @@ function updateLive(domains: Domains, domain: SimDomain, wanted: Element): void 
   let isMediumChanged = false;
   domain.editLive((root) => {
     const devices = devicesOf(root);
-    const present = match(devices, wanted);
+    const present = diskWithin(devices, wanted, (target) => [VIR_ERR_INTERNAL_ERROR, `disk '${target}' not found`]);
     alias = attributeOf(present, "alias", "name") ?? "";
     const next = clone(wanted);
     completeDevice(next, isQ35(root), domains.context.random);
@@ -253,6 +266,15 @@ function match(devices: Element, wanted: Element): Element {
       throw new SimError(VIR_ERR_DEVICE_MISSING, VIR_FROM_QEMU, `matching ${wanted.name} device not found`);
     }
   }
+}
+
+/** As `match`; that there is no such disk is told as who updates one tells it. */
+function diskWithin(devices: Element, wanted: Element, missing: (target: string) => [number, string]): Element {
+  const target = attributeOf(wanted, "target", "dev") ?? "";
+  const isThere = elements(devices, "disk").some((each) => attributeOf(each, "target", "dev") === target);
+  if (wanted.name !== "disk" || isThere) return match(devices, wanted);
+  const [code, detail] = missing(target);
+  throw new SimError(code, VIR_FROM_QEMU, detail);
 }
 
 function sameAddress(each: Element, wanted: Element): boolean {

@@ -3,6 +3,7 @@ import {
   VIR_ERR_CONFIG_UNSUPPORTED,
   VIR_ERR_INVALID_ARG,
   VIR_ERR_OPERATION_INVALID,
+  VIR_FROM_DOMAIN,
   VIR_FROM_QEMU,
 } from "@innkeeper/libvirt/generated/virterror-constant.ts";
 import { VIR_DOMAIN_VCPU_MAXIMUM } from "@innkeeper/libvirt/generated/domain-constant.ts";
@@ -263,11 +264,17 @@ export function ioThreads(root: Element): number[] {
   return Array.from({ length: Number(textOf(root, "iothreads") ?? 0) }, (_each, index) => index + 1);
 }
 
+/** virDomainDriverAddIOThreadCheck, virDomainDriverDelIOThreadCheck: src/hypervisor/domain_driver.c */
+function refusedThread(detail: string): SimError {
+  return new SimError(VIR_ERR_INVALID_ARG, VIR_FROM_DOMAIN, detail);
+}
+
 export function changeIoThreads(domain: SimDomain, id: number, isAdded: boolean, flags: number): void {
+  if (id === 0) throw invalid("invalid value of 0 for iothread_id");
   editBy(domain, flags, (root) => {
     const present = ioThreads(root);
-    if (isAdded && present.includes(id)) throw invalid(`an IOThread is already using iothread_id '${id}'`);
-    if (!isAdded && !present.includes(id)) throw invalid(`cannot find IOThread '${id}' in iothreadids list`);
+    if (isAdded && present.includes(id)) throw refusedThread(`an IOThread is already using iothread_id '${id}'`);
+    if (!isAdded && !present.includes(id)) throw refusedThread(`cannot find IOThread '${id}' in iothreadids list`);
     const ids = isAdded ? [...present, id] : present.filter((each) => each !== id);
     replaceChild(root, "iothreads", ids.length === 0 ? undefined : leaf("iothreads", ids.length));
     const list = element(
