@@ -74,7 +74,8 @@ async function wholeHeader(volumes: Volumes, { layer, head, name, field }: Layer
     const message = `${name} claims ${header.capacityBytes} bytes; disks have at most ${most}. Nothing was done.`;
     throw new AppError("invalid_field", message, { field });
   }
-  if (header === undefined || !(await reaches(volumes, { layer, head }, tablesEnd, call))) throw cutOff(name, "its tables lie", field);
+  if (header === undefined || !(await reaches(volumes, { layer, head }, tablesEnd, call)))
+    throw cutOff(name, "its tables lie", field);
   // What its tables name is not in this file.
   if (header.hasDataFile) return header;
   const farthest = await farthestPlace(volumes, { layer, head, name, field }, header, call);
