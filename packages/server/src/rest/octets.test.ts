@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { request as httpRequest, type ServerResponse } from "node:http";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "#core/app-error.ts";
 import { AccessControl } from "#management/access/access.ts";
 import { startTestServer, type TestServer } from "#app/test-support/test-server.ts";
@@ -103,6 +105,34 @@ describe("octet streams", () => {
     refuse = false;
     assert.equal(answer.status, 507);
     assert.equal(answer.body["code"], "disk_full");
+  });
+
+  test("who sends on after the refusal is heard out, and asks on: cut off, he might lose the answer", async () => {
+    const { port } = new URL(server.url);
+    const chunks = 40;
+    await using socket = connect(Number(port), "127.0.0.1");
+    const closed = once(socket, "close");
+    let answers = "";
+    socket.setEncoding("utf8").on("data", (text: string) => (answers += text));
+    const ask = (method: string, where: string, ...headers: readonly string[]): void => {
+      const lines = [
+        `${method} /api/v1${where} HTTP/1.1`,
+        "Host: x",
+        `Authorization: Bearer ${server.token}`,
+        ...headers,
+      ];
+      socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+    };
+    const type = "Content-Type: application/octet-stream";
+    ask("PUT", "/images?name=i&pool=p&sizeBytes=10", type, `Content-Length: ${chunks * chunkBytes}`);
+    for (let sentChunks = 0; sentChunks < chunks; sentChunks++) {
+      socket.write(new Uint8Array(chunkBytes));
+      await delay(10);
+    }
+    ask("GET", "/vms", "Connection: close");
+    await closed;
+    const statuses = Array.from(answers.matchAll(/HTTP\/1\.1 (\d+)/g), ([, status]) => status);
+    assert.deepEqual(statuses, ["400", "200"]);
   });
 
   test("an image's sizeBytes must be its length", async () => {

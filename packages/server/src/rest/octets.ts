@@ -14,12 +14,15 @@ export function contentLength(request: FastifyRequest): number {
   throw new AppError("bad_request", "An upload must say its length in Content-Length.", { field: "Content-Length" });
 }
 
-/** So long the rest of a refused body is taken in and thrown away, so that the client can read why it was refused. */
+/**
+ * So long the rest of a refused body is taken in and thrown away, so that the client can read why it was refused. Not with
+ * `Connection: close`: Node then ends the connection with the answer, and a client that still sends may not get to read it.
+ */
 const lingerMs = 2000;
 
 /** Hands the request's body to `work`; an error if it is longer or shorter than `sizeBytes`. */
 export async function receive<T>(
-  { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+  { request }: { readonly request: FastifyRequest },
   sizeBytes: number,
   work: (content: Octets) => Promise<T>,
 ): Promise<T> {
@@ -30,7 +33,6 @@ export async function receive<T>(
     return await work(exactly(body, sizeBytes));
   } catch (error) {
     if (!body.readableEnded) {
-      void reply.header("connection", "close");
       body.resume();
       const timer = setTimeout(() => request.raw.destroy(), lingerMs);
       body.once("close", () => clearTimeout(timer));
